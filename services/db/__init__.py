@@ -1,0 +1,1 @@
+"""Database access: actors, their transactions, tables and notifications."""

@@ -1,0 +1,92 @@
+"""The engine of this process and transactions that run under an actor's database role.
+
+The role and the claims ride in the transaction's own BEGIN, as one simple query, so that no statement can ever run
+without them and no extra round trip is paid; `set_config(…, true)` forgets both at commit and rollback.
+"""
+
+import functools
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from services import settings
+from services.db.actor import Actor, ActorKind
+from services.errors import ConfigurationError, DatabaseUnavailable
+
+# Enough for Streamlit's script threads and the worker's senders; a request beyond waits up to the time-out.
+POOL_SIZE = 20
+POOL_TIMEOUT_SECONDS = 10
+CONNECT_TIMEOUT_SECONDS = 5
+
+
+@functools.cache
+def console_engine() -> Engine:
+    """The engine of the login role that may become `authenticated` only."""
+    return _engine(settings.get().console_database_url.get_secret_value())
+
+
+@functools.cache
+def system_engine() -> Engine:
+    """The engine of the login role that may become `service_role` only."""
+    return _engine(settings.get().system_database_url.get_secret_value())
+
+
+def psycopg_url(url: str) -> str:
+    """`url` without SQLAlchemy's driver suffix, as psycopg takes it."""
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def _engine(url: str) -> Engine:
+    if not url:
+        raise ConfigurationError("DATABASE_URL is missing")
+    conninfo = psycopg_url(url)
+    engine = create_engine(
+        "postgresql+psycopg://",
+        # Autocommit in the driver, because our own BEGIN (below) opens each transaction.
+        creator=lambda: psycopg.connect(conninfo, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS),
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_SIZE,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
+        # A database that restarted leaves dead connections in the pool: found on checkout, before any work is lost.
+        pool_pre_ping=True,
+    )
+    event.listen(engine, "begin", _open_transaction)
+    return engine
+
+
+def _open_transaction(connection: Connection) -> None:
+    actor: Actor = connection.get_execution_options()["actor"]
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    driver.execute(opening(actor))
+
+
+def opening(actor: Actor) -> sql.Composed:
+    """`BEGIN` together with the role and claims of `actor`, as one simple query."""
+    return sql.SQL(
+        "begin; select set_config('role', {role}, true), set_config('request.jwt.claims', {claims}, true)"
+    ).format(role=sql.Literal(actor.database_role), claims=sql.Literal(json.dumps(actor.claims())))
+
+
+@contextmanager
+def transaction(actor: Actor) -> Iterator[Connection]:
+    """Run the block as `actor` in one transaction: committed at its end, rolled back on any error.
+
+    Raises DatabaseUnavailable where the server cannot be reached or went away meanwhile.
+    """
+    engine = system_engine() if actor.kind is ActorKind.SYSTEM else console_engine()
+    try:
+        with engine.connect().execution_options(actor=actor) as tx, tx.begin():
+            yield tx
+    except (OperationalError, PoolTimeout) as error:
+        raise DatabaseUnavailable(type(error).__name__) from error
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        raise DatabaseUnavailable(type(error).__name__) from error

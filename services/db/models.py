@@ -1,0 +1,157 @@
+"""All tables that our code reads and writes, as SQLAlchemy Core tables. The migrations make them; a test compares both.
+
+Services return frozen dataclasses; nothing from here leaves `services`.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Identity,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Row,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+
+metadata = MetaData()
+
+# One row of any statement; it never leaves `services`.
+Record = Row[*tuple[Any, ...]]
+
+
+def _time(name: str, *, default: bool = False) -> Column[object]:
+    return Column(
+        name, DateTime(timezone=True), server_default=text("now()") if default else None, nullable=not default
+    )
+
+
+sessions = Table(
+    "whatsapp_sessions",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("user_id", Uuid, nullable=False),
+    Column("session_id", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default="desconectado"),
+    Column("qr_code", Text),
+    Column("server_url", Text),
+    _time("last_activity"),
+    _time("created_at", default=True),
+    _time("updated_at", default=True),
+    Column("qr_urlcode", Text),
+    _time("qr_received_at"),
+    _time("qr_expires_at"),
+    Column("qr_count", Integer, nullable=False, server_default="0"),
+    Column("pairing_phone", Text),
+    Column("phone_code", Text),
+    _time("phone_code_at"),
+    _time("pairing_started_at"),
+    _time("scanned_at"),
+    Column("reported_state", Text),
+    _time("reported_at"),
+    _time("last_proof_at"),
+    Column("last_proof_kind", Text),
+    _time("connected_at"),
+    Column("phone_number", Text),
+    Column("device_name", Text),
+    Column("failure", Text),
+    _time("check_at"),
+    Column("webhook_secret_hash", LargeBinary),
+    Column("webhook_secret_previous_hash", LargeBinary),
+    _time("webhook_secret_used_at"),
+)
+
+lanes = Table(
+    "lanes",
+    metadata,
+    Column("session_id", Uuid, primary_key=True),
+    _time("free_at", default=True),
+    _time("due_at"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _time("received_at", default=True),
+    Column("session", Text),
+    Column("current_secret", Boolean, nullable=False, server_default="true"),
+    Column("kind", Text, nullable=False),
+    Column("dedupe_key", Uuid),
+    Column("verdict", Text, nullable=False, server_default="received"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _time("retry_at"),
+    Column("error", Text),
+    _time("handled_at"),
+    Column("request_id", Uuid, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("seq", BigInteger, Identity(always=True), nullable=False),
+    Column("session_id", Uuid, nullable=False),
+    Column("user_id", Uuid, nullable=False),
+    Column("direction", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("phone", Text, nullable=False),
+    Column("address", Text),
+    Column("contact_name", Text),
+    Column("kind", Text, nullable=False, server_default="chat"),
+    Column("body", Text, nullable=False, server_default=""),
+    Column("idempotency_key", Text),
+    Column("wpp_id", Text),
+    Column("ack", SmallInteger, nullable=False, server_default="0"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("failure", Text),
+    Column("request_id", Text),
+    _time("run_at", default=True),
+    _time("created_at", default=True),
+    _time("sending_at"),
+    _time("accepted_at"),
+    _time("sent_at"),
+    _time("delivered_at"),
+    _time("read_at"),
+    _time("ended_at"),
+    _time("reconcile_at"),
+    Column("reconciliations", Integer, nullable=False, server_default="0"),
+    _time("updated_at", default=True),
+)
+
+parked_acks = Table(
+    "parked_acks",
+    metadata,
+    Column("session_id", Uuid, primary_key=True),
+    Column("wpp_id", Text, primary_key=True),
+    Column("ack", SmallInteger, nullable=False),
+    _time("at", default=True),
+)
+
+heartbeats = Table(
+    "heartbeats",
+    metadata,
+    Column("process", Text, primary_key=True),
+    Column("instance", Text, primary_key=True),
+    _time("at", default=True),
+)
+
+directory = Table(
+    "directory",
+    metadata,
+    Column("user_id", Uuid, primary_key=True),
+    Column("email", Text),
+    Column("name", Text),
+    Column("role", Text),
+    schema="app",
+    info={"is_view": True},
+)

@@ -1,0 +1,76 @@
+"""LISTEN on one connection of this process. NOTIFY only hurries: a listener that was away calls back to catch up."""
+
+import threading
+from collections.abc import Callable
+
+import psycopg
+import structlog
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from services.db.engine import psycopg_url
+
+log = structlog.get_logger(__name__)
+
+# Long enough to cost nothing, short enough to see `stop` and a dead socket soon.
+POLL_SECONDS = 1.0
+RECONNECT_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
+# The kernel gives a silent dead peer up after idle + interval x count = 15 s.
+KEEPALIVE = {"keepalives": "1", "keepalives_idle": "5", "keepalives_interval": "5", "keepalives_count": "2"}
+
+
+class Listener:
+    """Listens on channels in a daemon thread, for as long as the process lives.
+
+    `on_notify(channel, payload)` runs in that thread for each notification; `on_catch_up()` after each (re)connection,
+    because whatever was said before it went unheard.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        channels: tuple[str, ...],
+        on_notify: Callable[[str, str], None],
+        on_catch_up: Callable[[], None],
+    ) -> None:
+        self._conninfo = make_conninfo(psycopg_url(url), connect_timeout="5", **KEEPALIVE)
+        self._channels = channels
+        self._on_notify = on_notify
+        self._on_catch_up = on_catch_up
+        self._stopped = threading.Event()
+        self.connected = threading.Event()
+        self.reconnects = 0
+        self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
+
+    def start(self) -> "Listener":
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join(POLL_SECONDS * 2)
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stopped.is_set():
+            try:
+                self._listen()
+                failures = 0
+            except psycopg.Error as error:
+                if self.connected.is_set():
+                    failures = 0
+                self.connected.clear()
+                self.reconnects += 1
+                log.warning("listener_lost", error=type(error).__name__, channels=self._channels)
+                self._stopped.wait(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
+                failures += 1
+
+    def _listen(self) -> None:
+        with psycopg.connect(self._conninfo, autocommit=True) as connection:
+            for channel in self._channels:
+                connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
+            self.connected.set()
+            self._on_catch_up()
+            while not self._stopped.is_set():
+                for note in connection.notifies(timeout=POLL_SECONDS):
+                    self._on_notify(note.channel, note.payload)

@@ -1,0 +1,196 @@
+"""Every error that a service raises, as one tree.
+
+    ServiceError                    500  something we did not foresee
+    ├── InvalidInput                422  the person can correct it
+    │   ├── InvalidPhone            422
+    │   ├── EmptyMessage            422
+    │   └── MessageTooLong          422
+    ├── Unauthenticated             401  not signed in, or no longer
+    ├── SignInRefused               401  wrong name or wrong password: never says which
+    ├── SignInLocked                429  too many failures, with the time to wait
+    ├── Forbidden                   403  signed in, but not allowed
+    ├── NotFound                    404  not there, or not this actor's
+    ├── Conflict                    409  the state does not allow it
+    │   ├── SessionNotConnected     409
+    │   └── NumberNotOnWhatsApp     409
+    ├── ConfigurationError          500  a setting is missing or wrong; names the variable
+    ├── DatabaseUnavailable         503  safe to try again
+    └── WppError                         a call to a WPPConnect server went wrong
+        ├── WppUnreachable          503  nothing arrived there: safe to try again
+        ├── WppDisconnected         409  the server says that the session is not up: nothing was sent, safe to try again
+        ├── WppRefused              502  the server said no: trying again gives the same answer
+        │   └── WppUnauthorized     502  the server does not accept our token
+        └── WppOutcomeUnknown       504  it may or may not have happened: never repeat blindly
+
+`message` is one plain Portuguese sentence for the person at the screen and `hint` the next step; both are gettext
+sources, filled in with `params` after translation. Neither ever holds a secret, a QR's content or a message's text.
+`permanent` says that the same call would fail again; `safe_to_retry` that nothing happened, so that it may be
+repeated. `WppOutcomeUnknown` is neither: only evidence decides.
+"""
+
+from typing import Any, ClassVar
+
+
+def N_(source: str) -> str:
+    """Mark `source` for the message catalogue without translating it here."""
+    return source
+
+
+class ServiceError(Exception):
+    """Base of all; carries what a screen, an API answer and a retry need to know."""
+
+    code: ClassVar[str] = "erro_interno"
+    http_status: ClassVar[int] = 500
+    permanent: ClassVar[bool] = True
+    safe_to_retry: ClassVar[bool] = False
+    message: ClassVar[str] = N_("Algo deu errado do nosso lado.")
+    hint: ClassVar[str] = N_("Tente de novo em instantes; se continuar, fale com o suporte.")
+
+    def __init__(self, detail: str = "", **params: Any) -> None:
+        """`detail` is for logs (no secrets); `params` fill the placeholders of `message` and `hint`."""
+        self.detail = detail
+        self.params = params
+        super().__init__(detail or self.sentence())
+
+    def sentence(self) -> str:
+        """The message in its source language, with its placeholders filled."""
+        return self.message.format(**self.params)
+
+
+class InvalidInput(ServiceError):
+    code = "entrada_invalida"
+    http_status = 422
+    message = N_("Os dados informados não são válidos.")
+    hint = N_("Confira os campos e tente de novo.")
+
+
+class InvalidPhone(InvalidInput):
+    code = "telefone_invalido"
+    message = N_("Esse número de telefone não é válido.")
+    hint = N_("Informe DDD e número, por exemplo (11) 99999-9999, ou +código do país.")
+
+
+class EmptyMessage(InvalidInput):
+    code = "mensagem_vazia"
+    message = N_("A mensagem está vazia.")
+    hint = N_("Escreva o texto antes de enviar.")
+
+
+class MessageTooLong(InvalidInput):
+    code = "mensagem_longa"
+    message = N_("A mensagem passa de {limit} caracteres.")
+    hint = N_("Encurte o texto ou divida-o em duas mensagens.")
+
+
+class Unauthenticated(ServiceError):
+    code = "nao_autenticado"
+    http_status = 401
+    message = N_("Sua sessão no console terminou.")
+    hint = N_("Entre de novo.")
+
+
+class SignInRefused(ServiceError):
+    code = "login_recusado"
+    http_status = 401
+    message = N_("E-mail ou senha incorretos.")
+    hint = N_("Confira os dois e tente de novo.")
+
+
+class SignInLocked(ServiceError):
+    code = "login_bloqueado"
+    http_status = 429
+    permanent = False
+    message = N_("Muitas tentativas de entrada.")
+    hint = N_("Espere {minutes} min e tente de novo.")
+
+
+class Forbidden(ServiceError):
+    code = "sem_permissao"
+    http_status = 403
+    message = N_("Você não tem permissão para isso.")
+    hint = N_("Peça a um administrador.")
+
+
+class NotFound(ServiceError):
+    code = "nao_encontrado"
+    http_status = 404
+    message = N_("Não encontramos o que você procura.")
+    hint = N_("Volte e atualize a lista.")
+
+
+class Conflict(ServiceError):
+    code = "conflito"
+    http_status = 409
+    message = N_("O estado mudou enquanto você olhava.")
+    hint = N_("Veja o estado atual e tente de novo.")
+
+
+class SessionNotConnected(Conflict):
+    code = "sessao_desconectada"
+    message = N_("O WhatsApp não está conectado; nada foi enviado.")
+    hint = N_("Conecte em “Meu WhatsApp” e envie de novo.")
+
+
+class NumberNotOnWhatsApp(Conflict):
+    code = "numero_sem_whatsapp"
+    message = N_("Esse número não está no WhatsApp; nada foi enviado.")
+    hint = N_("Confira o número com a pessoa.")
+
+
+class ConfigurationError(ServiceError):
+    code = "configuracao"
+    message = N_("O console não está configurado por completo.")
+    hint = N_("Fale com o administrador do sistema.")
+
+
+class DatabaseUnavailable(ServiceError):
+    code = "banco_indisponivel"
+    http_status = 503
+    permanent = False
+    safe_to_retry = True
+    message = N_("O banco de dados não respondeu.")
+    hint = N_("Nada se perdeu. Tente de novo em alguns segundos.")
+
+
+class WppError(ServiceError):
+    code = "wppconnect"
+    http_status = 502
+    message = N_("O servidor do WhatsApp respondeu com um erro.")
+
+
+class WppUnreachable(WppError):
+    code = "wppconnect_inacessivel"
+    http_status = 503
+    permanent = False
+    safe_to_retry = True
+    message = N_("O servidor do WhatsApp não está respondendo.")
+    hint = N_("Tente de novo em um minuto; nossa equipe já vê essa falha.")
+
+
+class WppDisconnected(WppError):
+    code = "wppconnect_desconectado"
+    http_status = 409
+    permanent = False
+    safe_to_retry = True
+    message = N_("O WhatsApp não está conectado; nada foi enviado.")
+    hint = N_("Conecte em “Meu WhatsApp” e envie de novo.")
+
+
+class WppRefused(WppError):
+    code = "wppconnect_recusou"
+    message = N_("O servidor do WhatsApp recusou o pedido.")
+    hint = N_("Fale com o suporte: repetir não adianta.")
+
+
+class WppUnauthorized(WppRefused):
+    code = "wppconnect_token"
+    message = N_("O servidor do WhatsApp não aceitou nossa credencial.")
+    hint = N_("Fale com o suporte: WPP_SERVER_TOKEN precisa ser conferido.")
+
+
+class WppOutcomeUnknown(WppError):
+    code = "wppconnect_incerto"
+    http_status = 504
+    permanent = False
+    message = N_("O servidor do WhatsApp não confirmou o resultado.")
+    hint = N_("Não repita ainda: estamos verificando se já aconteceu.")

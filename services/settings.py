@@ -1,0 +1,196 @@
+"""Settings, read once per process from the environment, `.env`, `<NAME>_FILE` and, for secrets left unset, `DATA_DIR`.
+
+Order of preference for each name: environment, file named by `<NAME>_FILE`, `.env`, and last (secrets only) a value made
+once at random and kept in `DATA_DIR/secrets/<name>` with mode 600. There is no default secret in code.
+"""
+
+import functools
+import os
+import secrets
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from services.errors import ConfigurationError
+
+# Under 32 bytes an HS256 key is weaker than its hash (RFC 7518, section 3.2); PyJWT only warns, so it is refused here.
+MIN_KEY_BYTES = 32
+
+CONSOLE_ROLE = "plushify_console"
+SYSTEM_ROLE = "plushify_system"
+
+
+class FileSource(PydanticBaseSettingsSource):
+    """Reads `<NAME>_FILE`: the way Docker and Kubernetes hand secrets over."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        path = os.environ.get(f"{field_name.upper()}_FILE")
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text().strip(), field_name, False
+        except OSError as error:
+            raise ConfigurationError(f"{field_name.upper()}_FILE: cannot read {path}: {error.strerror}") from error
+
+    def __call__(self) -> dict[str, Any]:
+        found = ((name, self.get_field_value(field, name)[0]) for name, field in self.settings_cls.model_fields.items())
+        return {name: value for name, value in found if value is not None}
+
+
+class Settings(BaseSettings):
+    """All settings of all processes. Field names in upper case are the variables' names; `.env.example` explains each."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+
+    data_dir: Path = Path("data")
+    database_url: SecretStr | None = None
+    console_database_url: SecretStr = SecretStr("")
+    system_database_url: SecretStr = SecretStr("")
+    wpp_server_url: str = ""
+    wpp_server_token: SecretStr = SecretStr("")
+    qr_webhook_verify_token: SecretStr = SecretStr("")
+    public_webhook_url: str = ""
+    auth_cookie_key: SecretStr = SecretStr("")
+    admin_email: str = "admin@plushify.local"
+    admin_password: SecretStr | None = None
+    host: str = "127.0.0.1"
+    console_port: int = Field(8501, ge=1, le=65535)
+    webhook_port: int = Field(8088, ge=1, le=65535)
+    sandbox_port: int = Field(21465, ge=1, le=65535)
+    cookie_secure: bool = False
+    send_pace_seconds: float = Field(1.0, ge=0)
+    send_concurrency: int = Field(10, ge=1, le=200)
+    log_level: str = "INFO"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, FileSource(settings_cls), dotenv_settings
+
+    @field_validator("wpp_server_url", "public_webhook_url")
+    @classmethod
+    def _http_urls(cls, value: str) -> str:
+        for url in filter(None, value.split(",")):
+            if urlsplit(url.strip()).scheme not in ("http", "https") or not urlsplit(url.strip()).hostname:
+                raise ValueError("must be an http:// or https:// address")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.wpp_server_url and not self.wpp_server_token.get_secret_value():
+            raise ValueError("WPP_SERVER_TOKEN is missing: it is the SECRET_KEY of the server in WPP_SERVER_URL")
+        for name in ("wpp_server_token", "qr_webhook_verify_token", "auth_cookie_key"):
+            if not getattr(self, name).get_secret_value():
+                setattr(self, name, SecretStr(self.generated_secret(name)))
+        if len(self.auth_cookie_key.get_secret_value().encode()) < MIN_KEY_BYTES:
+            raise ValueError(f"AUTH_COOKIE_KEY must have at least {MIN_KEY_BYTES} bytes")
+        if not self.public_webhook_url:
+            self.public_webhook_url = f"http://127.0.0.1:{self.webhook_port}"
+        self._derive_database_urls()
+        return self
+
+    def _derive_database_urls(self) -> None:
+        if self.database_url is None:
+            return
+        owner = self.database_url.get_secret_value()
+        for name, role in (("console_database_url", CONSOLE_ROLE), ("system_database_url", SYSTEM_ROLE)):
+            if not getattr(self, name).get_secret_value():
+                password = self.generated_secret(f"{role}_password")
+                setattr(self, name, SecretStr(_as_login(owner, role, password)))
+
+    @property
+    def sandboxed(self) -> bool:
+        """True while no real WPPConnect server is configured and the sandbox stands in for it."""
+        return not self.wpp_server_url
+
+    def servers(self) -> dict[str, str]:
+        """The configured WPPConnect servers: base URL → SECRET_KEY. The first is where new sessions go.
+
+        `WPP_SERVER_URL` and `WPP_SERVER_TOKEN` may list several, separated by commas, in the same order; one token
+        for several URLs serves them all.
+        """
+        if self.sandboxed:
+            return {f"http://127.0.0.1:{self.sandbox_port}": self.wpp_server_token.get_secret_value()}
+        urls = [url.strip().rstrip("/") for url in self.wpp_server_url.split(",") if url.strip()]
+        tokens = [token.strip() for token in self.wpp_server_token.get_secret_value().split(",")]
+        if len(tokens) == 1:
+            tokens *= len(urls)
+        if len(tokens) != len(urls):
+            raise ConfigurationError(f"WPP_SERVER_TOKEN lists {len(tokens)} secrets for {len(urls)} servers")
+        return dict(zip(urls, tokens, strict=True))
+
+    def generated_secret(self, name: str) -> str:
+        """The secret kept in `DATA_DIR/secrets/<name>`, made (256 random bits, mode 600) on first use."""
+        folder = self.data_dir / "secrets"
+        path = folder / name
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return _read_or_create(path)
+        except OSError as error:
+            raise ConfigurationError(f"DATA_DIR: cannot keep secrets in {folder}: {error.strerror}") from error
+
+    def secret_values(self) -> list[str]:
+        """Every secret in clear, for the log's redaction and for tests that search pages and logs for them."""
+        urls = [url.get_secret_value() for url in (self.console_database_url, self.system_database_url)]
+        urls += [self.database_url.get_secret_value()] if self.database_url else []
+        passwords = [urlsplit(url).password for url in urls]
+        keys = (
+            self.wpp_server_token,
+            self.qr_webhook_verify_token,
+            self.auth_cookie_key,
+            self.admin_password,
+        )
+        values = [*self.servers().values(), *(key.get_secret_value() for key in keys if key), *passwords]
+        return sorted({value for value in values if value}, key=len, reverse=True)
+
+
+def _read_or_create(path: Path) -> str:
+    """O_EXCL lets exactly one of several starting processes write; the others wait for nothing and read what it wrote."""
+    staged = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    if not path.exists():
+        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32))
+        try:
+            os.link(staged, path)
+        except FileExistsError:
+            pass
+        finally:
+            staged.unlink()
+    return path.read_text().strip()
+
+
+def _as_login(owner_url: str, role: str, password: str) -> str:
+    parts = urlsplit(owner_url)
+    address = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{role}:{quote(password, safe='')}@{address}"))
+
+
+def load(**overrides: Any) -> Settings:
+    """Read and check the settings. Raises ConfigurationError whose detail names each wrong variable."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(_plain(item) for item in error.errors())) from None
+
+
+def _plain(item: Any) -> str:
+    name = ".".join(str(part) for part in item["loc"]).upper()
+    reason = str(item["msg"]).removeprefix("Value error, ")
+    return f"{name}: {reason}" if name else reason
+
+
+@functools.cache
+def get() -> Settings:
+    """The settings of this process."""
+    return load()
