@@ -1,0 +1,72 @@
+"""Which parts of the installation are alive, from evidence in the tables."""
+
+import os
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from services.db.actor import SYSTEM
+from services.db.engine import transaction
+from services.db.models import events, heartbeats
+from services.errors import DatabaseUnavailable
+
+BEAT_SECONDS = 5.0
+# Three missed beats: one may be late, two may be a pause of the machine.
+ALIVE_SECONDS = 3 * BEAT_SECONDS
+# Events older than this while a worker beats mean that processing does not keep up.
+LAG_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part: `ok`, and in `detail` what a person should know; no secrets."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def beat(process: str) -> None:
+    """Say that this process is alive."""
+    instance = f"{socket.gethostname()}:{os.getpid()}"
+    with transaction(SYSTEM) as tx:
+        row = insert(heartbeats).values(process=process, instance=instance, at=func.now())
+        tx.execute(row.on_conflict_do_update(index_elements=["process", "instance"], set_={"at": func.now()}))
+
+
+def parts() -> list[Part]:
+    """The state of database, worker and inbox; never raises for a part that is down."""
+    try:
+        with transaction(SYSTEM) as tx:
+            silence = tx.execute(
+                select(func.extract("epoch", func.now() - func.max(heartbeats.c.at))).where(
+                    heartbeats.c.process == "worker"
+                )
+            ).scalar_one()
+            lag = tx.execute(
+                select(func.extract("epoch", func.now() - events.c.received_at))
+                .where(events.c.verdict == "received")
+                .order_by(events.c.id)
+                .limit(1)
+            ).scalar_one_or_none()
+    except DatabaseUnavailable as error:
+        return [Part("database", False, error.detail)]
+    return [
+        Part("database", True, "answers"),
+        Part("worker", silence is not None and silence < ALIVE_SECONDS, _ago(silence)),
+        Part("inbox", (lag or 0) < LAG_SECONDS, f"oldest waiting event: {float(lag or 0):.1f} s"),
+    ]
+
+
+def forget_old_beats() -> int:
+    """Drop the heartbeats of processes that ended more than a day ago. Returns how many went."""
+    with transaction(SYSTEM) as tx:
+        old = heartbeats.delete().where(heartbeats.c.at < func.now() - timedelta(days=1))
+        return int(tx.execute(old).rowcount)
+
+
+def _ago(silence: float | None) -> str:
+    return "never seen" if silence is None else f"last heartbeat {float(silence):.1f} s ago"

@@ -1,0 +1,485 @@
+"""The durable inbox: a webhook delivery is committed raw before it is answered, and thought about afterwards.
+
+Receiving (the receiver's process, asynchronous): `Inbox.receive` groups the deliveries that arrive together into one
+commit and returns when that commit is done. Processing (the worker's process): `process` takes waiting events in their
+order and moves sessions and messages; an event that fails is retried, then kept with its traceback.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import itertools
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from secrets import token_hex
+from typing import Any, Literal
+
+import orjson
+import psycopg
+import structlog
+from psycopg import sql
+from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from services import messages, sessions
+from services.db.actor import SYSTEM
+from services.db.engine import opening, psycopg_url, transaction
+from services.db.models import Record, events
+from services.errors import DatabaseUnavailable
+from services.wppconnect import events as webhook
+
+log = structlog.get_logger(__name__)
+
+# More rows in one statement gain nothing (measured), and one bad row then costs the others a longer detour.
+BATCH_ROWS = 256
+BATCH_BYTES = 8 * 1024 * 1024
+# What may wait for the database before new deliveries are told to go away: about 20 s of full load with small bodies.
+WAITING_BYTES = 256 * 1024 * 1024
+# The server tries once, so a delivery is held this long while the database is away rather than refused at once.
+HOLD_SECONDS = 30.0
+RECONNECT_SECONDS = 0.2
+
+# How long a looked-up webhook secret serves. A mismatch asks again at once, so a fresh secret works immediately.
+SECRET_SECONDS = 5.0
+SECRET_RETRY_SECONDS = 0.2
+SECRETS_KEPT = 20_000
+# The earlier secret stays good this long after the newest was first used: deliveries may overtake each other.
+PREVIOUS_SECRET_GRACE = timedelta(seconds=60)
+
+SECURITY_FLUSH_SECONDS = 1.0
+SECURITY_KEYS = 1_000
+
+MAX_ATTEMPTS = 3
+RETRY_AFTER = timedelta(seconds=5)
+PROCESS_ROWS = 100
+
+# `on conflict` waits for a concurrent twin's commit, so of two deliveries one is always the first.
+INSERT = sql.SQL("""
+insert into events (session, current_secret, kind, dedupe_key, verdict, request_id, body)
+select s, c, k, d, v, r, b from json_to_recordset({}::json)
+    as x (s text, c boolean, k text, d uuid, v text, r uuid, b text)
+on conflict (dedupe_key) where verdict <> 'duplicate' do nothing
+""")
+# What the first statement left out: another row holds its key.
+INSERT_DUPLICATES = sql.SQL("""
+insert into events (session, current_secret, kind, dedupe_key, verdict, handled_at, request_id, body)
+select s, c, k, d, 'duplicate', now(), r, b from json_to_recordset({}::json)
+    as x (s text, c boolean, k text, d uuid, v text, r uuid, b text)
+ where exists (select from events e where e.dedupe_key = x.d and e.verdict <> 'duplicate' and e.request_id <> x.r)
+""")
+SECRETS = """
+select webhook_secret_hash, webhook_secret_previous_hash,
+       webhook_secret_used_at is null or webhook_secret_used_at > now() - %s
+  from whatsapp_sessions where session_id = %s
+"""
+SECURITY = """
+insert into security_events (kind, subject, ip, detail) select k, s, i, json_build_object('count', n)
+  from json_to_recordset(%s::json) as x (k text, s text, i text, n integer)
+"""
+STORE = sql.SQL("{begin}; {insert}; select pg_notify('inbox', ''); commit")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One webhook delivery, its sender already proved. `session` is the one that the URL proved, or None."""
+
+    session: str | None
+    current_secret: bool
+    body: bytes
+
+
+@dataclass
+class _Group:
+    """Deliveries that arrived together and are answered together. `since` is on the monotonic clock."""
+
+    stored: asyncio.Future[None]
+    since: float
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def succeed(self) -> None:
+        if not self.stored.done():
+            self.stored.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        if not self.stored.done():
+            self.stored.set_exception(error)
+
+
+class Inbox:
+    """The receiving side, one per receiver process, living in its event loop."""
+
+    def __init__(self, url: str) -> None:
+        self._url = psycopg_url(url)
+        self._begin = opening(SYSTEM)
+        self._group: _Group | None = None
+        self._writing: _Group | None = None
+        # Unique without a system call for each delivery: random once for the process, then counted.
+        self._id_prefix = token_hex(8)
+        self._numbers = itertools.count()
+        self._wake = asyncio.Event()
+        self._security: Counter[tuple[str, str, str]] = Counter()
+        self._secrets = _Secrets(self._url)
+        self._connection: psycopg.AsyncConnection | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self.waiting_bytes = 0
+
+    async def start(self) -> None:
+        """Start the writer; the database may still be away."""
+        self._tasks = [
+            asyncio.create_task(self._write_forever()),
+            asyncio.create_task(self._report_forever()),
+        ]
+
+    async def stop(self) -> None:
+        """Store what waits, for as long as a delivery is held at the most, then end."""
+        for group in filter(None, (self._writing, self._group)):
+            await asyncio.wait([group.stored], timeout=HOLD_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._secrets.close()
+        await self._disconnect()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the writer holds a connection to the database."""
+        return self._connection is not None and not self._connection.closed
+
+    async def verify(self, session: str, secret: str) -> Literal["current", "previous"] | None:
+        """Whose secret this is: of the session's newest start, of the one before, or (None) not this session's."""
+        return await self._secrets.verify(session, secret)
+
+    def security_event(self, kind: str, subject: str, ip: str) -> None:
+        """Note an attempt to get in; equal ones within a second become one row with a count."""
+        key = (kind, subject[:80].replace("\x00", ""), ip)
+        if key not in self._security and len(self._security) >= SECURITY_KEYS:
+            key = (kind, "…", "…")
+        self._security[key] += 1
+
+    async def receive(self, delivery: Delivery) -> bool:
+        """Store one delivery durably; returns after its commit. False where its body is no JSON object: it is kept all
+        the same, marked `invalid`. Raises DatabaseUnavailable where it could not be stored in time.
+        """
+        size = len(delivery.body)
+        if self.waiting_bytes and self.waiting_bytes + size > WAITING_BYTES:
+            raise DatabaseUnavailable("too much is waiting")
+        row = _row(delivery, f"{self._id_prefix}{next(self._numbers):016x}")
+        group = self._group
+        if group is None:
+            group = self._group = _Group(asyncio.get_running_loop().create_future(), time.monotonic())
+            self._wake.set()
+        group.rows.append(row)
+        self.waiting_bytes += size
+        # Shared by all that arrived together: cheaper than a future and a timer each, which the writer's clock replaces.
+        await group.stored
+        return bool(row["v"] == "received")
+
+    async def _write_forever(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while (group := self._group) is not None:
+                self._group, self._writing = None, group
+                for chunk in _chunks(group.rows):
+                    await self._store(chunk)
+                    self.waiting_bytes -= sum(row["size"] for row in chunk)
+                group.succeed()
+                self._writing = None
+
+    async def _store(self, rows: list[dict[str, Any]]) -> None:
+        """Commit `rows`, for as long as it takes: what was handed in is never dropped, even once its sender was told no."""
+        while rows:
+            try:
+                await self._commit(rows)
+                return
+            except (psycopg.DataError, psycopg.IntegrityError) as error:
+                log.warning("event_refused_by_database", error=type(error).__name__, rows=len(rows))
+                await self._disconnect()
+                rows = await self._store_one_by_one(rows)
+            except psycopg.Error as error:
+                log.warning("event_store_unavailable", error=type(error).__name__, rows=len(rows))
+                await self._disconnect()
+                self._refuse_the_impatient()
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    def _refuse_the_impatient(self) -> None:
+        for group in (self._writing, self._group):
+            if group is not None and time.monotonic() - group.since > HOLD_SECONDS:
+                group.fail(DatabaseUnavailable("not stored in time"))
+
+    async def _store_one_by_one(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """One bad row fails its whole batch: store the good ones, and return the bad ones made storable."""
+        if len(rows) == 1:
+            body = rows[0]["b"].encode("ascii", "backslashreplace").decode().replace("\x00", "\\x00")
+            return [{**rows[0], "s": None, "k": "invalid", "d": None, "v": "invalid", "b": body}]
+        for row in rows:
+            await self._store([row])
+        return []
+
+    async def _commit(self, rows: list[dict[str, Any]]) -> None:
+        """One transaction in one round trip; a second one only where duplicates were left out."""
+        connection = await self._connect()
+        batch = sql.Literal(orjson.dumps(rows).decode())
+        cursor = await connection.execute(STORE.format(begin=self._begin, insert=INSERT.format(batch)))
+        # The results are those of begin, set_config, insert, …
+        cursor.nextset()
+        cursor.nextset()
+        if cursor.rowcount < len(rows):
+            await connection.execute(STORE.format(begin=self._begin, insert=INSERT_DUPLICATES.format(batch)))
+
+    async def _connect(self) -> psycopg.AsyncConnection:
+        if self._connection is None:
+            self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, connect_timeout=5)
+        return self._connection
+
+    async def _disconnect(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+    async def _report_forever(self) -> None:
+        while True:
+            await asyncio.sleep(SECURITY_FLUSH_SECONDS)
+            if self._security:
+                await self._report()
+
+    async def _report(self) -> None:
+        noted, self._security = self._security, Counter()
+        rows = [{"k": kind, "s": subject, "i": ip, "n": count} for (kind, subject, ip), count in noted.items()]
+        for row in rows:
+            log.warning("security_event", kind=row["k"], subject=row["s"], ip=row["i"], count=row["n"])
+        try:
+            async with await psycopg.AsyncConnection.connect(
+                self._url, autocommit=True, connect_timeout=5
+            ) as connection:
+                await connection.execute(opening(SYSTEM))
+                await connection.execute(SECURITY, (orjson.dumps(rows).decode(),))
+                await connection.execute("commit")
+        except psycopg.Error as error:
+            log.warning("security_events_not_stored", error=type(error).__name__)
+            self._security += noted
+
+
+class _Secrets:
+    """The webhook secrets' hashes of the sessions that post just now."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._known: dict[str, tuple[float, bytes | None, bytes | None]] = {}
+        self._lock = asyncio.Lock()
+        self._connection: psycopg.AsyncConnection | None = None
+
+    async def verify(self, session: str, secret: str) -> Literal["current", "previous"] | None:
+        offered = hashlib.sha256(secret.encode()).digest()
+        entry = self._known.get(session)
+        if entry is not None and time.monotonic() - entry[0] < SECRET_SECONDS:
+            verdict = _compare(entry, offered)
+            if verdict or time.monotonic() - entry[0] < SECRET_RETRY_SECONDS:
+                return verdict
+        return _compare(await self._look_up(session), offered)
+
+    async def _look_up(self, session: str) -> tuple[float, bytes | None, bytes | None]:
+        async with self._lock:
+            entry = self._known.get(session)
+            if entry is not None and time.monotonic() - entry[0] < SECRET_RETRY_SECONDS:
+                return entry
+            row = await self._query(session)
+            current, previous = (row[0], row[1] if row[2] else None) if row else (None, None)
+            if len(self._known) >= SECRETS_KEPT:
+                self._known.clear()
+            self._known[session] = (time.monotonic(), current, previous)
+            return self._known[session]
+
+    async def _query(self, session: str) -> Any:
+        deadline = time.monotonic() + HOLD_SECONDS
+        while True:
+            try:
+                if self._connection is None:
+                    self._connection = await psycopg.AsyncConnection.connect(
+                        self._url, autocommit=True, connect_timeout=5
+                    )
+                await self._connection.execute(opening(SYSTEM))
+                found = await self._connection.execute(SECRETS, (PREVIOUS_SECRET_GRACE, session))
+                row = await found.fetchone()
+                await self._connection.execute("commit")
+                return row
+            except psycopg.Error as error:
+                await self.close()
+                if time.monotonic() > deadline:
+                    raise DatabaseUnavailable(type(error).__name__) from error
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+
+def _compare(entry: tuple[float, bytes | None, bytes | None], offered: bytes) -> Literal["current", "previous"] | None:
+    current = hmac.compare_digest(entry[1] or b"", offered)
+    previous = hmac.compare_digest(entry[2] or b"", offered)
+    return "current" if current else "previous" if previous else None
+
+
+def _row(delivery: Delivery, request_id: str) -> dict[str, Any]:
+    """The event's row under the short names that the statement's record has."""
+    text = delivery.body.decode("utf-8", "backslashreplace")
+    try:
+        payload = orjson.loads(delivery.body)
+    except orjson.JSONDecodeError:
+        payload = None
+    row = {
+        "s": delivery.session,
+        "c": delivery.current_secret,
+        "d": None,
+        "r": request_id,
+        "b": text.replace("\x00", "\\x00"),
+        "size": len(delivery.body),
+    }
+    if not isinstance(payload, dict):
+        return {**row, "k": "invalid", "v": "invalid"}
+    key = webhook.summary(payload)
+    session = delivery.session or key.session
+    once = webhook.dedupe_key(session or "", key)
+    return {**row, "s": session, "k": key.kind, "d": once.hex if once else None, "v": "received"}
+
+
+def _chunks(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    chunk: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        if chunk and (len(chunk) == BATCH_ROWS or size + row["size"] > BATCH_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(row)
+        size += row["size"]
+    if chunk:
+        yield chunk
+
+
+# --- processing (the worker's process) --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Result:
+    id: int
+    verdict: Literal["received", "handled", "unsupported", "failed"]
+    error: str | None = None
+
+
+def process(limit: int = PROCESS_ROWS) -> int:
+    """Handle up to `limit` waiting events in their order; returns how many were taken.
+
+    Each event has its own savepoint, so that one that fails takes no other with it. Several workers may process at
+    once: nothing that an event does depends on the order of events.
+    """
+    with transaction(SYSTEM) as tx:
+        waiting = tx.execute(
+            select(events)
+            .where(
+                events.c.verdict == "received",
+                or_(events.c.retry_at.is_(None), events.c.retry_at <= func.now()),
+            )
+            .order_by(events.c.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        ).all()
+        results = [_handle(tx, row) for row in waiting]
+        if results:
+            tx.execute(
+                update(events)
+                .where(events.c.id == bindparam("event_id"))
+                .values(
+                    verdict=bindparam("new_verdict"),
+                    error=bindparam("new_error"),
+                    attempts=events.c.attempts + 1,
+                    handled_at=func.now(),
+                    retry_at=func.now() + RETRY_AFTER,
+                ),
+                [{"event_id": one.id, "new_verdict": one.verdict, "new_error": one.error} for one in results],
+            )
+    return len(results)
+
+
+def _handle(tx: Connection, row: Record) -> _Result:
+    with structlog.contextvars.bound_contextvars(request_id=row.request_id.hex, event=row.id):
+        try:
+            with tx.begin_nested():
+                handled = _apply(tx, row)
+        except (OperationalError, InterfaceError):
+            raise
+        # The outermost loop of one event: whatever is wrong with it must not stop the others.
+        except Exception as error:
+            log.exception("event_failed", kind=row.kind, session=row.session)
+            again = row.attempts + 1 < MAX_ATTEMPTS
+            return _Result(row.id, "received" if again else "failed", _where(error))
+        return _Result(row.id, "handled" if handled else "unsupported")
+
+
+def _apply(tx: Connection, row: Record) -> bool:
+    """Move what the event is evidence for; False where it is kept unhandled."""
+    event = webhook.parse(orjson.loads(row.body))
+    handler = HANDLERS.get(type(event))
+    if row.session is None or handler is None:
+        return False
+    if row.current_secret:
+        sessions.webhook_secret_used(tx, row.session)
+    return handler(tx, row, event)
+
+
+def _on_qr(tx: Connection, row: Record, event: webhook.QrCode) -> bool:
+    if row.current_secret:
+        sessions.show_qr(tx, row.session, event.urlcode, event.png_base64, row.received_at)
+    return True
+
+
+def _on_phone_code(tx: Connection, row: Record, event: webhook.PhoneCode) -> bool:
+    if row.current_secret:
+        sessions.show_phone_code(tx, row.session, event.code, row.received_at)
+    return True
+
+
+def _on_status(tx: Connection, row: Record, event: webhook.StatusFind) -> bool:
+    sessions.report_status(tx, row.session, event.status, row.received_at, current=row.current_secret)
+    return True
+
+
+def _on_closed(tx: Connection, row: Record, event: webhook.SessionClosed) -> bool:
+    sessions.report_status(tx, row.session, event.kind, row.received_at, current=row.current_secret)
+    return True
+
+
+def _on_ack(tx: Connection, row: Record, event: webhook.Ack) -> bool:
+    session_id = sessions.id_of(tx, row.session)
+    if session_id is None:
+        return False
+    messages.acknowledge(tx, session_id, event.message_id, event.ack, row.received_at)
+    if event.ack >= 1:
+        sessions.prove(tx, row.session, sessions.Proof.ACK, row.received_at)
+    return True
+
+
+def _on_message(tx: Connection, row: Record, event: webhook.InboundMessage) -> bool:  # noqa: ARG001
+    """A message proves that its session lives. Conversations come later: the raw event is kept for them, unhandled."""
+    sessions.prove(tx, row.session, sessions.Proof.MESSAGE, row.received_at)
+    return False
+
+
+HANDLERS: Mapping[type[Any], Callable[[Connection, Record, Any], bool]] = {
+    webhook.QrCode: _on_qr,
+    webhook.PhoneCode: _on_phone_code,
+    webhook.StatusFind: _on_status,
+    webhook.SessionClosed: _on_closed,
+    webhook.Ack: _on_ack,
+    webhook.InboundMessage: _on_message,
+}
+
+
+def _where(error: Exception) -> str:
+    """The traceback without the values in it: a body, a QR or a text may stand in an exception's message."""
+    frames = traceback.format_tb(error.__traceback__)
+    return "".join(frames[-5:]) + type(error).__name__

@@ -1,0 +1,35 @@
+"""The procrastinate app and its tasks, each a thin call of a service. Sends are not jobs: see `dispatch`."""
+
+import functools
+
+from procrastinate import App, PsycopgConnector
+
+from services import health, messages, settings
+from services.db.actor import SYSTEM
+from services.db.engine import psycopg_url
+
+# procrastinate opens its own transactions, so role and search path come with its connections.
+CONNECTION_OPTIONS = f"-c role={SYSTEM.database_role} -c search_path=jobs"
+
+
+@functools.cache
+def app() -> App:
+    """The job app of this process, with every task registered."""
+    url = psycopg_url(settings.get().system_database_url.get_secret_value())
+    connector = PsycopgConnector(conninfo=url, min_size=1, max_size=4, kwargs={"options": CONNECTION_OPTIONS})
+    made = App(connector=connector)
+    # The sixth field of a cron line is seconds (croniter's form, which procrastinate takes).
+    made.periodic(cron="* * * * * */5")(made.task(name="reconcile_uncertain", queueing_lock="reconcile")(_reconcile))
+    made.periodic(cron="7 * * * *")(made.task(name="housekeeping", queueing_lock="housekeeping")(_housekeeping))
+    return made
+
+
+def _reconcile(timestamp: int) -> int:  # noqa: ARG001
+    """Settle uncertain messages whose chat is due to be read."""
+    return messages.reconcile()
+
+
+def _housekeeping(timestamp: int) -> None:  # noqa: ARG001
+    """Drop what nobody will ask for again."""
+    messages.forget_parked_acks()
+    health.forget_old_beats()

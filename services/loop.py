@@ -1,0 +1,56 @@
+"""A worker's loop over a table: works until it finds nothing, then sleeps until it is rung or the next row is due."""
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+# The safety reread for a lost notification, and the pause after an error.
+IDLE_SECONDS = 2.0
+ERROR_SECONDS = 1.0
+
+
+class Loop:
+    """Runs `step` in a thread of its own. `step` returns a truthy value while there may be more to do."""
+
+    def __init__(
+        self, name: str, step: Callable[[], object], idle_seconds: Callable[[], float | None] = lambda: None
+    ) -> None:
+        """`idle_seconds` tells when the next row is due, None where none is; asked only after `step` found nothing."""
+        self.name = name
+        self.errors = 0
+        self._step = step
+        self._idle_seconds = idle_seconds
+        self._bell = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name)
+
+    def start(self) -> "Loop":
+        self._thread.start()
+        return self
+
+    def ring(self) -> None:
+        """There may be work: look now."""
+        self._bell.set()
+
+    def stop(self) -> None:
+        """End after the step under way."""
+        self._stopping.set()
+        self._bell.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._bell.clear()
+            try:
+                if self._step():
+                    continue
+                pause = min(IDLE_SECONDS, self._idle_seconds() or IDLE_SECONDS)
+            # The outermost loop of this thread: whatever went wrong, the next round may go right.
+            except Exception as error:
+                self.errors += 1
+                log.exception("loop_failed", loop=self.name, errors=self.errors, error=type(error).__name__)
+                pause = ERROR_SECONDS
+            self._bell.wait(pause)

@@ -1,0 +1,809 @@
+"""The pairing state machine: connect, show what the server says, prove it, disconnect.
+
+    desconectado ──connect──▶ pareando ──inChat / isLogged, or a proof──▶ conectado
+         ▲                       │                                           │
+         └──failure, time out────┴────closed, logged out, proved dead────────┘
+
+A status moves only on evidence. What arrives through the URL of an earlier attempt, or contradicts a status without
+proving anything, moves nothing: it makes the worker ask the server (`check_at`).
+"""
+
+import hashlib
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
+
+import structlog
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Update,
+    and_,
+    case,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from services import audit, settings
+from services.db.actor import SYSTEM, Actor
+from services.db.engine import transaction
+from services.db.models import Record, directory, lanes, sessions
+from services.errors import N_, Conflict, Forbidden, NotFound, WppDisconnected, WppError, WppOutcomeUnknown
+from services.wppconnect.answers import SessionState
+from services.wppconnect.connection import client
+from services.wppconnect.phone import normalise
+
+log = structlog.get_logger(__name__)
+
+# Lifetimes measured against wppconnect-server 2.10.4: the first QR of a start lives about 60 s, each next about 20 s.
+FIRST_QR_LIFETIME = timedelta(seconds=60)
+NEXT_QR_LIFETIME = timedelta(seconds=20)
+# WhatsApp gives a pairing code a few minutes; the server replaces it earlier.
+PHONE_CODE_LIFETIME = timedelta(minutes=3)
+# autoClose ends an unscanned start after 60 s; what has shown no sign of life by then is given up.
+PAIRING_TIMEOUT = timedelta(minutes=3)
+# How long a scanned session may take to load its chats before the attempt counts as failed.
+SYNC_TIMEOUT = timedelta(minutes=5)
+CHECK_WHILE_PAIRING = timedelta(seconds=3)
+CHECK_AFTER_ERROR = timedelta(seconds=10)
+CHECK_LEASE = timedelta(seconds=60)
+CHECKS_AT_ONCE = 8
+# A proof is written down at most this often, so that a busy session does not rewrite its row for each message.
+PROOF_GRAIN = timedelta(seconds=30)
+PAGE_SIZE = 50
+
+# A time from the event's row, or the database's own clock: the clocks of our machines never decide an order.
+Moment = datetime | ColumnElement[datetime]
+
+WEBHOOK_PATH = "/functions/v1/whatsapp-qr-webhook"
+
+
+class Status(StrEnum):
+    """Stored as the overview names them."""
+
+    DISCONNECTED = "desconectado"  # nothing runs, or what ran has ended
+    PAIRING = "pareando"  # a start was asked for; waiting for a scan or a code
+    CONNECTED = "conectado"  # the server reported inChat / isLogged, or WhatsApp itself answered
+
+
+class Proof(StrEnum):
+    """How we last knew that a session is truly up."""
+
+    WEBHOOK = "webhook"  # the server posted inChat or isLogged
+    PHONE_NUMBER = "phone_number"  # get-phone-number, which really asks WhatsApp, answered
+    ACK = "ack"  # WhatsApp acknowledged a message
+    MESSAGE = "message"  # a message came in
+
+
+# Failure code → what happened, and what to do, for the person who owns the session.
+FAILURES: dict[str, tuple[str, str]] = {
+    "qr_not_scanned": (
+        N_("O código não foi lido a tempo."),
+        N_("Deixe o celular na tela “Aparelhos conectados” e tente de novo."),
+    ),
+    "qr_read_failed": (
+        N_("O WhatsApp não aceitou a leitura do código."),
+        N_("Tente de novo com um código novo."),
+    ),
+    "no_answer": (
+        N_("O servidor do WhatsApp não mostrou nenhum código."),
+        N_("Tente de novo; se repetir, fale com o suporte."),
+    ),
+    "server_unreachable": (
+        N_("O servidor do WhatsApp não está respondendo."),
+        N_("Tente de novo em um minuto; nossa equipe já vê essa falha."),
+    ),
+    "server_refused": (
+        N_("O servidor do WhatsApp recusou a conexão."),
+        N_("Fale com o suporte: a configuração do servidor precisa ser conferida."),
+    ),
+    "browser_closed": (
+        N_("O servidor encerrou esta conexão."),
+        N_("Conecte de novo; seu celular continua pareado."),
+    ),
+    "server_closed": (N_("O servidor do WhatsApp foi reiniciado."), N_("Conecte de novo.")),
+    "phone_logged_out": (
+        N_("O aparelho foi desconectado pelo celular."),
+        N_("Conecte de novo e leia o código com o celular."),
+    ),
+    "logged_out": (
+        N_("A conexão com o WhatsApp terminou."),
+        N_("Conecte de novo e leia o código com o celular."),
+    ),
+    "closed": (N_("A conexão foi fechada no servidor."), N_("Conecte de novo.")),
+    "lost": (
+        N_("A conexão caiu: o WhatsApp não responde mais por ela."),
+        N_("Confira se o celular está online e conecte de novo."),
+    ),
+}
+
+# `status-find` values that end a session → failure code. Names from wppconnect-server 2.10.4.
+ENDINGS = {
+    "autocloseCalled": "qr_not_scanned",
+    "qrReadFail": "qr_read_failed",
+    "qrReadError": "qr_read_failed",
+    "browserClose": "browser_closed",
+    "serverClose": "server_closed",
+    "disconnectedMobile": "phone_logged_out",
+    "closesession": "closed",
+    "logoutsession": "logged_out",
+}
+# Endings of an unscanned start: they say nothing of a session that is already up.
+PAIRING_ENDINGS = {"autocloseCalled", "qrReadFail", "qrReadError"}
+UP = {"inChat", "isLogged", "CONNECTED"}
+
+
+@dataclass(frozen=True)
+class Qr:
+    """A QR that may be shown until `expires_at`; `urlcode` is the text to draw; `number` counts from 1 in this attempt.
+
+    A server of the overview's dialect sends no text but only the picture, `png` (base64).
+    """
+
+    urlcode: str | None
+    png: str | None
+    received_at: datetime
+    expires_at: datetime
+    number: int
+
+
+@dataclass(frozen=True)
+class Session:
+    """One user's session as its owner sees it. `status` is ours; `reported_state` is what the server says."""
+
+    id: UUID
+    user_id: UUID
+    name: str
+    status: Status
+    qr: Qr | None
+    phone_code: str | None
+    phone_code_at: datetime | None
+    pairing_phone: str | None
+    pairing_started_at: datetime | None
+    scanned_at: datetime | None
+    reported_state: str | None
+    reported_at: datetime | None
+    last_proof_at: datetime | None
+    last_proof_kind: str | None
+    connected_at: datetime | None
+    phone_number: str | None
+    device_name: str | None
+    failure: str | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class FleetRow:
+    """One user and their session as staff see it: never a QR or a pairing code."""
+
+    user_id: UUID
+    email: str
+    name: str
+    status: Status | None
+    reported_state: str | None
+    last_proof_at: datetime | None
+    last_proof_kind: str | None
+    last_activity: datetime | None
+    phone_number: str | None
+    failure: str | None
+
+
+@dataclass(frozen=True)
+class FleetPage:
+    """One page of the fleet; `total` counts every row that the filter admits."""
+
+    rows: list[FleetRow]
+    total: int
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A session on its server, as a call needs it. `attempt` is the start that the call belongs to."""
+
+    id: UUID
+    name: str
+    server_url: str
+    status: Status
+    attempt: datetime | None
+    scanned: bool
+
+
+# --- what a person does ---------------------------------------------------------------------------------------------
+
+
+def get(actor: Actor, user_id: UUID | None = None) -> Session | None:
+    """The session of `user_id` (default: the actor's own), or None where they never connected.
+
+    Raises Forbidden where it is somebody else's and the actor is no staff. For staff the QR and the code stay empty.
+    """
+    owner = _owner(actor, user_id)
+    with transaction(actor) as tx:
+        row = tx.execute(_of(owner)).one_or_none()
+    return _session(row, reveal=owner == actor.user_id) if row else None
+
+
+def connect(actor: Actor, user_id: UUID | None = None, phone: str | None = None) -> Session:
+    """Start pairing by QR, or by phone code where `phone` is given; a session that is up stays as it is.
+
+    Commits the intent and a fresh webhook secret, then calls the server. Raises InvalidPhone, Forbidden, or the
+    WppError of the call (the row then says `desconectado` with the reason). Where the outcome is unknown the row stays
+    `pareando`: the worker finds out.
+    """
+    owner = _owner(actor, user_id)
+    digits = normalise(phone) if phone else None
+    secret = secrets.token_urlsafe(24)
+    with transaction(actor) as tx:
+        target = _begin_pairing(tx, owner, digits, secret)
+        if target is not None:
+            _audit_for_other(tx, actor, owner, "session.connect")
+    if target is not None:
+        _start(actor, target, webhook_url(secret, target.name), digits)
+    return _require(actor, owner)
+
+
+def reconnect(actor: Actor, user_id: UUID | None = None) -> Session:
+    """Close what runs on the server, without unpairing the phone, and start it again. Raises as `connect`."""
+    target = _target_of(actor, _owner(actor, user_id))
+    if target is not None and target.status is not Status.DISCONNECTED:
+        client().close_session(target.server_url, target.name)
+        with transaction(actor) as tx:
+            _end(tx, target.name, "closed")
+    return connect(actor, user_id)
+
+
+def disconnect(actor: Actor, user_id: UUID | None = None) -> Session:
+    """End the session on its server (a connected one is unpaired), check that it ended, and say `desconectado`.
+
+    Doing it twice is the same as once. Raises NotFound without a session, Forbidden, the WppError of the call, or
+    WppOutcomeUnknown where the server still reports the session as up.
+    """
+    owner = _owner(actor, user_id)
+    target = _target_of(actor, owner)
+    if target is None:
+        raise NotFound(f"no session of {owner}")
+    try:
+        _end_on_server(target)
+    except WppError as error:
+        # A start that nobody will scan dies by itself; one that is up must not be called ended while it is not.
+        if target.status is Status.CONNECTED or not error.safe_to_retry:
+            raise
+    with transaction(actor) as tx:
+        _end(tx, target.name, None)
+        _audit_for_other(tx, actor, owner, "session.disconnect")
+    return _require(actor, owner)
+
+
+def fleet(
+    actor: Actor,
+    *,
+    search: str = "",
+    status: Status | None = None,
+    order: Literal["email", "status", "last_proof_at", "last_activity"] = "email",
+    descending: bool = False,
+    page: int = 1,
+) -> FleetPage:
+    """One page (50 rows) of every user and their session, for staff. Raises Forbidden for anybody else.
+
+    `search` finds a part of the e-mail, the name or the number.
+    """
+    if not actor.is_staff:
+        raise Forbidden("fleet")
+    people = select(directory, *_FLEET_COLUMNS, func.count().over().label("total")).select_from(
+        directory.outerjoin(sessions, sessions.c.user_id == directory.c.user_id)
+    )
+    people = people.where(or_(directory.c.role == "user", sessions.c.id.is_not(None)))
+    if search.strip():
+        pattern = "%" + search.strip().replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_") + "%"
+        columns = (directory.c.email, directory.c.name, sessions.c.phone_number)
+        people = people.where(or_(*(column.ilike(pattern) for column in columns)))
+    if status is not None:
+        people = people.where(func.coalesce(sessions.c.status, Status.DISCONNECTED) == status)
+    key = directory.c.email if order == "email" else sessions.c[order]
+    people = people.order_by((key.desc() if descending else key.asc()).nulls_last(), directory.c.user_id)
+    with transaction(actor) as tx:
+        rows = tx.execute(people.limit(PAGE_SIZE).offset((page - 1) * PAGE_SIZE)).all()
+    return FleetPage([_fleet_row(row) for row in rows], rows[0].total if rows else 0)
+
+
+def counts(actor: Actor) -> dict[Status, int]:
+    """How many sessions are in each status, as far as the actor may see them."""
+    with transaction(actor) as tx:
+        rows = tx.execute(select(sessions.c.status, func.count().label("n")).group_by(sessions.c.status)).all()
+    return dict.fromkeys(Status, 0) | {Status(row.status): int(row.n) for row in rows}
+
+
+def webhook_url(secret: str, name: str) -> str:
+    """The URL that a session's server posts to. User info is the only credential the stock server can send."""
+    parts = urlsplit(settings.get().public_webhook_url)
+    address = parts.netloc.rpartition("@")[2]
+    return urlunsplit(
+        (parts.scheme, f"wpp:{secret}@{address}", f"{parts.path.rstrip('/')}{WEBHOOK_PATH}/{name}", "", "")
+    )
+
+
+def secret_hash(secret: str) -> bytes:
+    """What is stored of a webhook secret: it has 192 random bits, so a plain SHA-256 is enough."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+# --- what the server reports (called inside the transaction that handles the event) -----------------------------------
+
+
+def show_qr(tx: Connection, name: str, urlcode: str | None, png: str | None, received_at: Moment) -> None:
+    """Show a new QR to a session that is pairing; a stale, repeated, older or served one changes nothing."""
+    lifetime = case((sessions.c.qr_count == 0, FIRST_QR_LIFETIME), else_=NEXT_QR_LIFETIME)
+    fresh = and_(
+        sessions.c.scanned_at.is_(None),
+        func.coalesce(sessions.c.qr_urlcode, sessions.c.qr_code).is_distinct_from(urlcode or png),
+        received_at >= sessions.c.pairing_started_at,
+        func.coalesce(sessions.c.qr_received_at < received_at, True),
+        received_at + lifetime > func.now(),
+    )
+    tx.execute(
+        _in_status(name, Status.PAIRING)
+        .where(fresh)
+        .values(
+            qr_urlcode=urlcode,
+            qr_code=png,
+            qr_received_at=received_at,
+            qr_expires_at=received_at + lifetime,
+            qr_count=sessions.c.qr_count + 1,
+            **_reported("QRCODE", received_at),
+        )
+    )
+
+
+def show_phone_code(tx: Connection, name: str, code: str, received_at: Moment) -> None:
+    """Show a pairing code; only the newest is ever shown."""
+    tx.execute(
+        _in_status(name, Status.PAIRING)
+        .where(
+            received_at >= sessions.c.pairing_started_at,
+            func.coalesce(sessions.c.phone_code_at < received_at, True),
+            sessions.c.phone_code.is_distinct_from(code),
+        )
+        .values(phone_code=code, phone_code_at=received_at, **_reported("PHONECODE", received_at))
+    )
+
+
+def report_status(tx: Connection, name: str, value: str, received_at: datetime, *, current: bool) -> None:
+    """Take in one `status-find` value, or the name of a closing event.
+
+    `current` tells whether it came through the URL of the newest attempt. Whatever is not evidence for a change makes
+    the worker ask the server.
+    """
+    if value == "qrReadSuccess":
+        _scanned(tx, name, received_at)
+    elif value in UP and current:
+        _up(tx, name, received_at)
+    elif value in ENDINGS and current:
+        ended = _end(tx, name, ENDINGS[value], received_at, only=_ends(value))
+        if not ended:
+            _ask_soon(tx, name, value, received_at)
+    else:
+        _ask_soon(tx, name, value, received_at)
+
+
+def prove(tx: Connection, name: str, kind: Proof, at: datetime) -> None:
+    """Note that a session showed itself alive at `at`; never moves backwards, and at most every 30 s."""
+    tx.execute(
+        update(sessions)
+        .where(
+            sessions.c.session_id == name,
+            sessions.c.status == Status.CONNECTED,
+            func.coalesce(sessions.c.last_proof_at < at - PROOF_GRAIN, True),
+        )
+        .values(last_proof_at=at, last_proof_kind=kind, last_activity=at)
+    )
+
+
+def webhook_secret_used(tx: Connection, name: str) -> None:
+    """The server has used the newest secret: from now on the earlier one is worth nothing after its grace."""
+    tx.execute(
+        update(sessions)
+        .where(sessions.c.session_id == name, sessions.c.webhook_secret_used_at.is_(None))
+        .values(webhook_secret_used_at=func.now())
+    )
+
+
+def id_of(tx: Connection, name: str) -> UUID | None:
+    """The row of a session name, or None."""
+    found: UUID | None = tx.execute(select(sessions.c.id).where(sessions.c.session_id == name)).scalar_one_or_none()
+    return found
+
+
+# --- what the worker asks ---------------------------------------------------------------------------------------------
+
+
+def tend(limit: int = 50) -> int:
+    """Ask the servers about every session whose `check_at` is due; returns how many were asked.
+
+    Only sessions that pair, have just come up, or gave contradictory signs are due: nothing else is ever polled.
+    """
+    with transaction(SYSTEM) as tx:
+        due = (
+            select(sessions.c.id)
+            .where(sessions.c.check_at <= func.now())
+            .order_by(sessions.c.check_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        rows = tx.execute(
+            update(sessions)
+            .where(sessions.c.id.in_(due))
+            .values(check_at=func.now() + CHECK_LEASE)
+            .returning(*_TARGET_COLUMNS)
+        ).all()
+    if rows:
+        with ThreadPoolExecutor(min(len(rows), CHECKS_AT_ONCE), thread_name_prefix="check") as pool:
+            list(pool.map(_check, [_target(row) for row in rows]))
+    return len(rows)
+
+
+def next_check_in() -> float | None:
+    """Seconds until the next session is due, or None while none is."""
+    with transaction(SYSTEM) as tx:
+        seconds = tx.execute(
+            select(func.extract("epoch", func.min(sessions.c.check_at) - func.now())).where(
+                sessions.c.check_at.is_not(None)
+            )
+        ).scalar_one()
+    return None if seconds is None else max(float(seconds), 0.0)
+
+
+def _check(target: _Target) -> None:
+    try:
+        state = client().status_session(target.server_url, target.name)
+        if state.status == "CONNECTED":
+            _prove_by_asking(target)
+            return
+        with transaction(SYSTEM) as tx:
+            _take_state(tx, target, state)
+    except WppDisconnected:
+        with transaction(SYSTEM) as tx:
+            _end(tx, target.name, "lost", only=_of_attempt(target))
+    except WppError as error:
+        log.info("check_failed", session=target.name, error=type(error).__name__)
+        with transaction(SYSTEM) as tx:
+            _give_up_or_wait(tx, target, "server_unreachable", CHECK_AFTER_ERROR)
+
+
+def _prove_by_asking(target: _Target) -> None:
+    number = client().phone_number(target.server_url, target.name)
+    device = client().host_device(target.server_url, target.name)
+    with transaction(SYSTEM) as tx:
+        tx.execute(
+            update(sessions)
+            .where(_of_attempt(target))
+            .values(
+                phone_number=number,
+                device_name=device.pushname or device.platform,
+                last_proof_at=func.now(),
+                last_proof_kind=Proof.PHONE_NUMBER,
+                last_activity=func.now(),
+                check_at=None,
+                **_connected(func.now()),
+            )
+        )
+
+
+def _take_state(tx: Connection, target: _Target, state: SessionState) -> None:
+    """What `status-session` said of a session that is not CONNECTED."""
+    now = func.clock_timestamp()
+    if target.status is Status.CONNECTED:
+        _end(tx, target.name, "lost", only=_of_attempt(target))
+        return
+    if target.status is Status.DISCONNECTED:
+        tx.execute(update(sessions).where(_of_attempt(target)).values(check_at=None, **_reported(state.status, now)))
+        return
+    if state.status == "QRCODE" and state.urlcode:
+        show_qr(tx, target.name, state.urlcode, state.qrcode, now)
+    elif state.status == "PHONECODE" and state.phone_code:
+        show_phone_code(tx, target.name, state.phone_code, now)
+    _give_up_or_wait(tx, target, "no_answer", CHECK_WHILE_PAIRING)
+
+
+def _give_up_or_wait(tx: Connection, target: _Target, failure: str, wait: timedelta) -> None:
+    timeout = SYNC_TIMEOUT if target.scanned else PAIRING_TIMEOUT
+    expired = target.attempt is not None and datetime.now(UTC) > target.attempt + timeout
+    if target.status is Status.PAIRING and expired:
+        _end(tx, target.name, failure, only=_of_attempt(target))
+    else:
+        tx.execute(update(sessions).where(_of_attempt(target)).values(check_at=func.now() + wait))
+
+
+# --- one start on the server ------------------------------------------------------------------------------------------
+
+
+def _begin_pairing(tx: Connection, owner: UUID, phone: str | None, secret: str) -> _Target | None:
+    """Write the intent down; None where the session is up already."""
+    name = f"user_{owner}"
+    servers = list(settings.get().servers())
+    tx.execute(
+        insert(sessions)
+        .values(user_id=owner, session_id=name, status=Status.DISCONNECTED, server_url=servers[0])
+        .on_conflict_do_nothing()
+    )
+    row = tx.execute(
+        update(sessions)
+        .where(sessions.c.user_id == owner, sessions.c.status != Status.CONNECTED)
+        .values(
+            status=Status.PAIRING,
+            server_url=case((sessions.c.server_url.in_(servers), sessions.c.server_url), else_=servers[0]),
+            pairing_started_at=func.clock_timestamp(),
+            pairing_phone=phone,
+            scanned_at=None,
+            failure=None,
+            connected_at=None,
+            reported_state=None,
+            webhook_secret_hash=secret_hash(secret),
+            check_at=func.now() + CHECK_WHILE_PAIRING,
+            updated_at=func.now(),
+            **_NO_CODES,
+        )
+        .returning(*_TARGET_COLUMNS)
+    ).one_or_none()
+    if row is None:
+        return None
+    tx.execute(insert(lanes).values(session_id=row.id).on_conflict_do_nothing())
+    return _target(row)
+
+
+def _start(actor: Actor, target: _Target, webhook: str, phone: str | None) -> None:
+    try:
+        state = client().start_session(target.server_url, target.name, webhook, phone=phone)
+    except WppOutcomeUnknown:
+        return
+    except WppError as error:
+        failure = "server_unreachable" if error.safe_to_retry else "server_refused"
+        with transaction(actor) as tx:
+            _end(tx, target.name, failure, only=_of_attempt(target))
+        raise
+    with transaction(actor) as tx:
+        reported = update(sessions).where(_of_attempt(target))
+        now = func.clock_timestamp()
+        tx.execute(reported.values(**_reported(state.status, now)))
+        if state.status == "CONNECTED":
+            tx.execute(reported.values(check_at=func.now()))
+        elif state.urlcode and state.status == "QRCODE":
+            show_qr(tx, target.name, state.urlcode, state.qrcode, now)
+
+
+def _end_on_server(target: _Target) -> None:
+    unpaired = client().logout_session(target.server_url, target.name)
+    if not unpaired:
+        client().close_session(target.server_url, target.name)
+    state = client().status_session(target.server_url, target.name)
+    if state.status == "CONNECTED":
+        raise WppOutcomeUnknown(f"{target.name} is still reported as up after its end")
+
+
+# --- statements and rows ----------------------------------------------------------------------------------------------
+
+_NO_CODES: dict[str, Any] = {
+    "qr_code": None,
+    "qr_urlcode": None,
+    "qr_received_at": None,
+    "qr_expires_at": None,
+    "qr_count": 0,
+    "phone_code": None,
+    "phone_code_at": None,
+}
+_TARGET_COLUMNS = (
+    sessions.c.id,
+    sessions.c.session_id,
+    sessions.c.server_url,
+    sessions.c.status,
+    sessions.c.pairing_started_at,
+    sessions.c.scanned_at,
+)
+_OWN_COLUMNS = (
+    *_TARGET_COLUMNS,
+    sessions.c.user_id,
+    sessions.c.qr_urlcode,
+    sessions.c.qr_code,
+    sessions.c.qr_received_at,
+    sessions.c.qr_expires_at,
+    sessions.c.qr_count,
+    sessions.c.phone_code,
+    sessions.c.phone_code_at,
+    sessions.c.pairing_phone,
+    sessions.c.reported_state,
+    sessions.c.reported_at,
+    sessions.c.last_proof_at,
+    sessions.c.last_proof_kind,
+    sessions.c.connected_at,
+    sessions.c.phone_number,
+    sessions.c.device_name,
+    sessions.c.failure,
+    sessions.c.updated_at,
+)
+_FLEET_COLUMNS = (
+    sessions.c.status,
+    sessions.c.reported_state,
+    sessions.c.last_proof_at,
+    sessions.c.last_proof_kind,
+    sessions.c.last_activity,
+    sessions.c.phone_number,
+    sessions.c.failure,
+)
+
+
+def _reported(state: str, at: Moment) -> dict[str, Any]:
+    return {"reported_state": state, "reported_at": at}
+
+
+def _connected(at: Any) -> dict[str, Any]:
+    return {
+        "status": Status.CONNECTED,
+        "connected_at": func.coalesce(sessions.c.connected_at, at),
+        "reported_state": "CONNECTED",
+        "reported_at": at,
+        "failure": None,
+        "updated_at": func.now(),
+        "scanned_at": None,
+        "pairing_phone": None,
+        **_NO_CODES,
+    }
+
+
+def _of(owner: UUID) -> Select[Any]:
+    return select(*_OWN_COLUMNS).where(sessions.c.user_id == owner)
+
+
+def _in_status(name: str, *statuses: Status) -> Update:
+    return update(sessions).where(sessions.c.session_id == name, sessions.c.status.in_(statuses))
+
+
+def _of_attempt(target: _Target) -> Any:
+    """True while nobody has started the session anew since `target` was read."""
+    return and_(sessions.c.id == target.id, sessions.c.pairing_started_at.is_not_distinct_from(target.attempt))
+
+
+def _ends(value: str) -> Any:
+    """Which statuses an ending may end: an unscanned start's ending says nothing of a session that is up."""
+    if value in PAIRING_ENDINGS:
+        return sessions.c.status == Status.PAIRING
+    return sessions.c.status.in_((Status.PAIRING, Status.CONNECTED))
+
+
+def _scanned(tx: Connection, name: str, at: datetime) -> None:
+    tx.execute(
+        _in_status(name, Status.PAIRING)
+        .where(at >= sessions.c.pairing_started_at)
+        .values(scanned_at=at, **_NO_CODES, **_reported("qrReadSuccess", at))
+    )
+
+
+def _up(tx: Connection, name: str, at: datetime) -> None:
+    """Pairing or up becomes up; one that ended is asked first, because news of its life may simply be late."""
+    tx.execute(
+        _in_status(name, Status.PAIRING).values(
+            last_proof_at=at,
+            last_proof_kind=Proof.WEBHOOK,
+            last_activity=at,
+            check_at=func.now(),
+            **_connected(at),
+        )
+    )
+    tx.execute(_in_status(name, Status.DISCONNECTED).values(check_at=func.now(), **_reported("CONNECTED", at)))
+    prove(tx, name, Proof.WEBHOOK, at)
+
+
+def _end(tx: Connection, name: str, failure: str | None, at: datetime | None = None, *, only: Any = True) -> bool:
+    """Say `desconectado` with the reason; False where `only` admitted nothing."""
+    done = tx.execute(
+        update(sessions)
+        .where(sessions.c.session_id == name, only)
+        .values(
+            status=Status.DISCONNECTED,
+            failure=failure,
+            scanned_at=None,
+            pairing_phone=None,
+            connected_at=None,
+            check_at=None,
+            updated_at=func.now(),
+            **_NO_CODES,
+            **_reported("CLOSED", at or func.now()),
+        )
+    )
+    return bool(done.rowcount)
+
+
+def _ask_soon(tx: Connection, name: str, value: str, at: datetime) -> None:
+    tx.execute(
+        update(sessions)
+        .where(sessions.c.session_id == name)
+        .values(
+            check_at=case((sessions.c.status == Status.DISCONNECTED, null()), else_=func.now()),
+            **_reported(value, at),
+        )
+    )
+
+
+def _owner(actor: Actor, user_id: UUID | None) -> UUID:
+    owner = user_id or actor.user_id
+    if owner is None or (owner != actor.user_id and not actor.is_staff):
+        raise Forbidden(f"session of {owner}")
+    return owner
+
+
+def _require(actor: Actor, owner: UUID) -> Session:
+    session = get(actor, owner)
+    if session is None:
+        raise Conflict(f"session of {owner} is gone")
+    return session
+
+
+def _target_of(actor: Actor, owner: UUID) -> _Target | None:
+    with transaction(actor) as tx:
+        row = tx.execute(select(*_TARGET_COLUMNS).where(sessions.c.user_id == owner)).one_or_none()
+    return _target(row) if row else None
+
+
+def _audit_for_other(tx: Connection, actor: Actor, owner: UUID, action: str) -> None:
+    if owner != actor.user_id:
+        audit.record(tx, actor, action, f"user_{owner}")
+
+
+def _target(row: Record) -> _Target:
+    return _Target(
+        row.id,
+        row.session_id,
+        row.server_url,
+        Status(row.status),
+        row.pairing_started_at,
+        row.scanned_at is not None,
+    )
+
+
+def _session(row: Record, *, reveal: bool) -> Session:
+    qr = None
+    if reveal and row.qr_expires_at and row.qr_expires_at > datetime.now(UTC):
+        qr = Qr(row.qr_urlcode, row.qr_code, row.qr_received_at, row.qr_expires_at, row.qr_count)
+    return Session(
+        id=row.id,
+        user_id=row.user_id,
+        name=row.session_id,
+        status=Status(row.status),
+        qr=qr,
+        phone_code=row.phone_code if reveal else None,
+        phone_code_at=row.phone_code_at,
+        pairing_phone=row.pairing_phone if reveal else None,
+        pairing_started_at=row.pairing_started_at,
+        scanned_at=row.scanned_at,
+        reported_state=row.reported_state,
+        reported_at=row.reported_at,
+        last_proof_at=row.last_proof_at,
+        last_proof_kind=row.last_proof_kind,
+        connected_at=row.connected_at,
+        phone_number=row.phone_number,
+        device_name=row.device_name,
+        failure=row.failure,
+        updated_at=row.updated_at,
+    )
+
+
+def _fleet_row(row: Record) -> FleetRow:
+    return FleetRow(
+        user_id=row.user_id,
+        email=row.email,
+        name=row.name,
+        status=Status(row.status) if row.status else None,
+        reported_state=row.reported_state,
+        last_proof_at=row.last_proof_at,
+        last_proof_kind=row.last_proof_kind,
+        last_activity=row.last_activity,
+        phone_number=row.phone_number,
+        failure=row.failure,
+    )

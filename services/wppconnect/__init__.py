@@ -1,0 +1,1 @@
+"""Calls to WPPConnect servers, and what their webhooks mean. Knows nothing of our tables."""

@@ -1,0 +1,314 @@
+"""What a WPPConnect server's answers mean: routes, the frozen dataclasses that calls return, and the reading
+of JSON into them. Pure: no HTTP here. Facts are measured against wppconnect-server 2.10.4 unless a docstring
+says otherwise.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import orjson
+
+from services import errors
+from services.wppconnect import fields
+
+PHONE_DIGITS = re.compile(r"[0-9]{7,14}")  # from 15 characters on the server takes any number for a @lid
+
+
+@dataclass(frozen=True)
+class SessionState:
+    """What the server says of a session, which is not what is proved.
+
+    `status`: CLOSED (also for `null`), INITIALIZING, QRCODE, PHONECODE, CONNECTED, or a word not known yet,
+    in upper case. `urlcode` (the text to draw) and `qrcode` (PNG as base64, without `data:` prefix) only with
+    QRCODE: the server keeps handing out the last ones after CONNECTED. `phone_code` only with PHONECODE.
+    """
+
+    status: str
+    urlcode: str | None = field(default=None, repr=False)
+    qrcode: str | None = field(default=None, repr=False)
+    phone_code: str | None = field(default=None, repr=False)
+    version: str | None = None
+
+
+@dataclass(frozen=True)
+class Device:
+    """The paired phone. `phone` is digits; the rest is None where the server does not say."""
+
+    phone: str
+    platform: str | None = None
+    pushname: str | None = None
+    battery: int | None = None
+
+
+@dataclass(frozen=True)
+class NumberCheck:
+    """Whether a number is on WhatsApp, and the address WhatsApp really uses for it (Brazil's ninth digit)."""
+
+    exists: bool
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class SentMessage:
+    """WhatsApp Web took the message; "sent" only means ack ≥ 1. `timestamp`: Unix seconds, `to`: an
+    address."""
+
+    id: str
+    ack: int = 0
+    timestamp: int | None = None
+    to: str | None = None
+
+
+@dataclass(frozen=True)
+class ChatMessage:
+    """One message of a chat's history. `timestamp`: Unix seconds, `from_` and `to`: addresses."""
+
+    id: str
+    body: str = field(default="", repr=False)
+    from_me: bool = False
+    timestamp: int | None = None
+    ack: int | None = None
+    from_: str | None = None
+    to: str | None = None
+    type: str = "chat"
+    chat_id: str | None = None
+    caption: str | None = field(default=None, repr=False)
+    mimetype: str | None = None
+    sender_name: str | None = field(default=None, repr=False)
+    is_group: bool = False
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A line of the chat list: its address, how many are unread, when it last moved (Unix seconds)."""
+
+    id: str
+    unread: int = 0
+    timestamp: int | None = None
+    is_group: bool = False
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The two addresses of one contact; None for the one that the server does not know."""
+
+    phone: str | None = None
+    lid: str | None = None
+
+
+@dataclass(frozen=True)
+class Route:
+    name: str
+    method: Literal["GET", "POST"]
+    wait: Literal["status", "query", "start", "send", "logout"]
+    changes: bool = False
+    secret_in_url: bool = False
+    tolerates: frozenset[int] = frozenset()  # statuses that count as success if the body is JSON
+
+    def broken(self, why: str) -> errors.WppError:
+        """The error for a request that left and whose answer never came, or tells nothing."""
+        kind = errors.WppOutcomeUnknown if self.changes else errors.WppUnreachable
+        return kind(f"{self.name}: {why}")
+
+
+START: Final = Route("start-session", "POST", "start", changes=True)
+STATUS: Final = Route("status-session", "GET", "status")
+CHECK: Final = Route("check-connection-session", "GET", "status")
+CLOSE: Final = Route("close-session", "POST", "logout", changes=True, tolerates=frozenset({500}))
+LOGOUT: Final = Route("logout-session", "POST", "logout", changes=True)
+HOST: Final = Route("host-device", "GET", "query")
+PHONE: Final = Route("get-phone-number", "GET", "query")
+NUMBER: Final = Route("check-number-status", "GET", "query")
+SEND: Final = Route("send-message", "POST", "send", changes=True)
+MESSAGES: Final = Route("get-messages", "GET", "query")
+CHATS: Final = Route("list-chats", "POST", "query")
+PN_LID: Final = Route("contact/pn-lid", "GET", "query")
+CLEAR: Final = Route("clear-session-data", "POST", "logout", changes=True, secret_in_url=True)
+ALL: Final = Route("show-all-sessions", "GET", "query", secret_in_url=True)
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    data: Any  # the parsed JSON; None also when the body is not JSON
+    is_json: bool
+
+
+def read_answer(status: int, body: bytes) -> Answer:
+    try:
+        return Answer(status, orjson.loads(body), is_json=True)
+    except orjson.JSONDecodeError:
+        return Answer(status, None, is_json=False)
+
+
+def accepted(route: Route, answer: Answer) -> Answer:
+    """`answer` if it is a success; else raises what it means."""
+    where = f"HTTP {answer.status}"
+    if answer.is_json and answer.status in route.tolerates:
+        return answer
+    if answer.status >= 500 or _is_inner_failure(answer):
+        raise route.broken(where)
+    if answer.status == 401 or (route.secret_in_url and answer.status == 400):
+        raise errors.WppUnauthorized(f"{route.name}: {where}")
+    if answer.status == 404 and fields.mapping(answer.data).get("status") == "Disconnected":
+        raise errors.WppDisconnected(f"{route.name}: {where}")
+    if not 200 <= answer.status < 300:
+        raise errors.WppRefused(f"{route.name}: {where}")
+    if not answer.is_json:
+        raise route.broken("a success that is not JSON")
+    return answer
+
+
+def _is_inner_failure(answer: Answer) -> bool:
+    """`get-messages` answers 401 `{"status":"error","response":"Error on open list"}` when WhatsApp itself
+    fails (known from the server's source and its users, not measured); a token's 401 has no `status`.
+    """
+    return answer.status == 401 and str(fields.mapping(answer.data).get("status")).lower() == "error"
+
+
+def _object(route: Route, answer: Answer) -> dict[Any, Any]:
+    if not isinstance(answer.data, dict):
+        raise route.broken("a success that is not an object")
+    return answer.data
+
+
+def confirmed(_route: Route, answer: Answer) -> bool:
+    """Whether an accepted answer is a plain success, not a tolerated failure."""
+    return 200 <= answer.status < 300
+
+
+def session_state(route: Route, answer: Answer) -> SessionState:
+    data = _object(route, answer)
+    status = "CLOSED" if data.get("status") is None else fields.text(data["status"])
+    if not status:
+        raise route.broken("a success without a readable status")
+    status = status.upper()
+    showing_qr = status == "QRCODE"
+    return SessionState(
+        status=status,
+        urlcode=(fields.text(data.get("urlcode")) or None) if showing_qr else None,
+        qrcode=fields.image_base64(data.get("qrcode")) if showing_qr else None,
+        phone_code=(fields.text(data.get("phoneCode")) or None) if status == "PHONECODE" else None,
+        version=fields.text(data.get("version")),
+    )
+
+
+def connection(route: Route, answer: Answer) -> bool:
+    status = _object(route, answer).get("status")
+    if not isinstance(status, bool):
+        raise route.broken("a success without a readable status")
+    return status
+
+
+def session_names(route: Route, answer: Answer) -> list[str]:
+    names = _object(route, answer).get("response")
+    if not isinstance(names, list):
+        raise route.broken("a success without a list")
+    return [name for name in names if isinstance(name, str)]
+
+
+def device(route: Route, answer: Answer) -> Device:
+    found = fields.mapping(_object(route, answer).get("response"))
+    return Device(
+        phone=_wid_digits(route, found.get("phoneNumber")),
+        platform=fields.text(found.get("platform")),
+        pushname=fields.text(found.get("pushname")),
+        battery=fields.number(found.get("battery")),
+    )
+
+
+def own_number(route: Route, answer: Answer) -> str:
+    return _wid_digits(route, _object(route, answer).get("response"))
+
+
+def _wid_digits(route: Route, wid: Any) -> str:
+    """Digits of `5511…@c.us`, also with a device part (`5511…:12@c.us`). None there: nobody is signed in."""
+    address = fields.identifier(wid)
+    if address is None:
+        raise errors.WppDisconnected(f"{route.name}: no number, nobody is signed in")
+    user, _, server = address.partition("@")
+    digits = user.partition(":")[0]
+    if server not in ("", "c.us", "s.whatsapp.net") or not PHONE_DIGITS.fullmatch(digits):
+        raise route.broken("a success without a readable number")
+    return digits
+
+
+def number_check(route: Route, answer: Answer) -> NumberCheck:
+    found = _object(route, answer).get("response")
+    exists = fields.mapping(found).get("numberExists")
+    address = fields.identifier(fields.mapping(found).get("id"))
+    if not isinstance(exists, bool) or (exists and not address):
+        raise route.broken("a success without a readable answer")
+    return NumberCheck(exists, address if exists else None)
+
+
+def sent_message(route: Route, answer: Answer) -> SentMessage:
+    response = _object(route, answer).get("response")
+    first = fields.mapping(response[0] if isinstance(response, list) and response else response)
+    message_id = fields.identifier(first.get("id"))
+    if not message_id:
+        raise errors.WppRefused(f"{route.name}: accepted without a message id, nothing was sent")
+    return SentMessage(
+        id=message_id,
+        ack=fields.number(first.get("ack")) or 0,
+        timestamp=fields.unix_time(first.get("t")) or fields.unix_time(first.get("timestamp")),
+        to=fields.identifier(first.get("to")),
+    )
+
+
+def chat_messages(route: Route, answer: Answer) -> list[ChatMessage]:
+    found = _object(route, answer).get("response")
+    if not isinstance(found, list):
+        raise route.broken("a success without a list")
+    messages = (_chat_message(fields.mapping(item)) for item in found)
+    return [message for message in messages if message is not None]
+
+
+def _chat_message(item: dict[Any, Any]) -> ChatMessage | None:
+    message_id = fields.identifier(item.get("id"))
+    if message_id is None:
+        return None
+    sender = fields.mapping(item.get("sender"))
+    return ChatMessage(
+        id=message_id,
+        body=fields.text(item.get("body")) or fields.text(item.get("content")) or "",
+        from_me=item.get("fromMe") is True or message_id.startswith("true_"),
+        timestamp=fields.unix_time(item.get("t")) or fields.unix_time(item.get("timestamp")),
+        ack=fields.number(item.get("ack")),
+        from_=fields.identifier(item.get("from")),
+        to=fields.identifier(item.get("to")),
+        type=fields.text(item.get("type")) or "chat",
+        chat_id=fields.identifier(item.get("chatId")),
+        caption=fields.text(item.get("caption")),
+        mimetype=fields.text(item.get("mimetype")),
+        sender_name=fields.text(item.get("notifyName")) or fields.text(sender.get("pushname")),
+        is_group=item.get("isGroupMsg") is True,
+    )
+
+
+def chat_list(route: Route, answer: Answer) -> list[Chat]:
+    if not isinstance(answer.data, list):
+        raise route.broken("a success without a list")
+    chats = ((fields.identifier(fields.mapping(item).get("id")), fields.mapping(item)) for item in answer.data)
+    return [_chat(chat_id, item) for chat_id, item in chats if chat_id]
+
+
+def _chat(chat_id: str, item: dict[Any, Any]) -> Chat:
+    return Chat(
+        id=chat_id,
+        unread=max(fields.number(item.get("unreadCount")) or 0, 0),
+        timestamp=fields.unix_time(item.get("t")),
+        is_group=item.get("isGroup") is True or chat_id.endswith("@g.us"),
+    )
+
+
+def identity(route: Route, answer: Answer) -> Identity:
+    found = _object(route, answer)
+    found = fields.mapping(found.get("response")) or found
+    phone, lid = fields.identifier(found.get("phoneNumber")), fields.identifier(found.get("lid"))
+    digits = phone.removesuffix("@c.us") if phone else ""
+    return Identity(
+        phone=digits if PHONE_DIGITS.fullmatch(digits) else None,
+        lid=lid if lid and lid.endswith("@lid") else None,
+    )

@@ -1,0 +1,424 @@
+"""The one place that talks HTTP to WPPConnect servers. Synchronous, thread-safe, no retries: whether to
+repeat a call is decided above, from the error (`safe_to_retry`) and from evidence.
+
+    What went wrong                                     a call that changes things   a call that only reads
+    no connection, none free in the pool                WppUnreachable               WppUnreachable
+    time-out or break after the request left            WppOutcomeUnknown            WppUnreachable
+    5xx, unreadable 2xx                                 WppOutcomeUnknown            WppUnreachable
+    404 JSON with `status: Disconnected`                WppDisconnected              WppDisconnected
+    401                                                 WppUnauthorized              WppUnauthorized
+    404 HTML (no such route), 400, any other 3xx, 4xx   WppRefused                   WppRefused
+    201 to a send, but without a message id             WppRefused                   –
+    a server that is not configured                     ConfigurationError           ConfigurationError
+
+Some routes carry the SECRET_KEY in their URL, and every URL is private, so no error and no log line has one:
+errors are raised outside the `except` that saw the cause (no `__context__` either), and httpx's own logging
+is silenced.
+
+Protocol facts are measured against wppconnect-server 2.10.4 unless a docstring says otherwise.
+"""
+
+import json
+import logging
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import bcrypt
+import httpx
+import structlog
+
+from services import errors
+from services.wppconnect import answers
+from services.wppconnect.answers import (
+    Answer,
+    Chat,
+    ChatMessage,
+    Device,
+    Identity,
+    NumberCheck,
+    Route,
+    SentMessage,
+    SessionState,
+)
+
+__all__ = [
+    "Chat",
+    "ChatMessage",
+    "Device",
+    "Identity",
+    "NumberCheck",
+    "SentMessage",
+    "SessionState",
+    "Timeouts",
+    "WppClient",
+    "session_token",
+    "transport_failure",
+]
+
+T = TypeVar("T")
+
+BCRYPT_COST = 4  # the server's check costs what the hash says: 1.8 ms a call, 47.8 ms with generate-token's 10
+BCRYPT_BYTES = 72  # bcrypt reads no more; Python's bcrypt 5 raises past it, the server's cuts
+MAX_TOKENS = 4096
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+KEEPALIVE_SECONDS = 2.0  # under Node's 5 s, or a send could land on a connection that the server is just closing
+
+_SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")  # a ":" would be read as "session:token", a "/" as another route
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_LID_DIGITS = re.compile(r"[0-9]{5,20}")
+
+_log = structlog.get_logger(__name__)
+
+
+def _discard(record: logging.LogRecord) -> bool:  # noqa: ARG001
+    return False
+
+
+for _name in ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks"))):
+    # httpx logs each URL at INFO, httpcore the headers at DEBUG; a filter outlives any later logging set-up.
+    logging.getLogger(_name).addFilter(_discard)
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds. `connect` also bounds the wait for a free connection; the others bound one call's answer."""
+
+    connect: float = 3.0
+    status: float = 5.0  # what the server knows by itself
+    query: float = 10.0  # what it must ask WhatsApp for
+    start: float = 15.0
+    send: float = 30.0
+    logout: float = 15.0
+
+
+class WppClient:
+    """A pooled client for the configured servers. One per process; any thread may call any method."""
+
+    def __init__(
+        self,
+        servers: Mapping[str, str],
+        timeouts: Timeouts | None = None,
+        max_connections: int = 256,
+        max_tokens: int = MAX_TOKENS,
+    ) -> None:
+        """`servers`: base URL → SECRET_KEY. Raises ConfigurationError for an address that is not http(s)."""
+        self._timeouts = timeouts or Timeouts()
+        self._servers = {_base_url(url): secret for url, secret in servers.items()}
+        self._tokens = _TokenCache(max_tokens)
+        self._http = httpx.Client(
+            trust_env=False,  # no proxy, and no .netrc that would replace the Authorization header
+            follow_redirects=False,  # a redirect would carry the token, or a secret URL, to somebody else
+            limits=httpx.Limits(
+                max_connections=max_connections,
+                max_keepalive_connections=32,
+                keepalive_expiry=KEEPALIVE_SECONDS,
+            ),
+        )
+
+    def close(self) -> None:
+        """Close the pool's connections; the client is of no use afterwards."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    # Sessions
+
+    def start_session(
+        self, server_url: str, session: str, webhook: str, phone: str | None = None, wait_qr: bool = False
+    ) -> SessionState:
+        """Start a session. Without `wait_qr` the answer is the state BEFORE the start, at once.
+
+        `webhook` is always sent: the body replaces the session's stored configuration. With `phone` (digits)
+        the pairing is by code. With `wait_qr` the call hangs until the first QR or code. Raises InvalidPhone,
+        WppError.
+        """
+        body: dict[str, Any] = {"webhook": webhook, "waitQrCode": wait_qr}
+        if phone is not None:
+            body["phone"] = _phone_digits(phone)
+        return self._call(server_url, session, answers.START, answers.session_state, body=body)
+
+    def status_session(self, server_url: str, session: str) -> SessionState:
+        """What the server says of the session. A dead one keeps saying CONNECTED. Raises WppError."""
+        return self._call(server_url, session, answers.STATUS, answers.session_state)
+
+    def check_connection(self, server_url: str, session: str) -> bool:
+        """False is proof that the page is gone; True proves nothing about WhatsApp. Raises WppError."""
+        return self._call(server_url, session, answers.CHECK, answers.connection)
+
+    def close_session(self, server_url: str, session: str) -> bool:
+        """Stop the session and keep its data; also what frees one stuck in INITIALIZING.
+
+        True if the server confirmed. False if it answered 500, as it does for a session never started or not
+        paired yet although it does close it: the caller verifies with `status_session`. Raises WppError.
+        """
+        return self._call(server_url, session, answers.CLOSE, answers.confirmed)
+
+    def logout_session(self, server_url: str, session: str) -> bool:
+        """Unpair and delete the session's data. False if it was not connected: then nothing is deleted.
+
+        "Not connected" is also what a session with a dead page answers, although the phone still lists it as
+        a linked device. Raises WppError.
+        """
+        try:
+            return self._call(server_url, session, answers.LOGOUT, answers.confirmed)
+        except errors.WppDisconnected:
+            return False
+
+    def clear_session_data(self, server_url: str, session: str) -> None:
+        """Delete a stopped session's data on the server. Raises WppError.
+
+        The server takes the SECRET_KEY only in the URL here, so its access log sees it.
+        """
+        self._call(server_url, session, answers.CLEAR, answers.confirmed)
+
+    def show_all_sessions(self, server_url: str) -> list[str]:
+        """Every session with stored data there, alive or not (SECRET_KEY in the URL). Raises WppError."""
+        return self._call(server_url, "", answers.ALL, answers.session_names)
+
+    # Proof
+
+    def host_device(self, server_url: str, session: str) -> Device:
+        """The paired phone. Raises WppError; WppDisconnected if nobody is signed in."""
+        return self._call(server_url, session, answers.HOST, answers.device)
+
+    def phone_number(self, server_url: str, session: str) -> str:
+        """The session's own number, digits. It really asks WhatsApp: an answer proves that the session lives.
+
+        Raises WppError; WppDisconnected if nobody is signed in.
+        """
+        return self._call(server_url, session, answers.PHONE, answers.own_number)
+
+    def check_number(self, server_url: str, session: str, phone: str) -> NumberCheck:
+        """Ask WhatsApp for a number (digits or `…@c.us`), before a first send. Raises InvalidPhone, WppError.
+
+        WhatsApp counts these questions: they need a budget.
+        """
+        return self._call(server_url, session, answers.NUMBER, answers.number_check, tail=_phone_digits(phone))
+
+    def identify(self, server_url: str, session: str, address: str) -> Identity:
+        """The phone (digits) behind a `…@lid`, or the `…@lid` of a phone. Raises InvalidPhone, WppError.
+
+        That the route exists is measured; its answer's shape is read from the server's source.
+        """
+        contact = _recipient(address)
+        tail = f"{contact['phone']}@{'lid' if 'isLid' in contact else 'c.us'}"
+        return self._call(server_url, session, answers.PN_LID, answers.identity, tail=tail)
+
+    # Messages
+
+    def send_text(self, server_url: str, session: str, address_or_phone: str, text: str) -> SentMessage:
+        """Send one text to a phone (digits), a `…@c.us` or a `…@lid` address. Raises InvalidPhone, WppError.
+
+        The server wants bare digits in `phone`: it cuts at the `@`, deletes every other sign except blanks,
+        and takes what is then longer than 14 characters for a `@lid` (so a formatted phone goes to nobody,
+        with a 201). `…@c.us` is therefore cut to its digits. A `…@lid` goes out as its digits and
+        `isLid: true`, or one of 14 digits or fewer would be sent to a stranger's phone; that flag is read
+        from the server's source (`statusConnection`), not measured.
+
+        On WppOutcomeUnknown it may have gone out: never send again without evidence. Nor after WppRefused: on
+        a 400 (not on WhatsApp) the server tries to send all the same.
+        """
+        body = {**_recipient(address_or_phone), "message": text, "isGroup": False}
+        return self._call(server_url, session, answers.SEND, answers.sent_message, body=body)
+
+    def get_messages(
+        self, server_url: str, session: str, phone: str, count: int = 20, before_id: str | None = None
+    ) -> list[ChatMessage]:
+        """The last `count` messages of a chat (digits, `…@c.us`, `…@lid`), those before `before_id` if given.
+
+        Messages without an id are left out. Raises InvalidPhone, WppError.
+        """
+        chat = _recipient(phone)
+        tail = f"{chat['phone']}@lid" if "isLid" in chat else chat["phone"]
+        params = {"count": str(count), "direction": "before"} | ({"id": before_id} if before_id else {})
+        return self._call(server_url, session, answers.MESSAGES, answers.chat_messages, tail=tail, params=params)
+
+    def list_chats(self, server_url: str, session: str) -> list[Chat]:
+        """The session's chats; those without an id are left out. Raises WppError."""
+        return self._call(server_url, session, answers.CHATS, answers.chat_list, body={})
+
+    # One call
+
+    def _call(
+        self,
+        server_url: str,
+        session: str,
+        route: Route,
+        parse: Callable[[Route, Answer], T],
+        *,
+        tail: str = "",
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> T:
+        request = self._request(server_url, session, route, tail, params, body)
+        started = time.perf_counter()
+        outcome, status = "interrompido", None
+        try:
+            answer = self._exchange(request, route)
+            status = answer.status
+            result = parse(route, answers.accepted(route, answer))
+            outcome = "ok"
+        except errors.WppError as error:
+            outcome = error.code
+            raise
+        finally:
+            ms = round((time.perf_counter() - started) * 1000, 1)
+            write = _log.info if outcome == "ok" else _log.warning
+            write("wpp_call", route=route.name, session=session, ms=ms, outcome=outcome, http_status=status)
+        return result
+
+    def _request(
+        self,
+        server_url: str,
+        session: str,
+        route: Route,
+        tail: str,
+        params: Mapping[str, str] | None,
+        body: Mapping[str, Any] | None,
+    ) -> httpx.Request:
+        server = server_url.rstrip("/")
+        secret = self._servers.get(server)
+        if secret is None:
+            raise errors.ConfigurationError("WPP_SERVER_URL: the session's server is not a configured one")
+        if session and not _SESSION.fullmatch(session):
+            raise errors.InvalidInput("a session's name has only letters, digits, - and _")
+        private = quote(secret, safe="") if route.secret_in_url else ""
+        path = "/".join(part for part in (session, private, route.name, quote(tail, safe="@")) if part)
+        timeout = httpx.Timeout(self._seconds(route), connect=self._timeouts.connect, pool=self._timeouts.connect)
+        # Escaped to ASCII: a lone surrogate in a text would raise an error that quotes the text.
+        content = None if body is None else json.dumps(body).encode()
+        headers = self._headers(server, session, secret, has_body=body is not None)
+        return self._http.build_request(
+            route.method,
+            f"{server}/api/{path}",
+            params=params,
+            content=content,
+            headers=headers,
+            timeout=timeout,
+        )
+
+    def _seconds(self, route: Route) -> float:
+        return float(getattr(self._timeouts, route.wait))
+
+    def _headers(self, server: str, session: str, secret: str, has_body: bool) -> dict[str, str]:
+        headers = {"Accept": "application/json"}
+        if has_body:
+            headers["Content-Type"] = "application/json"
+        if session:
+            headers["Authorization"] = f"Bearer {self._tokens.token(server, session, secret)}"
+        request_id = structlog.contextvars.get_contextvars().get("request_id")
+        if isinstance(request_id, str) and _REQUEST_ID.fullmatch(request_id):
+            headers["X-Request-Id"] = request_id
+        return headers
+
+    def _exchange(self, request: httpx.Request, route: Route) -> Answer:
+        deadline = time.monotonic() + self._timeouts.connect + self._seconds(route)
+        failure: errors.WppError | None = None
+        try:
+            response = self._http.send(request, stream=True)
+            try:
+                body = _read(response, deadline)
+            finally:
+                response.close()
+        except httpx.RequestError as error:
+            failure = transport_failure(error, route)
+        if failure is not None:  # raised here, so that httpx's exception (URL, headers) is not its __context__
+            raise failure
+        if body is None:
+            raise route.broken("the answer was too long or too slow")
+        return answers.read_answer(response.status_code, body)
+
+
+def session_token(session: str, secret: str) -> str:
+    """The bearer token of one session, made as `generate-token` makes it but at bcrypt cost 4, and here, so
+    that the secret does not travel. Different at each call (the salt); every one of them is valid.
+    """
+    digest = bcrypt.hashpw((session + secret).encode()[:BCRYPT_BYTES], bcrypt.gensalt(BCRYPT_COST)).decode()
+    return digest.replace("/", "_").replace("+", "-")
+
+
+class _TokenCache:
+    """The most recently used tokens, by server and session."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+    def token(self, server: str, session: str, secret: str) -> str:
+        key = (server, session)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        token = session_token(session, secret)  # outside the lock: if two threads compute it, either one is valid
+        with self._lock:
+            self._kept[key] = token
+            while len(self._kept) > self._limit:
+                self._kept.popitem(last=False)
+        return token
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+def _base_url(url: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+        usable = parsed.scheme in ("http", "https") and bool(parsed.host)
+    except httpx.InvalidURL:
+        usable = False
+    if not usable:
+        raise errors.ConfigurationError("WPP_SERVER_URL: must be an http:// or https:// address")
+    return url.rstrip("/")
+
+
+def _phone_digits(phone: str) -> str:
+    digits = phone.removesuffix("@c.us")
+    if not answers.PHONE_DIGITS.fullmatch(digits):
+        raise errors.InvalidPhone("not a phone number in digits")
+    return digits
+
+
+def _recipient(address: str) -> dict[str, Any]:
+    if not address.endswith("@lid"):
+        return {"phone": _phone_digits(address)}
+    digits = address.removesuffix("@lid")
+    if not _LID_DIGITS.fullmatch(digits):
+        raise errors.InvalidPhone("not a @lid address")
+    return {"phone": digits, "isLid": True}
+
+
+_NOTHING_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
+
+def transport_failure(error: httpx.RequestError, route: Route) -> errors.WppError:
+    """The error for any failure below HTTP. Only the name of `error`'s class is taken over from it."""
+    kind = type(error).__name__
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return errors.WppRefused(f"{route.name}: {kind}")
+    if isinstance(error, _NOTHING_LEFT):
+        return errors.WppUnreachable(f"{route.name}: {kind}")
+    return route.broken(kind)
+
+
+def _read(response: httpx.Response, deadline: float) -> bytes | None:
+    """The body, or None past MAX_ANSWER_BYTES or `deadline`: httpx's read time-out only bounds each piece."""
+    chunks: list[bytes] = []
+    size = 0
+    for chunk in response.iter_bytes():
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES or time.monotonic() > deadline:
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)

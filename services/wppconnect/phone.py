@@ -1,0 +1,105 @@
+"""Phone numbers as people write them ↔ the digits that WhatsApp addresses are made of."""
+
+import re
+import unicodedata
+
+import phonenumbers
+
+from services.errors import InvalidPhone
+
+MAX_DIGITS = 14  # what is longer, wppconnect-server takes for a @lid (measured against 2.10.4)
+
+_WRITTEN = re.compile(r"\+?[0-9 ().\-/]+")
+_BRAZIL_MOBILE = re.compile(r"55([1-9][1-9])9?([6-9][0-9]{7})")
+_BRAZIL_OLD_MOBILE = re.compile(r"55([1-9][1-9])([6-9][0-9]{7})")
+
+
+def normalise(raw: str, default_region: str = "BR") -> str:
+    """`raw` in E.164 form without the plus, e.g. `5511999999999`. Raises InvalidPhone.
+
+    National numbers belong to `default_region`, also with the trunk's 0, with a carrier's code, or with the
+    country's code in front but no plus. A number of any other country needs its plus (or 00): without it, a
+    mistyped national number would reach a stranger abroad. Brazilian mobiles get their ninth digit if it is
+    missing; which form WhatsApp uses is for `check_number` to say.
+    """
+    written = _plain(raw)
+    for candidate in _candidates(written):
+        digits = _valid(candidate, default_region)
+        if digits:
+            return digits
+    raise InvalidPhone("not a valid phone number")
+
+
+def display(digits: str) -> str:
+    """`digits` the way they are written internationally, `+55 11 99999-9999`; unchanged if not a phone."""
+    if not digits.isascii() or not digits.isdecimal():
+        return digits
+    number = _parse(f"+{digits}", None)
+    if number is None or not phonenumbers.is_possible_number(number):
+        return digits
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+
+
+def same_subscriber(a: str, b: str) -> bool:
+    """Whether two phones (digits or `…@c.us`) are one line, with or without Brazil's ninth digit.
+
+    Only what can have been a mobile of eight digits (6 to 9 in front) is compared so: 3333-4444 is a landline, and
+    93333-4444 belongs to somebody else. A `@lid` only equals itself: it is no phone.
+    """
+    return _subscriber(a) == _subscriber(b)
+
+
+def _plain(raw: str) -> str:
+    """`raw` without the invisible signs that come along when a number is copied from a web page or a
+    contact."""
+    visible = "".join(sign for sign in raw if unicodedata.category(sign) != "Cf")
+    written = re.sub(r"\s", " ", unicodedata.normalize("NFKC", visible)).strip()
+    written = re.sub(r"[\u2010-\u2015\u2212]", "-", written)
+    if len(written) > 40 or not _WRITTEN.fullmatch(written):
+        raise InvalidPhone("signs that no phone number has")
+    return written
+
+
+def _candidates(written: str) -> list[str]:
+    """Ways to read `written`, the likeliest first. `00` is tried as a plus, or 0055… would be read as the
+    exit code 00, the carrier 55 and a number in the USA."""
+    digits = re.sub(r"[^0-9]", "", written)
+    if written.startswith("00"):
+        return [f"+{digits[2:]}", written]
+    return [written]
+
+
+def _valid(candidate: str, region: str) -> str | None:
+    number = _parse(candidate, region)
+    if number is None:
+        return None
+    number = _with_ninth_digit(number)
+    digits = _e164(number)
+    return digits if phonenumbers.is_valid_number(number) and len(digits) <= MAX_DIGITS else None
+
+
+def _parse(candidate: str, region: str | None) -> phonenumbers.PhoneNumber | None:
+    try:
+        return phonenumbers.parse(candidate, region)
+    except phonenumbers.NumberParseException:
+        return None
+
+
+def _e164(number: phonenumbers.PhoneNumber) -> str:
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164).removeprefix("+")
+
+
+def _with_ninth_digit(number: phonenumbers.PhoneNumber) -> phonenumbers.PhoneNumber:
+    """WhatsApp still shows older accounts without it, so that is what people copy; all mobiles have it by
+    now."""
+    found = _BRAZIL_OLD_MOBILE.fullmatch(_e164(number))
+    longer = _parse(f"+55{found[1]}9{found[2]}", None) if found else None
+    return longer if longer is not None and phonenumbers.is_valid_number(longer) else number
+
+
+def _subscriber(phone: str) -> str:
+    if phone.endswith("@lid"):
+        return phone
+    digits = re.sub(r"[^0-9]", "", phone.partition("@")[0])
+    found = _BRAZIL_MOBILE.fullmatch(digits)
+    return f"55{found[1]}{found[2]}" if found else digits

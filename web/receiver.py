@@ -1,0 +1,135 @@
+"""The webhook's door: prove the sender, read a bounded body, store it, answer. Everything else happens later.
+
+A plain ASGI application rather than request/response handlers: measured, that is what the throughput needs.
+"""
+
+import base64
+import binascii
+import hmac
+import re
+from typing import Literal
+
+import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.errors import DatabaseUnavailable
+from services.inbox import Delivery, Inbox
+from services.sessions import WEBHOOK_PATH
+
+log = structlog.get_logger(__name__)
+
+# A media message carries its whole file in base64: WhatsApp's largest are tens of MB.
+BODY_LIMIT = 64 * 1024 * 1024
+CREDENTIAL_LIMIT = 512
+SESSION_NAME = re.compile(r"user_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+WRONG_METHOD = b'{"code":"metodo","message":"Use POST."}'
+WRONG_SECRET = b'{"code":"nao_autorizado","message":"Segredo do webhook incorreto."}'
+TOO_LARGE = b'{"code":"corpo_grande","message":"Corpo maior que 64 MB."}'
+NOT_STORED = b'{"code":"banco_indisponivel","message":"Tente de novo."}'
+NOT_JSON = b'{"code":"corpo_invalido","message":"JSON esperado."}'
+
+Headers = list[tuple[bytes, bytes]]
+Whose = Literal["current", "previous"]
+
+
+class TooLarge(Exception):
+    """The body passed BODY_LIMIT."""
+
+
+class Disconnected(Exception):
+    """The sender went away before its body was complete."""
+
+
+class Receiver:
+    """Takes what is posted to WEBHOOK_PATH (the shared address) and below it (one address a session).
+
+    Everything else goes on to `app`. It stands before routing and middleware, which cost a third of a delivery's time.
+    """
+
+    def __init__(self, app: ASGIApp, inbox: Inbox, shared_token: str) -> None:
+        self._app = app
+        self._inbox = inbox
+        self._shared_token = shared_token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(WEBHOOK_PATH):
+            await self._app(scope, receive, send)
+            return
+        session = scope["path"][len(WEBHOOK_PATH) :].removeprefix("/") or None
+        if scope["method"] != "POST":
+            await _answer(send, 405, WRONG_METHOD)
+            return
+        whose = await self._prove(session, scope["headers"])
+        if whose is None:
+            self._inbox.security_event("webhook_refused", session or "", (scope.get("client") or ("?",))[0])
+            await _answer(send, 401, WRONG_SECRET)
+            return
+        await self._take(session, whose == "current", scope["headers"], receive, send)
+
+    async def _prove(self, session: str | None, headers: Headers) -> Whose | None:
+        offered = _credential(headers)
+        if offered is None:
+            return None
+        if hmac.compare_digest(self._shared_token, offered.encode()):
+            return "current"
+        if session is None or not SESSION_NAME.fullmatch(session):
+            return None
+        return await self._inbox.verify(session, offered)
+
+    async def _take(self, session: str | None, current: bool, headers: Headers, receive: Receive, send: Send) -> None:
+        try:
+            body = await _read(headers, receive)
+            valid = await self._inbox.receive(Delivery(session, current, body))
+        except TooLarge:
+            log.warning("webhook_too_large", session=session)
+            await _answer(send, 413, TOO_LARGE)
+        except DatabaseUnavailable as error:
+            log.error("webhook_not_stored", session=session, reason=error.detail)
+            await _answer(send, 503, NOT_STORED)
+        except Disconnected:
+            log.warning("webhook_cut_off", session=session)
+        else:
+            # An empty answer leaves in one write; the sender reads none.
+            await _answer(send, 200 if valid else 400, b"" if valid else NOT_JSON)
+
+
+def _credential(headers: Headers) -> str | None:
+    """What the sender offers: `x-verify`, or the password of Basic authentication."""
+    basic: bytes | None = None
+    for name, value in headers:
+        if name == b"x-verify" and len(value) <= CREDENTIAL_LIMIT:
+            return value.decode("latin-1")
+        if name == b"authorization" and len(value) <= CREDENTIAL_LIMIT and value[:6].lower() == b"basic ":
+            basic = value[6:]
+    if basic is None:
+        return None
+    try:
+        return base64.b64decode(basic, validate=True).decode().partition(":")[2]
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+async def _read(headers: Headers, receive: Receive) -> bytes:
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit() and int(value) > BODY_LIMIT:
+            raise TooLarge
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > BODY_LIMIT:
+            raise TooLarge
+        chunks.append(chunk)
+        if not message.get("more_body"):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _answer(send: Send, status: int, body: bytes) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

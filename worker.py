@@ -1,0 +1,90 @@
+"""The job worker's process: handles events, tends pairing sessions, sends from the lanes, runs the jobs."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterable
+
+import psycopg
+import structlog
+from procrastinate.exceptions import ConnectorException
+from psycopg_pool import PoolTimeout
+
+from services import dispatch, health, inbox, jobs, log, sessions, settings
+from services.db.notify import Listener
+from services.loop import Loop
+
+logger = structlog.get_logger(__name__)
+
+RESTART_SECONDS = 2.0
+# A job under way at the end may take this long; what is cut off later is done by its next period.
+JOB_SECONDS = 20
+# NOTIFY channel → the loop that it wakes.
+CHANNELS = {"inbox": "inbox", "lanes": "send", "checks": "checks"}
+
+
+def main() -> None:
+    """Work until told to stop; what is under way is finished first."""
+    configured = settings.get()
+    log.configure("worker")
+    dispatcher = dispatch.Dispatcher(configured.send_concurrency, dispatch.Pace(configured.send_pace_seconds))
+    loops = {
+        "inbox": Loop("inbox", inbox.process),
+        "checks": Loop("checks", sessions.tend, sessions.next_check_in),
+        "send": Loop("send", dispatcher.step, dispatcher.idle_seconds),
+        "heartbeat": Loop("heartbeat", lambda: health.beat("worker")),
+    }
+    listener = Listener(
+        configured.system_database_url.get_secret_value(),
+        tuple(CHANNELS),
+        on_notify=lambda channel, _payload: loops[CHANNELS[channel]].ring(),
+        on_catch_up=lambda: _ring_all(loops.values()),
+    )
+    for loop in loops.values():
+        loop.start()
+    listener.start()
+    logger.info("worker_started", send_concurrency=configured.send_concurrency)
+    try:
+        asyncio.run(_until_told_to_stop())
+    finally:
+        listener.stop()
+        for loop in loops.values():
+            loop.stop()
+        dispatcher.drain()
+        logger.info("worker_stopped")
+
+
+def _ring_all(loops: Iterable[Loop]) -> None:
+    for loop in loops:
+        loop.ring()
+
+
+async def _until_told_to_stop() -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    running = asyncio.create_task(_run_jobs())
+    await stop.wait()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def _run_jobs() -> None:
+    """Run procrastinate for as long as the process lives; a database that is away only delays the jobs."""
+    while True:
+        try:
+            async with jobs.app().open_async():
+                await jobs.app().run_worker_async(
+                    concurrency=2,
+                    delete_jobs="successful",
+                    install_signal_handlers=False,
+                    shutdown_graceful_timeout=JOB_SECONDS,
+                )
+        except (ConnectorException, psycopg.Error, PoolTimeout) as error:
+            logger.warning("jobs_interrupted", error=type(error).__name__)
+        await asyncio.sleep(RESTART_SECONDS)
+
+
+if __name__ == "__main__":
+    main()
