@@ -138,9 +138,9 @@ class WppClient:
     ) -> SessionState:
         """Start a session. Without `wait_qr` the answer is the state BEFORE the start, at once.
 
-        `webhook` is always sent: the body replaces the session's stored configuration. With `phone` (digits)
-        the pairing is by code. With `wait_qr` the call hangs until the first QR or code. Raises InvalidPhone,
-        WppError.
+        `webhook` is always sent: the body replaces the session's stored configuration. With `phone` (digits) the
+        pairing is by code. With `wait_qr` a session that was not started before hangs until its first QR or code;
+        any other answers at once all the same. Raises InvalidPhone, WppError.
         """
         body: dict[str, Any] = {"webhook": webhook, "waitQrCode": wait_qr}
         if phone is not None:

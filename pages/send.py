@@ -1,0 +1,31 @@
+"""Enviar: queue a text from one's own session and watch what becomes of it."""
+
+import streamlit as st
+
+from services import sessions
+from services.sessions import Status
+from ui import compose, errors, live, navigation
+from ui.guard import guard
+from ui.text import _
+
+actor = guard()
+st.title(_("Enviar"), anchor=False)
+with errors.stopping():
+    session = sessions.get(actor)
+if session is None or session.status is not Status.CONNECTED:
+    st.warning(_("**Seu WhatsApp não está conectado.** Conecte para poder enviar."), icon=":material/link_off:")
+    navigation.link("my_whatsapp.py", _("Ir para Meu WhatsApp"), ":material/qr_code_2:")
+else:
+    compose.form(actor)
+
+
+@st.fragment
+def outbox() -> None:
+    actor = guard()
+    live.listen("message")
+    with errors.stopping():
+        compose.recent(actor)
+
+
+st.subheader(_("Últimas mensagens"), anchor=False)
+outbox()

@@ -1,0 +1,128 @@
+"""The faults that the field reports, each a named switch, for one session or for all.
+
+A switch carries options. Every switch understands `times`: the fault strikes that often and then turns itself off.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault's name, its sentence for the control page, and the options that it reads with their defaults."""
+
+    name: str
+    sentence: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+# Read off the issue trackers of wppconnect-server, wppconnect, Evolution API, WAHA and go-whatsapp-web-multidevice.
+CATALOGUE: tuple[Fault, ...] = (
+    Fault(
+        "zombie",
+        "A sessão diz CONNECTED, mas morreu: os envios não saem e nada chega (page_gone: a página sumiu).",
+        {"page_gone": False},
+    ),
+    Fault("silent", "A sessão funciona e envia, mas não chama mais nenhum webhook."),
+    Fault("stuck_initializing", "A sessão fica em INITIALIZING e o QR nunca chega, até um close-session."),
+    Fault("qr_loop", "Um QR novo após o outro, sem fim, e a leitura nunca completa.", {"interval": 2.0}),
+    Fault("stale_qr", "Cada renovação repete um QR vencido, e outro ainda chega depois da conexão."),
+    Fault("code_changes", "O código de pareamento muda enquanto a pessoa digita.", {"interval": 2.0}),
+    Fault("close_half_works", "close-session e logout-session respondem sucesso, mas a sessão continua de pé."),
+    Fault("restart_all", "Todas as sessões guardadas reiniciam ao mesmo tempo (acontece uma vez, ao ligar)."),
+    Fault(
+        "banned",
+        "Muitos envios em pouco tempo: o WhatsApp bane e desconecta o aparelho.",
+        {"limit": 20, "window": 60.0},
+    ),
+    Fault("no_session_in_event", "Os eventos chegam sem dizer de qual sessão são."),
+    Fault("webhook_lost", "O webhook se perde: não há segunda tentativa.", {"event": None}),
+    Fault("webhook_duplicate", "Cada webhook chega duas vezes, no mesmo segundo.", {"event": None}),
+    Fault("webhook_late", "Os webhooks chegam atrasados.", {"delay": 5.0, "event": None}),
+    Fault(
+        "webhook_disorder",
+        "Os webhooks chegam fora de ordem, cada um com um atraso diferente.",
+        {"delay": 2.0, "event": None},
+    ),
+    Fault("reused_message_id", "Duas mensagens recebidas diferentes chegam com a mesma identificação."),
+    Fault(
+        "accepted_but_never_sent",
+        "O envio responde 201 com identificação, mas a mensagem nunca sai e nenhum ack chega.",
+    ),
+    Fault(
+        "error_but_delivered",
+        "O envio responde 500, mas a mensagem sai e os acks chegam (delivered=false: não sai).",
+        {"delivered": True},
+    ),
+    Fault("not_found_but_delivered", "O envio responde 400 “não existe”, mas a mensagem sai."),
+    Fault("ack_before_reply", "O ack chega antes da resposta HTTP do envio."),
+    Fault(
+        "send_timeout",
+        "O envio nunca responde, mas a mensagem sai (delivered=false: não sai).",
+        {"delivered": True},
+    ),
+    Fault(
+        "lid_instead_of_phone",
+        "Mensagens e acks chegam com um @lid no lugar do telefone (acks=false: só as mensagens).",
+        {"acks": True},
+    ),
+    Fault("ninth_digit", "O WhatsApp usa os celulares brasileiros sem o nono dígito."),
+    Fault("huge_media", "As mensagens recebidas trazem um arquivo enorme em base64 no corpo.", {"megabytes": 20}),
+    Fault("secrets_in_error", "O envio responde 500 com o token e a URL do webhook dentro do erro; nada sai."),
+    Fault("server_hangs", "Nenhuma chamada da API responde."),
+    Fault(
+        "server_down",
+        "O servidor corta toda conexão da API sem responder (status=503: um proxy responde no lugar).",
+        {"status": None},
+    ),
+)
+
+BY_NAME: Mapping[str, Fault] = {fault.name: fault for fault in CATALOGUE}
+
+
+class Switches:
+    """Which faults are on, for whom, and with which options. A session's own switch wins over the global one."""
+
+    def __init__(self) -> None:
+        self._on: dict[tuple[str, str | None], dict[str, Any]] = {}
+
+    def turn_on(self, name: str, session: str | None = None, **options: Any) -> None:
+        """Raises KeyError for a fault that is not in the catalogue."""
+        self._on[name, session] = {**BY_NAME[name].options, **options}
+
+    def turn_off(self, name: str, session: str | None = None) -> None:
+        """Turning off the global switch (`session` None) turns off those of single sessions too."""
+        for key in [key for key in self._on if key[0] == name and session in (None, key[1])]:
+            del self._on[key]
+
+    def options(self, name: str, session: str | None = None) -> dict[str, Any] | None:
+        """The options of a fault that is on, without counting as a strike; None when it is off."""
+        for key in ((name, session), (name, None)):
+            if key in self._on:
+                return self._on[key]
+        return None
+
+    def strike(self, name: str, session: str | None = None) -> dict[str, Any] | None:
+        """Like `options`, and one of `times` is used up."""
+        for key in ((name, session), (name, None)):
+            options = self._on.get(key)
+            if options is None:
+                continue
+            if "times" in options:
+                options["times"] -= 1
+                if options["times"] <= 0:
+                    del self._on[key]
+            return options
+        return None
+
+    def strike_event(self, name: str, session: str, event: str) -> dict[str, Any] | None:
+        """`strike` for webhook faults, whose option `event` narrows them to one kind of event."""
+        options = self.options(name, session)
+        if options is None or options.get("event") not in (None, event):
+            return None
+        return self.strike(name, session)
+
+    def active(self) -> list[dict[str, Any]]:
+        """What is on, as JSON."""
+        return [{"name": name, "session": session, "options": options} for (name, session), options in self._on.items()]

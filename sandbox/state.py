@@ -1,0 +1,219 @@
+"""What the stand-in knows: sessions, messages, numbers. All in memory, one `World` per application.
+
+A session lives in two places, as on the real server: the stored data (survives a restart) and the running client
+(status, QR). `Session.started` tells whether the second exists.
+"""
+
+import asyncio
+import hashlib
+import re
+import secrets
+import time
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox.faults import Switches
+
+VERSION = "2.10.4"
+# The oldest files are forgotten first, so that a long run with huge media cannot fill the memory.
+MEDIA_KEPT = 40
+POSTS_KEPT = 200
+# axios holds no limit; this one only keeps a burst of webhooks from using up the file descriptors.
+CONNECTIONS = 64
+
+BRAZILIAN_MOBILE = re.compile(r"^(55\d{2})9(\d{8})$")
+VALID_NUMBER = re.compile(r"^\d{8,14}$")
+
+
+@dataclass(frozen=True)
+class Config:
+    """How this stand-in behaves. Times are in seconds and all of them are multiplied by `clock_scale`.
+
+    The lifetimes are those measured against wppconnect-server 2.10.4: a first QR of about 60 s, later ones of about
+    20 s, and an `autoClose` that ends an unscanned start after 60 s.
+    """
+
+    secret: str
+    clock_scale: float = 1.0
+    first_qr_delay: float = 0.3
+    first_qr_lifetime: float = 60.0
+    next_qr_lifetime: float = 20.0
+    auto_close: float = 60.0
+    restart_delay: float = 0.3
+    stuck_timeout: float = 300.0
+    logout_delay: float = 0.5
+    ack_delays: tuple[float, ...] = (0.1, 0.5, 1.0)
+    hang: float = 120.0
+    max_body: int = 50 * 1024 * 1024
+
+    def seconds(self, value: float) -> float:
+        """`value` on this stand-in's clock."""
+        return value * self.clock_scale
+
+
+@dataclass
+class Session:
+    """One user's session. `chats` belongs to the phone and so outlives a logout."""
+
+    name: str
+    started: bool = False
+    stored: bool = False
+    status: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    phone: str | None = None
+    urlcode: str | None = None
+    qr_png: bytes = b""
+    phone_code: str | None = None
+    dead: bool = False
+    page_gone: bool = False
+    pairing: "asyncio.Task[None] | None" = None
+    first_sign: "asyncio.Future[None] | None" = None
+    chats: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    unread: dict[str, int] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    messages: dict[str, dict[str, Any]] = field(default_factory=dict)
+    media: dict[str, tuple[str, str]] = field(default_factory=dict)
+    recent_sends: deque[float] = field(default_factory=deque)
+
+    @property
+    def connected(self) -> bool:
+        """True when there is a WhatsApp page to talk to: what `statusConnection` asks before a call."""
+        return self.status == "CONNECTED" and not self.page_gone
+
+    @property
+    def address(self) -> str:
+        """The paired phone's own address."""
+        return f"{self.phone}@c.us"
+
+    def remember(self, chat: str, message: dict[str, Any]) -> None:
+        """Put `message` at the end of `chat`."""
+        self.chats.setdefault(chat, []).append(message)
+        self.messages[str(message["id"])] = message
+
+    def keep_media(self, message_id: str, base64: str, mimetype: str) -> None:
+        """Keep a message's file for `get-media-by-message`."""
+        self.media[message_id] = (base64, mimetype)
+        while len(self.media) > MEDIA_KEPT:
+            del self.media[next(iter(self.media))]
+
+
+@dataclass
+class Number:
+    """What WhatsApp knows of a phone number; `address` is the one that it really uses."""
+
+    exists: bool = True
+    address: str | None = None
+
+
+@dataclass
+class Sending:
+    """One attempt to send. `outcome` is `sent` when it really went out, else why it did not."""
+
+    seq: int
+    session: str
+    message: dict[str, Any]
+    outcome: str
+    at: float
+
+    def as_json(self) -> dict[str, Any]:
+        """For the control routes."""
+        message = self.message
+        return {
+            "seq": self.seq,
+            "session": self.session,
+            "id": message["id"],
+            "to": message["to"],
+            "type": message["type"],
+            "body": message["caption"] if message.get("mimetype") else message["body"],
+            "ack": message["ack"],
+            "outcome": self.outcome,
+            "at": self.at,
+        }
+
+
+class World:
+    """Everything that one stand-in server knows. It lives in its event loop only, so nothing needs a lock."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.faults = Switches()
+        self.sessions: dict[str, Session] = {}
+        self.numbers: dict[str, Number] = {}
+        self.phone_of_lid: dict[str, str] = {}
+        self.sendings: list[Sending] = []
+        self.posts: deque[dict[str, Any]] = deque(maxlen=POSTS_KEPT)
+        self.connections = asyncio.Semaphore(CONNECTIONS)
+        self.born = time.monotonic()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run `work` beside the requests; it is cancelled when the server stops."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def open(self) -> None:
+        """Begin in a new event loop, when the server starts (again)."""
+        self.connections = asyncio.Semaphore(CONNECTIONS)
+
+    async def close(self) -> None:
+        """Cancel what still runs. Stored sessions stay, running ones do not: the process ended."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for session in self.sessions.values():
+            session.started, session.status, session.urlcode, session.pairing = False, None, None, None
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait on this stand-in's clock."""
+        await asyncio.sleep(self.config.seconds(seconds))
+
+    def session(self, name: str) -> Session:
+        """The session of that name; one that was never started is not kept."""
+        return self.sessions.get(name) or Session(name)
+
+    def dead(self, session: Session) -> bool:
+        """True for a zombie: it says CONNECTED and does nothing."""
+        return session.dead or self.faults.options("zombie", session.name) is not None
+
+    def whatsapp_address(self, session: Session, address: str) -> str | None:
+        """The address that WhatsApp uses for `address` (`<digits>@c.us`), or None when nobody has that number."""
+        digits = address.split("@")[0]
+        number = self.numbers.get(digits, Number())
+        if not number.exists or not VALID_NUMBER.match(digits):
+            return None
+        if number.address:
+            return number.address
+        if self.faults.options("ninth_digit", session.name) is not None:
+            return without_ninth_digit(digits) + "@c.us"
+        return address
+
+    def lid_of(self, phone: str) -> str:
+        """The anonymous id of a phone: always the same one, known to `contact/pn-lid` from then on."""
+        digits = int.from_bytes(hashlib.sha256(phone.encode()).digest()[:8]) % 10**14
+        lid = f"2{digits:014d}"
+        self.phone_of_lid[lid] = phone
+        return lid
+
+    def record(self, session: Session, message: dict[str, Any], outcome: str) -> None:
+        """Write down an attempt to send, for the tests that compare it with the console's database."""
+        self.sendings.append(Sending(len(self.sendings) + 1, session.name, message, outcome, time.time()))
+
+
+def without_ninth_digit(digits: str) -> str:
+    """`5511988887777` → `551188887777`; anything else unchanged."""
+    return BRAZILIAN_MOBILE.sub(r"\1\2", digits)
+
+
+def random_phone() -> str:
+    """A São Paulo mobile number: 55 11 9 and eight digits."""
+    return f"55119{secrets.randbelow(10**8):08d}"
+
+
+def phone_of(text: str) -> str:
+    """The digits before the `@` of an address, or those of a number as people write it."""
+    return re.sub(r"\D", "", text.split("@")[0])

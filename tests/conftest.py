@@ -1,0 +1,150 @@
+"""A real PostgreSQL made by the migrations, a fresh database per test, and the sandbox over real HTTP."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from services import settings
+from services.db import engine
+from services.db.actor import Actor, Role, person
+from services.db.embedded import EmbeddedPostgres
+from services.db.migrate import migrate
+
+TEMPLATE = "plushify_template"
+NO_SKIPS = os.environ.get("PLUSHIFY_NO_SKIPS") == "1"
+
+
+@dataclass(frozen=True)
+class Database:
+    """One test's own database; `execute` runs as its owner, who is a superuser here."""
+
+    url: str
+
+    def execute(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(query, params or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def one(self, query: str, *params: Any) -> Any:
+        """The first column of the only row."""
+        ((value,),) = self.execute(query, *params)
+        return value
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[EmbeddedPostgres]:
+    """One PostgreSQL server for this test process. PLUSHIFY_TEST_PG_BIN chooses another one's binaries."""
+    binaries = os.environ.get("PLUSHIFY_TEST_PG_BIN")
+    folder = Path(tempfile.mkdtemp(prefix="plushify-"))
+    folder.chmod(0o755)  # the server's account must get through it
+    with EmbeddedPostgres(folder, Path(binaries) if binaries else None) as server:
+        yield server
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def template(cluster: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A migrated database that is cloned for each test."""
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
+        connection.execute(f"create database {TEMPLATE}")
+    with pytest.MonkeyPatch.context() as patch:
+        _install(patch, cluster.url(TEMPLATE), tmp_path_factory.mktemp("template-data"))
+        migrate(cluster.url(TEMPLATE))
+    forget_process_state()
+    return TEMPLATE
+
+
+@pytest.fixture
+def database(
+    cluster: EmbeddedPostgres, template: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Database]:
+    """A fresh migrated database; this process's settings and engines point at it."""
+    name = f"t_{uuid4().hex}"
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
+        connection.execute(f"create database {name} template {template}")
+    _install(monkeypatch, cluster.url(name), tmp_path / "data")
+    yield Database(cluster.url(name))
+    forget_process_state()
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def new_actor(database: Database) -> Callable[..., Actor]:
+    """Makes people: `new_actor()` a user, `new_actor(Role.ADMIN)` staff."""
+
+    def make(role: Role = Role.USER, email: str = "") -> Actor:
+        user_id = uuid4()
+        address = email or f"{role}-{user_id.hex[:8]}@example.com"
+        database.execute(
+            "insert into auth.users (id, email, encrypted_password, raw_app_meta_data)"
+            " values (%s, %s, '', jsonb_build_object('role', %s::text))",
+            user_id,
+            address,
+            str(role),
+        )
+        return person(user_id, role, address)
+
+    return make
+
+
+@pytest.fixture
+def user(new_actor: Callable[..., Actor]) -> Actor:
+    return new_actor()
+
+
+@pytest.fixture
+def staff(new_actor: Callable[..., Actor]) -> Actor:
+    return new_actor(Role.OPERATOR)
+
+
+def forget_process_state() -> None:
+    """Drop what a process keeps behind functools.cache, as a new process would start without it."""
+    for cached in (engine.console_engine, engine.system_engine):
+        if cached.cache_info().currsize:
+            cached().dispose()
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] in ("services", "ui", "web"):
+            for value in list(vars(module).values()):
+                if hasattr(value, "cache_clear") and getattr(value, "__module__", None) == name:
+                    value.cache_clear()
+
+
+def _install(patch: pytest.MonkeyPatch, url: str, data_dir: Path) -> None:
+    for name in settings.Settings.model_fields:
+        patch.delenv(name.upper(), raising=False)
+    patch.setenv("DATABASE_URL", url)
+    patch.setenv("DATA_DIR", str(data_dir))
+    forget_process_state()
+
+
+def connected(database: Database, actor: Actor, server_url: str = "http://127.0.0.1:9") -> UUID:
+    """Give `actor` a session that is up, as a finished pairing leaves it."""
+    session_id: UUID = database.one(
+        "insert into whatsapp_sessions (user_id, session_id, status, server_url, pairing_started_at, phone_number)"
+        " values (%s, %s, 'conectado', %s, now(), '5511999990000') returning id",
+        actor.user_id,
+        f"user_{actor.user_id}",
+        server_url,
+    )
+    database.execute("insert into lanes (session_id) values (%s)", session_id)
+    return session_id
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Where PLUSHIFY_NO_SKIPS is set, a test that skips has not proved anything: it fails."""
+    report = yield
+    if NO_SKIPS and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped where nothing may be skipped: {report.longrepr}"
+    return report  # type: ignore[return-value]

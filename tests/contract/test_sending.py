@@ -1,0 +1,152 @@
+"""Section "Sending"."""
+
+import base64
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.contract.conftest import Sandbox, eventually, sandbox_with
+
+PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG not really").decode()
+OGG = "data:audio/ogg;base64," + base64.b64encode(b"OggS").decode()
+TEXT = {"phone": "5511999999999", "message": "Olá!", "isGroup": False}
+ID = re.compile(r"^true_5511999999999@c\.us_3EB0[0-9A-F]+_out$")
+SENDS = [
+    ("send-message", TEXT),
+    ("send-image", {"phone": "5511999999999", "filename": "a.png", "caption": "Olá!", "base64": PNG}),
+    ("send-file-base64", {"phone": "5511999999999", "filename": "a.pdf", "caption": "Olá!", "base64": PNG}),
+    ("send-voice-base64", {"phone": "5511999999999", "base64Ptt": OGG}),
+    (
+        "send-location",
+        {"phone": "5511999999999", "lat": "-23.5", "lng": "-46.6", "title": "Loja", "address": "Rua A, 1"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), SENDS)
+def test_it_sends_with_a_201_and_an_id(sandbox: Sandbox, path: str, body: dict[str, Any]) -> None:
+    client = sandbox.pair()
+    response = client.post(path, json=body)
+    assert response.status_code == 201
+    data = response.json()
+    assert data["status"] == "success"
+    assert data["mapper"] == "return"
+    assert data["session"] == "user_a"
+    [message] = data["response"]
+    assert ID.match(message["id"])
+    assert message["ack"] == 0
+    assert message["to"] == "5511999999999@c.us"
+    assert isinstance(message["t"], int)
+    assert [row["id"] for row in sandbox.sent()] == [message["id"]]
+
+
+@pytest.mark.parametrize(("path", "body"), SENDS)
+def test_it_sends_nothing_when_not_connected(sandbox: Sandbox, path: str, body: dict[str, Any]) -> None:
+    response = sandbox.start().post(path, json=body)
+    assert response.status_code == 404
+    assert response.json()["status"] == "Disconnected"
+    assert sandbox.sent() == []
+
+
+def test_it_takes_a_phone_with_punctuation_for_an_anonymous_id(sandbox: Sandbox) -> None:
+    response = sandbox.pair().post("send-message", json={**TEXT, "phone": "+55 (11) 99999-9999"})
+    assert response.status_code == 201
+    assert response.json()["response"][0]["to"] == "55 11 999999999@lid"
+    assert sandbox.sent() == []
+    assert sandbox.state()["not_sent"][0]["outcome"] == "nobody"
+
+
+@pytest.mark.parametrize("phone", [{"phone": ""}, {"phone": []}, {}])
+def test_it_answers_success_with_nothing_for_an_empty_phone(sandbox: Sandbox, phone: dict[str, Any]) -> None:
+    response = sandbox.pair().post("send-message", json={"message": "Olá!", **phone})
+    assert response.status_code == 201
+    assert response.json()["response"] == []
+    assert sandbox.sent() == []
+
+
+def test_it_sends_to_several_phones_and_to_a_group(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    both = client.post("send-message", json={**TEXT, "phone": "5511999999999, 5511988888888"}).json()["response"]
+    assert [message["to"] for message in both] == ["5511999999999@c.us", "5511988888888@c.us"]
+    [group] = client.post("send-message", json={**TEXT, "phone": "12036304@g.us", "isGroup": True}).json()["response"]
+    assert group["to"] == "12036304@g.us"
+    assert len(sandbox.sent()) == 3
+
+
+def test_it_refuses_a_number_not_on_whatsapp_and_tries_all_the_same(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    sandbox.control("numbers/5511999999999", exists=False)
+    response = client.post("send-message", json={**TEXT, "phone": ["5511999999999", "5511988888888"]})
+    assert response.status_code == 400
+    assert response.json()["status"] == "Connected"
+    assert response.json()["message"] == "O número 5511999999999 não existe."
+    state = sandbox.state()
+    assert [row["outcome"] for row in state["not_sent"]] == ["no_such_number"]
+    assert [row["to"] for row in state["sent"]] == ["5511988888888@c.us"]
+
+
+def test_it_checks_a_number_and_names_the_address_whatsapp_uses(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    data = client.get("check-number-status/5511999999999").json()
+    assert data["status"] == "success"
+    assert data["response"]["id"]["_serialized"] == "5511999999999@c.us"
+    assert data["response"]["numberExists"] is True
+    sandbox.control("numbers/5511999999999", ninth_digit=False)
+    data = client.get("check-number-status/5511999999999").json()
+    assert data["response"]["id"]["_serialized"] == "551199999999@c.us"
+    [message] = client.post("send-message", json=TEXT).json()["response"]
+    assert message["to"] == "551199999999@c.us"
+    sandbox.control("numbers/5511999999999", exists=False)
+    data = client.get("check-number-status/5511999999999").json()
+    assert data["response"]["numberExists"] is False
+
+
+def test_it_says_disconnected_for_a_phone_that_is_a_json_number(sandbox: Sandbox) -> None:
+    response = sandbox.pair().post("send-message", json={**TEXT, "phone": 5511999999999})
+    assert response.status_code == 404
+    assert sandbox.sent() == []
+
+
+def test_it_answers_500_for_what_whatsapp_cannot_send(sandbox: Sandbox) -> None:
+    response = sandbox.pair().post("send-message", json={"phone": "5511999999999"})
+    assert response.status_code == 500
+    data = response.json()
+    assert data["status"] == "Error"
+    assert data["message"] == "Erro ao enviar a mensagem."
+    assert "error" in data
+
+
+def test_it_takes_bodies_up_to_its_limit() -> None:
+    with sandbox_with(max_body=64 * 1024) as sandbox:
+        client = sandbox.pair()
+        body = {"phone": "5511999999999", "filename": "a.png", "base64": "data:image/png;base64," + "A" * 60 * 1024}
+        assert client.post("send-file-base64", json=body).status_code == 201
+        body["base64"] += "A" * 8 * 1024
+        response = client.post("send-file-base64", json=body)
+        assert response.status_code == 413
+        assert response.headers["content-type"].startswith("text/html")
+        assert len(sandbox.sent()) == 1
+
+
+def test_it_takes_a_body_of_49_megabytes_by_default(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    body = {"phone": "5511999999999", "filename": "a.bin", "base64": "data:image/png;base64," + "A" * 49 * 1024 * 1024}
+    assert client.post("send-file-base64", json=body, timeout=60).status_code == 201
+
+
+def test_it_answers_html_for_a_broken_body(sandbox: Sandbox) -> None:
+    typed = {"Content-Type": "application/json"}
+    response = sandbox.pair().post("send-message", content=b'{"phone":', headers=typed)
+    assert response.status_code == 400
+    assert response.headers["content-type"].startswith("text/html")
+
+
+def test_it_does_not_queue_the_calls_of_a_session(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    sandbox.fault("send_timeout", times=1)
+    with pytest.raises(httpx.ReadTimeout):
+        client.post("send-message", json={**TEXT, "message": "1"}, timeout=0.3)
+    assert client.post("send-message", json={**TEXT, "message": "2"}).status_code == 201
+    eventually(lambda: [row["body"] for row in sandbox.sent()] == ["1", "2"], "both")

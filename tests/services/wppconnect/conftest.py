@@ -1,0 +1,28 @@
+"""Fixtures of this room: a fake server and a client that knows it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from services.wppconnect.client import Timeouts, WppClient
+from tests.services.wppconnect.fakes import SECRET, FakeServer, fake_server
+
+QUICK = Timeouts(connect=0.5, status=0.5, query=0.5, start=0.5, send=0.5, logout=0.5)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[FakeServer]:
+    with fake_server() as fake:
+        yield fake
+
+
+@pytest.fixture
+def fake(running: FakeServer) -> FakeServer:
+    running.seen.clear()
+    return running
+
+
+@pytest.fixture
+def wpp(fake: FakeServer) -> Iterator[WppClient]:
+    with WppClient({fake.url: SECRET}) as client:
+        yield client

@@ -1,0 +1,215 @@
+"""The client and the stand-in server must agree on the protocol, faults included."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from sandbox.server import SandboxServer, running
+from sandbox.state import Config
+from services import errors
+from services.wppconnect.client import Identity, NumberCheck, Timeouts, WppClient, session_token
+from services.wppconnect.phone import same_subscriber
+
+SECRET = "THISISMYSECURETOKEN-and-it-is-longer-than-31-bytes"
+OWN, ANA = "5511988887777", "5511999999999"
+WEBHOOK = "http://wpp:secret@127.0.0.1:9/nowhere"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SandboxServer]:
+    with running(Config(secret=SECRET, clock_scale=0.05, hang=60.0)) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def wpp(server: SandboxServer) -> Iterator[WppClient]:
+    times = Timeouts(connect=1.0, status=5.0, query=5.0, start=5.0, send=1.0, logout=5.0)
+    with WppClient({server.url: SECRET}, times) as client:
+        yield client
+    control(server, "faults")
+
+
+@pytest.fixture
+def session() -> str:
+    """A session that the server has never seen: a second start answers differently from a first."""
+    return f"user_{uuid4()}"
+
+
+def control(server: SandboxServer, path: str, **body: Any) -> Any:
+    return httpx.post(f"{server.url}/_sandbox/{path}", json=body).raise_for_status().json()
+
+
+def really_sent(server: SandboxServer, session: str) -> list[dict[str, Any]]:
+    return list(httpx.get(f"{server.url}/_sandbox/sent", params={"session": session}).raise_for_status().json())
+
+
+def eventually(check: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
+
+
+def pair(server: SandboxServer, wpp: WppClient, session: str) -> None:
+    wpp.start_session(server.url, session, WEBHOOK)
+    eventually(lambda: wpp.status_session(server.url, session).status == "QRCODE")
+    control(server, f"sessions/{session}/scan", phone=OWN)
+    eventually(lambda: wpp.status_session(server.url, session).status == "CONNECTED")
+
+
+def test_it_pairs_and_logs_out(server: SandboxServer, wpp: WppClient, session: str) -> None:
+    url = server.url
+    assert wpp.status_session(url, session).status == "CLOSED"
+    assert wpp.start_session(url, session, WEBHOOK).status == "CLOSED"
+    eventually(lambda: wpp.status_session(url, session).status == "QRCODE")
+    waiting = wpp.status_session(url, session)
+    assert waiting.urlcode is not None
+    assert waiting.qrcode is not None
+    control(server, f"sessions/{session}/scan", phone=OWN)
+    eventually(lambda: wpp.status_session(url, session).status == "CONNECTED")
+    assert wpp.status_session(url, session).urlcode is None
+    assert wpp.check_connection(url, session)
+    assert wpp.phone_number(url, session) == OWN
+    assert wpp.host_device(url, session).phone == OWN
+    assert session in wpp.show_all_sessions(url)
+    assert wpp.logout_session(url, session) is True
+    assert wpp.logout_session(url, session) is False
+    assert wpp.status_session(url, session).status == "CLOSED"
+
+
+def test_it_waits_for_the_first_qr_and_the_first_code(server: SandboxServer, wpp: WppClient, session: str) -> None:
+    state = wpp.start_session(server.url, session, WEBHOOK, wait_qr=True)
+    assert state.status == "QRCODE"
+    assert state.urlcode is not None
+    state = wpp.start_session(server.url, f"user_{uuid4()}", WEBHOOK, phone=OWN, wait_qr=True)
+    assert state.status == "PHONECODE"
+    assert state.phone_code is not None
+
+
+def test_it_closes_what_was_never_paired(server: SandboxServer, wpp: WppClient, session: str) -> None:
+    assert wpp.close_session(server.url, session) is False
+    wpp.start_session(server.url, session, WEBHOOK)
+    assert wpp.close_session(server.url, session) is False
+    assert wpp.status_session(server.url, session).status == "CLOSED"
+
+
+def test_it_sends_to_the_address_that_whatsapp_uses(server: SandboxServer, wpp: WppClient, session: str) -> None:
+    pair(server, wpp, session)
+    control(server, f"numbers/{ANA}", ninth_digit=False)
+    check = wpp.check_number(server.url, session, ANA)
+    assert check == NumberCheck(True, "551199999999@c.us")
+    assert check.address is not None
+    assert same_subscriber(check.address, ANA)
+    sent = wpp.send_text(server.url, session, check.address, "Olá!")
+    assert sent.to == check.address
+    row = really_sent(server, session)[-1]
+    assert (row["id"], row["body"], row["to"]) == (sent.id, "Olá!", check.address)
+    found = wpp.get_messages(server.url, session, check.address)
+    assert [(message.id, message.body, message.from_me) for message in found] == [(sent.id, "Olá!", True)]
+    assert [chat.id for chat in wpp.list_chats(server.url, session)] == [check.address]
+
+
+def test_it_finds_and_uses_a_lid(server: SandboxServer, wpp: WppClient, session: str) -> None:
+    pair(server, wpp, session)
+    lid = wpp.identify(server.url, session, ANA).lid
+    assert lid is not None
+    assert wpp.identify(server.url, session, lid) == Identity(ANA, lid)
+    sent = wpp.send_text(server.url, session, lid, "oi")
+    assert sent.to == lid
+    assert wpp.get_messages(server.url, session, lid)[-1].id == sent.id
+
+
+def test_it_never_takes_a_short_lid_for_a_phone(server: SandboxServer, wpp: WppClient, session: str) -> None:
+    pair(server, wpp, session)
+    assert wpp.send_text(server.url, session, "12345678901234@lid", "oi").to == "12345678901234@lid"
+
+
+def test_it_sends_nothing_without_a_connection(server: SandboxServer, wpp: WppClient, session: str) -> None:
+    before = len(really_sent(server, session))
+    for call in (lambda: wpp.send_text(server.url, session, ANA, "oi"), lambda: wpp.phone_number(server.url, session)):
+        with pytest.raises(errors.WppDisconnected):
+            call()
+    assert len(really_sent(server, session)) == before
+
+
+def test_it_cannot_tell_a_missing_chat_from_a_failure(server: SandboxServer, wpp: WppClient, session: str) -> None:
+    pair(server, wpp, session)
+    with pytest.raises(errors.WppUnreachable):
+        wpp.get_messages(server.url, session, "5511977776666")
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "expected", "delivered"),
+    [
+        ("send_timeout", {}, errors.WppOutcomeUnknown, 1),
+        ("error_but_delivered", {}, errors.WppOutcomeUnknown, 1),
+        ("error_but_delivered", {"delivered": False}, errors.WppOutcomeUnknown, 0),
+        ("secrets_in_error", {}, errors.WppOutcomeUnknown, 0),
+        ("not_found_but_delivered", {}, errors.WppRefused, 1),
+        ("server_down", {}, errors.WppOutcomeUnknown, 0),
+        ("server_down", {"status": 503}, errors.WppOutcomeUnknown, 0),
+        ("server_hangs", {}, errors.WppOutcomeUnknown, 0),
+    ],
+)
+def test_it_never_says_that_a_doubtful_send_may_be_repeated(
+    server: SandboxServer,
+    wpp: WppClient,
+    session: str,
+    fault: str,
+    options: dict[str, Any],
+    expected: type[Exception],
+    delivered: int,
+) -> None:
+    pair(server, wpp, session)
+    before = len(really_sent(server, session))
+    control(server, f"faults/{fault}", on=True, session=session, times=1, **options)
+    with pytest.raises(errors.WppError) as caught:
+        wpp.send_text(server.url, session, ANA, "oi")
+    assert type(caught.value) is expected
+    assert not caught.value.safe_to_retry
+    assert len(really_sent(server, session)) - before == delivered
+
+
+def test_it_proves_a_zombie_dead(server: SandboxServer, wpp: WppClient, session: str) -> None:
+    pair(server, wpp, session)
+    control(server, f"sessions/{session}/kill")
+    assert wpp.status_session(server.url, session).status == "CONNECTED"
+    assert wpp.check_connection(server.url, session)
+    with pytest.raises(errors.WppUnreachable):
+        wpp.phone_number(server.url, session)
+    control(server, f"sessions/{session}/kill", page_gone=True)
+    assert not wpp.check_connection(server.url, session)
+    with pytest.raises(errors.WppDisconnected):
+        wpp.phone_number(server.url, session)
+
+
+def test_it_is_told_when_the_secret_is_wrong(server: SandboxServer, session: str) -> None:
+    with WppClient({server.url: "another secret"}) as wpp:
+        for call in (
+            lambda: wpp.status_session(server.url, session),
+            lambda: wpp.clear_session_data(server.url, session),
+            lambda: wpp.show_all_sessions(server.url),
+        ):
+            with pytest.raises(errors.WppUnauthorized):
+                call()
+
+
+def test_it_makes_tokens_equal_to_the_servers_own(server: SandboxServer, wpp: WppClient, session: str) -> None:
+    made = httpx.post(f"{server.url}/api/{session}/{SECRET}/generate-token").json()["token"]
+    for token in (made, session_token(session, SECRET)):
+        headers = {"Authorization": f"Bearer {token}"}
+        assert httpx.get(f"{server.url}/api/{session}/status-session", headers=headers).status_code == 200
+        assert httpx.get(f"{server.url}/api/user_b/status-session", headers=headers).status_code == 401
+
+
+def test_it_survives_an_outage(server: SandboxServer, wpp: WppClient, session: str) -> None:
+    assert wpp.status_session(server.url, session).status == "CLOSED"
+    server.stop()
+    with pytest.raises(errors.WppUnreachable):
+        wpp.send_text(server.url, session, ANA, "oi")
+    server.start()
+    assert wpp.status_session(server.url, session).status == "CLOSED"

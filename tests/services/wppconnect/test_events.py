@@ -1,0 +1,330 @@
+"""Payloads of both dialects, and every malformed one that Hypothesis can think of."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.wppconnect import fields
+from services.wppconnect.events import (
+    MAX_KIND,
+    MAX_MESSAGE_ID,
+    NOT_HANDLED,
+    Ack,
+    Event,
+    EventKey,
+    InboundMessage,
+    PhoneCode,
+    QrCode,
+    SessionClosed,
+    StatusFind,
+    Unsupported,
+    dedupe_key,
+    parse,
+    summary,
+)
+
+FIXTURES = {path.stem: json.loads(path.read_text()) for path in (Path(__file__).parent / "fixtures").glob("*.json")}
+SESSION = "user_0b8a6f7e-2c1d-4e5f-9a3b-7c6d5e4f3a2b"
+ANA, ME = "5511999999999@c.us", "5511988887777@c.us"
+IN, OUT = f"false_{ANA}_3EB0AAAA", f"true_{ANA}_3EB0BBBB_out"
+LID, GROUP = "123456789012345@lid", "120363000000000000@g.us"
+PNG = FIXTURES["qrcode__stock"]["qrcode"]
+TEXT = InboundMessage(
+    id=IN, from_=ANA, to=ME, chat_id=ANA, type="chat", body="Olá", timestamp=1_760_000_000,
+    sender_id=ANA, sender_name="Ana Souza", pushname="Ana",
+)  # fmt: skip
+
+
+def text(**more: Any) -> InboundMessage:
+    return InboundMessage(**{**vars(TEXT), **more})
+
+
+EXPECTED: dict[str, Event] = {
+    "qrcode__stock": QrCode("2@AbC,dEf,gHi", PNG),
+    "qrcode__overview": QrCode(None, PNG),
+    "phoneCode__stock": PhoneCode("ABCD-1234", "5511988887777"),
+    "phoneCode__after_restart_without_session": PhoneCode("ABCD-1234", "5511988887777"),
+    "status-find__in_chat": StatusFind("inChat"),
+    "status-find__is_logged": StatusFind("isLogged"),
+    "status-find__not_logged": StatusFind("notLogged"),
+    "status-find__qr_read_success": StatusFind("qrReadSuccess"),
+    "status-find__qr_read_fail": StatusFind("qrReadFail"),
+    "status-find__qr_read_error": StatusFind("qrReadError"),
+    "status-find__autoclose_called": StatusFind("autocloseCalled"),
+    "status-find__browser_close": StatusFind("browserClose"),
+    "status-find__server_close": StatusFind("serverClose"),
+    "status-find__disconnected_mobile": StatusFind("disconnectedMobile"),
+    "status-find__phone_not_connected": StatusFind("phoneNotConnected"),
+    "status-find__overview_connected": StatusFind("inChat"),
+    "closesession__stock": SessionClosed("closesession"),
+    "logoutsession__stock": SessionClosed("logoutsession"),
+    "onmessage__text": TEXT,
+    "onmessage__image": text(id=IN + "1", body="/9j/4AAQ", caption="a foto", mimetype="image/jpeg", type="image"),
+    "onmessage__lid": text(
+        id="false_123456789012345@lid_3EB0CCCC", from_=LID, chat_id=LID, sender_id=LID, sender_name=None
+    ),
+    "onmessage__group": text(
+        id=f"false_{GROUP}_3EB0DDDD_{ANA}", from_=GROUP, chat_id=GROUP, is_group=True
+    ),
+    "unreadmessages__text": TEXT,
+    "onselfmessage__text": text(
+        id=f"true_{ANA}_3EB0EEEE", from_me=True, from_=ME, to=ANA, sender_id=ME, sender_name=None, pushname="Eu"
+    ),
+    "onack__received": Ack(OUT, 2),
+    "onack__failed": Ack(OUT, -1),
+    "onack__id_without_serialized": Ack(OUT, 3),
+    **{f"{kind}__stock": Unsupported(kind, "not handled") for kind in NOT_HANDLED},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(FIXTURES))
+def test_it_reads_every_documented_event(name: str) -> None:
+    assert parse(FIXTURES[name]) == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name", sorted(FIXTURES))
+def test_it_names_every_documented_event(name: str) -> None:
+    key = summary(FIXTURES[name])
+    assert key.kind == name.partition("__")[0]
+    assert key.session == (None if "without_session" in name else SESSION)
+
+
+def test_it_has_a_fixture_for_everything_it_expects() -> None:
+    assert set(FIXTURES) == set(EXPECTED)
+
+
+def test_it_knows_which_steps_prove_a_connection() -> None:
+    proving = {name for name, event in EXPECTED.items() if isinstance(event, StatusFind) and event.connected}
+    assert proving == {"status-find__in_chat", "status-find__is_logged", "status-find__overview_connected"}
+
+
+def test_it_hides_contents_in_representations() -> None:
+    shown = repr([EXPECTED[name] for name in ("qrcode__stock", "phoneCode__stock", "onmessage__image")])
+    for private in (PNG, "2@AbC", "ABCD-1234", "/9j/4AAQ", "a foto", "Ana"):
+        assert private not in shown
+
+
+# Malformed
+
+MALFORMED: list[dict[str, Any]] = [
+    {"event": "qrcode"},
+    {"event": "qrcode", "urlcode": "", "qrcode": None},
+    {"event": "qrcode", "urlcode": ["2@x"], "qrcode": '" onload="x'},
+    {"session": SESSION, "status": "QRCODE"},
+    {"session": SESSION, "status": "QRCODE", "qrcode": "data:text/html;base64,AAAA"},
+    {"event": "phoneCode", "phone": "5511"},
+    {"event": "phoneCode", "phoneCode": {"a": 1}},
+    {"event": "status-find"},
+    {"event": "status-find", "status": 3},
+    {"event": "status-find", "status": "x" * 65},
+    {"event": "onmessage"},
+    {"event": "onmessage", "id": IN},
+    {"event": "onmessage", "from": ANA},
+    {"event": "onmessage", "id": {"_serialized": 0.5}, "from": ANA},
+    {"event": "onmessage", "id": "x" * (MAX_MESSAGE_ID + 1), "from": ANA},
+    {"event": "onmessage", "id": IN, "from": {"user": 5}},
+    {"event": "unreadmessages", "id": [], "from": []},
+    {"event": "onack", "id": OUT},
+    {"event": "onack", "id": OUT, "ack": "read"},
+    {"event": "onack", "id": OUT, "ack": True},
+    {"event": "onack", "id": OUT, "ack": 10**6},
+    {"event": "onack", "ack": 1},
+]
+
+
+@pytest.mark.parametrize("payload", MALFORMED)
+def test_it_calls_a_malformed_event_what_it_is(payload: dict[str, Any]) -> None:
+    event = parse(payload)
+    assert isinstance(event, Unsupported)
+    assert event.kind == payload.get("event", "qrcode")
+    assert event.reason.startswith("malformed: ")
+
+
+@pytest.mark.parametrize("event", [None, 5, {}, [], "", "something-new", "onMessage"])
+def test_it_keeps_an_event_whose_name_was_overwritten(event: Any) -> None:
+    found = parse({**FIXTURES["onmessage__text"], "event": event})
+    assert isinstance(found, Unsupported)
+    assert found.reason == "unknown event"
+
+
+def test_it_reads_loose_types() -> None:
+    payload = {
+        "event": "onmessage", "id": IN, "from": 5511999999999, "to": None, "type": 7, "body": 12, "t": "1760000000",
+        "sender": "nobody", "isGroupMsg": "yes", "chatId": 0.5, "notifyName": "Ana", "fromMe": 1, "caption": {},
+    }  # fmt: skip
+    assert parse(payload) == InboundMessage(
+        id=IN, from_="5511999999999", to=None, chat_id="5511999999999", type="7", body="12",
+        timestamp=1_760_000_000, pushname="Ana",
+    )  # fmt: skip
+
+
+def test_it_takes_a_message_of_one_own_for_what_its_id_says() -> None:
+    event = parse({"event": "onmessage", "id": f"true_{ANA}_X", "from": ME, "to": ANA})
+    assert isinstance(event, InboundMessage)
+    assert event.from_me
+    assert event.chat_id == ANA
+
+
+def test_it_reads_milliseconds_and_no_absurd_times() -> None:
+    times = [1_760_000_000_123, 1_760_000_000.0, 0, -5, 10**18, "soon", None, True, float("inf")]
+    events = [parse({**FIXTURES["onmessage__text"], "t": moment}) for moment in times]
+    found = [event.timestamp for event in events if isinstance(event, InboundMessage)]
+    assert found == [1_760_000_000, 1_760_000_000, *[None] * 7]
+
+
+def test_it_makes_texts_that_the_database_takes() -> None:
+    event = parse({**FIXTURES["onmessage__text"], "body": "a\x00b\ud800c", "id": f"{IN}\x00"})
+    assert isinstance(event, InboundMessage)
+    assert (event.body, event.id) == ("ab?c", IN)
+
+
+# What tells two deliveries apart
+
+
+def key_of(payload: dict[str, Any], session: str = SESSION) -> UUID | None:
+    return dedupe_key(session, summary(payload))
+
+
+WITH_KEY = {
+    "onmessage", "onselfmessage", "unreadmessages", "onack", "onreactionmessage", "onrevokedmessage", "onpollresponse",
+    "incomingcall",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(FIXTURES))
+def test_it_gives_a_key_to_messages_only(name: str) -> None:
+    key = key_of(FIXTURES[name])
+    assert (key is not None) == (name.partition("__")[0] in WITH_KEY)
+    assert key == key_of(json.loads(json.dumps(FIXTURES[name])))
+
+
+def test_it_gives_different_keys_to_different_events() -> None:
+    ack = FIXTURES["onack__received"]
+    events = [
+        key_of(ack),
+        key_of({**ack, "ack": 3}),
+        key_of({**ack, "id": IN}),
+        key_of(ack, session="user_b"),
+        key_of(FIXTURES["onmessage__text"]),
+        key_of(FIXTURES["unreadmessages__text"]),
+        key_of({"event": "onmessage", "id": OUT}),
+    ]
+    assert None not in events
+    assert len(set(events)) == len(events)
+
+
+def test_it_finds_the_same_ack_in_both_forms_of_its_id() -> None:
+    ack = FIXTURES["onack__received"]
+    assert key_of(ack) == key_of({**ack, "id": OUT}) == key_of({**ack, "session": "another", "t": 5})
+
+
+def test_it_ignores_the_ack_that_a_message_carries() -> None:
+    message = FIXTURES["onmessage__text"]
+    assert key_of(message) == key_of({**message, "ack": 3})
+
+
+def test_it_tells_reactions_to_one_message_apart() -> None:
+    reaction = FIXTURES["onreactionmessage__stock"]
+    other_time = {**reaction, "timestamp": reaction["timestamp"] + 1}
+    other_emoji = {**reaction, "reactionText": ""}
+    keys = [key_of(one) for one in (reaction, other_time, other_emoji)]
+    assert None not in keys
+    assert len(set(keys)) == 3
+    assert key_of({**reaction, "timestamp": None}) is None
+    assert "👍" not in repr(summary(reaction))
+
+
+def test_it_tells_the_votes_in_one_poll_apart() -> None:
+    vote = FIXTURES["onpollresponse__stock"]
+    keys = [key_of(one) for one in (vote, {**vote, "sender": ME}, {**vote, "timestamp": vote["timestamp"] + 1})]
+    assert None not in keys
+    assert len(set(keys)) == 3
+
+
+def test_it_has_a_key_that_stays_the_same_over_releases() -> None:
+    key = EventKey("onack", None, OUT, 2)
+    assert dedupe_key(SESSION, key) == UUID("812313dc-fc94-32c2-fd5c-c49277a27ac4")
+
+
+def test_it_ignores_ids_too_long_to_be_one() -> None:
+    assert summary({"event": "onmessage", "id": "x" * MAX_MESSAGE_ID}).message_id == "x" * MAX_MESSAGE_ID
+    assert summary({"event": "onmessage", "id": "x" * (MAX_MESSAGE_ID + 1)}).message_id is None
+    assert summary({"event": "onmessage", "session": "x" * 200}).session is None
+
+
+# Properties
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+kinds = st.sampled_from(sorted({name.partition("__")[0] for name in FIXTURES}))
+keys = st.sampled_from(
+    ["id", "from", "to", "chatId", "type", "body", "t", "sender", "ack", "status", "qrcode", "urlcode", "phoneCode",
+     "session", "_serialized", "remote", "fromMe", "user", "server", "msgId", "refId", "timestamp", "notifyName"]
+)  # fmt: skip
+payloads = st.builds(
+    lambda kind, rest: {"event": kind, **rest},
+    kinds | st.text(max_size=80) | json_values,
+    st.dictionaries(keys, json_values | st.dictionaries(keys, json_values, max_size=4), max_size=8),
+)
+
+
+def storable(value: object) -> bool:
+    return not isinstance(value, str) or ("\x00" not in value and value.encode() is not None)
+
+
+@settings(deadline=None, max_examples=300)
+@given(payloads | json_values)
+def test_it_never_raises(payload: Any) -> None:
+    event, key = parse(payload), summary(payload)
+    assert len(key.kind) <= MAX_KIND
+    assert key.kind
+    assert len(key.message_id or "") <= MAX_MESSAGE_ID
+    assert key.ack is None or -100 <= key.ack <= 100
+    assert dedupe_key(SESSION, key) == dedupe_key(SESSION, key)
+    assert all(storable(value) for value in [*vars(event).values(), *vars(key).values()])
+    if isinstance(event, Unsupported):
+        assert event.kind == key.kind
+
+
+@settings(deadline=None)
+@given(st.sampled_from(sorted(FIXTURES)), st.data())
+def test_it_survives_any_one_field_gone_wrong(name: str, data: st.DataObject) -> None:
+    payload = dict(FIXTURES[name])
+    field = data.draw(st.sampled_from(sorted(payload)))
+    payload[field] = data.draw(json_values)
+    assert isinstance(parse(payload), Event)
+    assert summary(payload).kind
+
+
+@given(st.integers(-7, 4), st.text(min_size=1, max_size=60).filter(lambda text: text.isalnum()))
+def test_it_reads_back_every_ack(ack: int, unique: str) -> None:
+    message_id = f"true_{ANA}_{unique}"
+    key = {"fromMe": True, "remote": ANA, "id": unique}
+    for form in (message_id, key, {**key, "_serialized": message_id}):
+        payload = {"event": "onack", "session": SESSION, "id": form, "ack": ack}
+        assert parse(payload) == Ack(message_id, ack)
+        assert summary(payload) == EventKey("onack", SESSION, message_id, ack)
+
+
+@given(st.text(max_size=200), st.text(max_size=40), st.integers(1, fields.LAST_SECOND))
+def test_it_reads_back_every_message(body: str, name: str, moment: int) -> None:
+    payload = {"event": "onmessage", "id": IN, "from": ANA, "body": body, "notifyName": name, "t": moment}
+    event = parse(payload)
+    assert isinstance(event, InboundMessage)
+    assert (event.body, event.pushname, event.timestamp) == (fields.storable(body), fields.storable(name), moment)
+
+
+@given(st.sampled_from(["data:image/png;base64,", "data:image/jpeg;base64,", ""]), st.binary(min_size=1, max_size=50))
+def test_it_reads_back_every_picture(prefix: str, picture: bytes) -> None:
+    encoded = base64.b64encode(picture).decode()
+    for payload in ({"event": "qrcode", "qrcode": prefix + encoded}, {"status": "QRCODE", "qrcode": prefix + encoded}):
+        assert parse(payload) == QrCode(None, encoded)

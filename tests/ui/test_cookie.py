@@ -1,0 +1,150 @@
+"""The route that sets the sign-in cookie, and the security headers, over real ASGI requests."""
+
+from http.cookies import SimpleCookie
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from services import identity
+from services.db import engine
+from services.db.actor import Actor
+from services.identity import SignIn, TokenKind
+from ui import cookie, headers
+
+SAME_ORIGIN = {"sec-fetch-site": "same-origin"}
+
+
+def who(request: Request) -> PlainTextResponse:
+    actor = cookie.actor_of(request)
+    return PlainTextResponse(str(actor.user_id) if actor else "nobody")
+
+
+def client(scheme: str = "http") -> TestClient:
+    routes = [*cookie.routes(), Route("/who", who)]
+    app = Starlette(routes=routes, middleware=[Middleware(headers.SecurityHeaders)])
+    return TestClient(app, base_url=f"{scheme}://console.example.com")
+
+
+@pytest.fixture
+def sign_in(user: Actor) -> SignIn:
+    assert user.user_id is not None
+    return identity.open_sign_in(user.user_id)
+
+
+@pytest.fixture
+def ticket(sign_in: SignIn) -> str:
+    return identity.token_of(sign_in, TokenKind.TICKET)
+
+
+def test_it_sets_a_cookie_that_no_script_can_read(user: Actor, ticket: str) -> None:
+    browser = client()
+    answer = browser.post(cookie.PATH, content=ticket, headers=SAME_ORIGIN)
+    assert answer.status_code == 204
+    morsel = SimpleCookie(answer.headers["set-cookie"])[cookie.COOKIE_NAME]
+    assert morsel["httponly"]
+    assert morsel["samesite"].lower() == "lax"
+    assert morsel["path"] == "/"
+    assert int(morsel["max-age"]) == 7 * 24 * 3600
+    assert not morsel["secure"]
+    assert browser.get("/who").text == str(user.user_id)
+
+
+def test_it_sets_it_secure_over_https_and_where_the_settings_say_so(
+    ticket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = client("https").post(cookie.PATH, content=ticket, headers=SAME_ORIGIN)
+    assert SimpleCookie(answer.headers["set-cookie"])[cookie.COOKIE_NAME]["secure"]
+    monkeypatch.setattr(cookie.settings.get(), "cookie_secure", True)
+    answer = client().post(cookie.PATH, content=ticket, headers=SAME_ORIGIN)
+    assert SimpleCookie(answer.headers["set-cookie"])[cookie.COOKIE_NAME]["secure"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({"sec-fetch-site": "same-origin"}, 204),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "none"}, 403),
+        ({"sec-fetch-site": "cross-site", "origin": "http://console.example.com"}, 403),
+        ({"origin": "http://console.example.com"}, 204),
+        ({"origin": "http://evil.example.com"}, 403),
+        ({"origin": "http://console.example.com.evil.com"}, 403),
+        ({"origin": "null"}, 403),
+        ({}, 403),
+    ],
+)
+def test_it_serves_our_own_pages_alone(ticket: str, sent: dict[str, str], status: int) -> None:
+    for answer in (
+        client().post(cookie.PATH, content=ticket, headers=sent),
+        client().delete(cookie.PATH, headers=sent),
+    ):
+        assert answer.status_code == status
+        assert ("set-cookie" in answer.headers) == (status == 204)
+
+
+def test_it_refuses_what_is_no_fresh_ticket(sign_in: SignIn, ticket: str) -> None:
+    for body in (b"", b"garbage", b"\xff\x00", identity.token_of(sign_in).encode(), ticket[:-3].encode()):
+        answer = client().post(cookie.PATH, content=body, headers=SAME_ORIGIN)
+        assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+    assert client().post(cookie.PATH, content=b"x" * 5000, headers=SAME_ORIGIN).status_code == 413
+    identity.sign_out(sign_in)
+    assert client().post(cookie.PATH, content=ticket, headers=SAME_ORIGIN).status_code == 403
+
+
+def test_it_answers_post_and_delete_only(ticket: str) -> None:
+    for method in ("GET", "PUT", "PATCH", "HEAD", "OPTIONS"):
+        assert client().request(method, cookie.PATH, headers=SAME_ORIGIN).status_code == 405
+
+
+def test_it_clears_the_cookie(ticket: str) -> None:
+    browser = client()
+    browser.post(cookie.PATH, content=ticket, headers=SAME_ORIGIN)
+    assert browser.delete(cookie.PATH, headers=SAME_ORIGIN).status_code == 204
+    assert browser.get("/who").text == "nobody"
+
+
+def test_it_knows_nobody_by_a_forged_cookie(user: Actor) -> None:
+    browser = client()
+    browser.cookies.set(cookie.COOKIE_NAME, "a.b.c")
+    assert browser.get("/who").text == "nobody"
+
+
+def test_it_says_503_when_the_database_is_down(ticket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTH_COOKIE_KEY", cookie.settings.get().auth_cookie_key.get_secret_value())
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    cookie.settings.get.cache_clear()
+    engine.console_engine.cache_clear()
+    answer = client().post(cookie.PATH, content=ticket, headers=SAME_ORIGIN)
+    assert (answer.status_code, answer.text) == (503, "banco_indisponivel")
+
+
+def test_it_checks_websockets_by_the_same_rule() -> None:
+    def opened(**sent: str) -> HTTPConnection:
+        pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in sent.items()]
+        return HTTPConnection({"type": "websocket", "headers": pairs})
+
+    assert cookie.same_origin(opened(host="a.example.com:8501", origin="http://a.example.com:8501"))
+    assert cookie.same_origin(opened(host="a.example.com", origin="https://A.example.com"))
+    assert not cookie.same_origin(opened(host="a.example.com", origin="https://b.example.com"))
+    assert not cookie.same_origin(opened(host="a.example.com:8501", origin="http://a.example.com:8502"))
+    assert not cookie.same_origin(opened(host="a.example.com"))
+    assert not cookie.same_origin(opened())
+
+
+def test_it_puts_the_security_headers_on_every_answer(ticket: str) -> None:
+    for scheme in ("http", "https"):
+        for answer in (client(scheme).get("/who"), client(scheme).get("/missing"), client(scheme).get(cookie.PATH)):
+            for name, value in headers.HEADERS.items():
+                assert answer.headers[name] == value
+            assert ("strict-transport-security" in answer.headers) == (scheme == "https")
+    policy = headers.CONTENT_SECURITY_POLICY
+    assert "frame-ancestors 'self'" in policy
+    assert "object-src 'none'" in policy
+    assert "https:" not in policy
+    assert "*" not in policy

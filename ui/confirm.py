@@ -1,0 +1,49 @@
+"""Questions asked before something that cannot be undone by a click. Each is a dialog that guards itself."""
+
+from collections.abc import Callable
+from functools import partial
+from uuid import UUID
+
+import streamlit as st
+
+from services.db.actor import Actor, Role
+from ui.guard import guard
+from ui.text import _
+
+
+def disconnect_own(end: Callable[[Actor], None]) -> None:
+    """Ask whether to disconnect one's own session; `end` does it."""
+    _ask(
+        _("Desconectar o WhatsApp?"),
+        _("O console sai dos aparelhos conectados do celular. Para voltar será preciso ler um novo código."),
+        end,
+    )
+
+
+def disconnect_other(email: str, user_id: UUID, end: Callable[[Actor, UUID], None]) -> None:
+    """Ask staff whether to disconnect somebody's session; `end` does it."""
+    _ask(
+        _("Desconectar {email}?").format(email=email),
+        _("A pessoa precisará ler um novo código no celular para voltar. A ação fica registrada em seu nome."),
+        partial(_for, user_id, end),
+        Role.ADMIN,
+        Role.OPERATOR,
+    )
+
+
+def _for(user_id: UUID, end: Callable[[Actor, UUID], None], actor: Actor) -> None:
+    end(actor, user_id)
+
+
+def _ask(title: str, consequence: str, act: Callable[[Actor], None], *roles: Role) -> None:
+    @st.dialog(title)
+    def dialog() -> None:
+        actor = guard(*roles)
+        st.write(consequence)
+        with st.container(horizontal=True, horizontal_alignment="right"):
+            if st.button(_("Voltar"), key="confirm_no"):
+                st.rerun()
+            if st.button(_("Desconectar"), type="primary", icon=":material/link_off:", key="confirm_yes"):
+                act(actor)
+
+    dialog()

@@ -1,0 +1,74 @@
+"""Who may see this: the first statement of every page and of every fragment.
+
+A fragment's rerun skips the entry script and a page may be run without it, so each asks for itself, and each asks the
+database: a new role, a deactivation and a revocation hold from the next run on.
+"""
+
+import streamlit as st
+
+from services import identity
+from services.db.actor import Actor, Role
+from services.errors import DatabaseUnavailable, Forbidden, Unauthenticated
+from services.identity import Account, SignIn
+from ui import cookie, errors
+
+SIGN_IN = "sign_in"
+ENDED = "sign_in_ended"
+_ROLE = "role_seen"
+
+
+def guard(*roles: Role) -> Actor:
+    """The signed-in person, if they have one of `roles` (any role if none is named); else a sentence, and the run ends.
+
+    Where the person was signed in until now or had another role, the whole app runs anew, so that nothing drawn for
+    who they were stays on the screen.
+    """
+    was_signed_in = SIGN_IN in st.session_state
+    try:
+        account = current()
+    except DatabaseUnavailable as error:
+        errors.report(error)
+        errors.show(error)
+        st.stop()
+    if account is None:
+        if was_signed_in:
+            st.rerun()
+        errors.show(Unauthenticated())
+        st.stop()
+    if roles and account.actor.role not in roles:
+        if seen(account):
+            st.rerun()
+        errors.show(Forbidden())
+        st.stop()
+    return account.actor
+
+
+def current() -> Account | None:
+    """The person signed in in this tab, as the database knows them now."""
+    sign_in = st.session_state.get(SIGN_IN)
+    if not isinstance(sign_in, SignIn):
+        return None
+    account = identity.account_of(sign_in)
+    if account is None:
+        forget()
+        st.session_state[ENDED] = True
+    return account
+
+
+def seen(account: Account) -> bool:
+    """Note the role for which the screen is drawn; True if it is another one than before."""
+    before = st.session_state.get(_ROLE)
+    st.session_state[_ROLE] = account.actor.role
+    return before != account.actor.role
+
+
+def enter(sign_in: SignIn) -> None:
+    """Sign this tab in, from nothing: what somebody else left in it is gone."""
+    st.session_state.clear()
+    st.session_state[SIGN_IN] = sign_in
+
+
+def forget() -> None:
+    """Sign this tab out and leave nothing of the person in it, nor in the browser."""
+    st.session_state.clear()
+    cookie.wish_away()

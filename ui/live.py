@@ -1,0 +1,229 @@
+"""Pages that redraw when their rows change: NOTIFY → this process's one listener → the tab's WebSocket → its fragment.
+
+The push says only that something changed. What is drawn is read afresh by the fragment, behind its guard, so a push
+lost, doubled or late costs a redraw and never a wrong picture; each (re)connection draws once to catch up.
+"""
+
+import asyncio
+import contextlib
+import functools
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import streamlit as st
+from starlette.concurrency import run_in_threadpool
+from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from streamlit.components.v2.types import ComponentRenderer
+
+from services import settings
+from services.db.actor import Actor
+from services.db.notify import Listener
+from services.errors import DatabaseUnavailable
+from ui import cookie
+
+PATH = "/live"
+CHANNEL = "live"
+# A burst of changes becomes one push: below what an eye sees as delay, above what a redraw takes.
+OWN_GAP_SECONDS = 0.05
+# The fleet's figures are recomputed at most this often, however much happens.
+FLEET_GAP_SECONDS = 2.0
+# How long a socket may outlive its sign-in; what it could tell meanwhile is only that something changed.
+RECHECK_SECONDS = 30.0
+# Application-defined close codes (RFC 6455, 7.4.2): the tab does not come back by itself after these.
+SIGNED_OUT = 4401
+
+Scope = Literal["session", "message", "fleet"]
+
+# The component outlives the fragment's reruns: what it opened is kept with its element and only its voice is renewed.
+SCRIPT = """
+export default function ({ parentElement, setTriggerValue, data }) {
+  const own = (parentElement.plushifyLive ??= { wait: 250 });
+  own.tell = (value) => setTriggerValue("tick", value);
+  clearTimeout(own.closing);
+  const open = () => {
+    const socket = new WebSocket(location.origin.replace(/^http/, "ws") + data.address);
+    own.socket = socket;
+    socket.onopen = () => { own.wait = 250; };
+    socket.onmessage = (event) => own.tell(event.data);
+    socket.onclose = (event) => {
+      if (own.ended || event.code === 4401) return;
+      own.timer = setTimeout(open, own.wait * (0.5 + Math.random()));
+      own.wait = Math.min(own.wait * 2, 5000);
+    };
+  };
+  if (!own.socket) open();
+  return () => {
+    own.closing = setTimeout(() => {
+      own.ended = true;
+      clearTimeout(own.timer);
+      own.socket.close();
+    }, 100);
+  };
+}
+"""
+
+
+@dataclass(eq=False)
+class Subscriber:
+    """One open socket. `rings` counts what it heard of; equal rings between two pushes are one."""
+
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    rings: int = 0
+
+    def ring(self) -> None:
+        self.rings += 1
+        self.changed.set()
+
+
+class Hub:
+    """The open sockets of this process by the topic that they listen to: `session:<user>`, `message:<user>`, `fleet`.
+
+    Everything happens in the event loop, but for `hear` and `catch_up`, which the listener's thread calls.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._by_topic: defaultdict[str, set[Subscriber]] = defaultdict(set)
+
+    @contextlib.contextmanager
+    def subscription(self, topic: str) -> Iterator[Subscriber]:
+        """A subscriber that hears of `topic` inside the block, and once at its start."""
+        subscriber = Subscriber()
+        subscriber.ring()
+        self._by_topic[topic].add(subscriber)
+        try:
+            yield subscriber
+        finally:
+            self._by_topic[topic].discard(subscriber)
+            if not self._by_topic[topic]:
+                del self._by_topic[topic]
+
+    def hear(self, payload: str) -> None:
+        """One notification: `<what>:<user id>`."""
+        self._loop.call_soon_threadsafe(self._ring, payload)
+
+    def catch_up(self) -> None:
+        """The listener was away: everybody looks again."""
+        self._loop.call_soon_threadsafe(self._ring_all)
+
+    def _ring(self, payload: str) -> None:
+        topics = (payload, "fleet") if payload.startswith("session:") else (payload,)
+        for topic in topics:
+            for subscriber in self._by_topic.get(topic, ()):
+                subscriber.ring()
+
+    def _ring_all(self) -> None:
+        for subscribers in self._by_topic.values():
+            for subscriber in subscribers:
+                subscriber.ring()
+
+
+# --- the process's side -----------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def listening() -> AsyncIterator[None]:
+    """Keep this process's one listener and its hub for as long as the app serves."""
+    hub = Hub(asyncio.get_running_loop())
+    url = settings.get().console_database_url.get_secret_value()
+    listener = Listener(url, (CHANNEL,), lambda _channel, payload: hub.hear(payload), hub.catch_up).start()
+    _running().append(hub)
+    try:
+        yield
+    finally:
+        _running().remove(hub)
+        await run_in_threadpool(listener.stop)
+
+
+@functools.cache
+def _running() -> list[Hub]:
+    return []
+
+
+def routes() -> list[BaseRoute]:
+    """The routes of this room, for the app."""
+    return [WebSocketRoute(PATH, _live)]
+
+
+async def _live(socket: WebSocket) -> None:
+    """Push to one tab until it goes away or its person is signed out."""
+    topic, gap = await _admit(socket)
+    if topic is None:
+        return
+    with _running()[0].subscription(topic) as subscriber:
+        pushing = asyncio.create_task(_push(socket, subscriber, gap))
+        watching = asyncio.create_task(_watch(socket))
+        # A tab says nothing: whatever it sends is ignored, and its going away ends the wait.
+        with contextlib.suppress(WebSocketDisconnect):
+            while True:
+                await socket.receive_text()
+        pushing.cancel()
+        watching.cancel()
+        await asyncio.gather(pushing, watching, return_exceptions=True)
+
+
+async def _admit(socket: WebSocket) -> tuple[str | None, float]:
+    scope = socket.query_params.get("scope", "")
+    actor = await _actor(socket) if cookie.same_origin(socket) else None
+    topic = _topic(actor, scope) if actor else None
+    if topic is None or not _running():
+        await socket.accept()
+        await socket.close(SIGNED_OUT)
+        return None, 0.0
+    await socket.accept()
+    return topic, FLEET_GAP_SECONDS if scope == "fleet" else OWN_GAP_SECONDS
+
+
+def _topic(actor: Actor, scope: str) -> str | None:
+    """What `actor` may listen to: changes of their own rows, and staff those of every session."""
+    if scope in ("session", "message"):
+        return f"{scope}:{actor.user_id}"
+    return "fleet" if scope == "fleet" and actor.is_staff else None
+
+
+async def _actor(socket: WebSocket) -> Actor | None:
+    try:
+        return await run_in_threadpool(cookie.actor_of, socket)
+    except DatabaseUnavailable:
+        return None
+
+
+async def _push(socket: WebSocket, subscriber: Subscriber, gap: float) -> None:
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+        while True:
+            await subscriber.changed.wait()
+            subscriber.changed.clear()
+            await socket.send_text(str(subscriber.rings))
+            await asyncio.sleep(gap)
+
+
+async def _watch(socket: WebSocket) -> None:
+    """Close the socket of a person who is signed out; a database that is away decides nothing."""
+    while True:
+        await asyncio.sleep(RECHECK_SECONDS)
+        try:
+            actor = await run_in_threadpool(cookie.actor_of, socket)
+        except DatabaseUnavailable:
+            continue
+        if actor is None:
+            with contextlib.suppress(RuntimeError):
+                await socket.close(SIGNED_OUT)
+            return
+
+
+# --- the page's side --------------------------------------------------------------------------------------------------
+
+
+def listen(scope: Scope) -> None:
+    """Redraw the fragment that calls this whenever something in `scope` changes for the signed-in person."""
+    _component()(
+        key=f"live_{scope}", data={"address": f"{PATH}?scope={scope}"}, height="content", on_tick_change=lambda: None
+    )
+
+
+@functools.cache
+def _component() -> ComponentRenderer:
+    return st.components.v2.component("plushify_live", html="<span></span>", js=SCRIPT)

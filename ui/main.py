@@ -1,0 +1,89 @@
+"""The entry script: runs for each visit and each click, before the page. Signs in, then navigates by role."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from services import log, settings
+from services.db.actor import Role
+from services.errors import ServiceError
+from services.identity import Account
+from ui import cookie, errors, guard, sign_in
+from ui.navigation import pages_for
+from ui.text import _
+
+ICON = Path(__file__).with_name("icon.svg")
+
+# What the theme cannot say. The form's button is streamlit-authenticator's, which gives it no type; Streamlit's own
+# "Press Enter to submit form" knows no other language.
+STYLE = """<style>
+[data-testid="stMainBlockContainer"] { padding-top: 3.5rem; }
+[data-testid="InputInstructions"] { display: none; }
+[data-testid="stCaptionContainer"] { color: #4c5a54; }
+@media (prefers-color-scheme: dark) { [data-testid="stCaptionContainer"] { color: #a9b8b1; } }
+.st-key-cookie { position: absolute; height: 0; }
+.plushify-code { font: 650 2.4rem/1.2 ui-monospace, monospace; letter-spacing: .12em; text-align: center;
+  padding: 1.2rem 0; }
+.st-key-sign_in { max-width: 24rem; margin: 5vh auto 0; }
+.st-key-sign_in :is([data-testid="stFormSubmitButton"], :has(> [data-testid="stFormSubmitButton"])) { width: 100%; }
+.st-key-sign_in [data-testid="stFormSubmitButton"] button {
+  width: 100%; background: #0b6e55; border-color: #0b6e55; color: #fff; margin-top: 0.5rem;
+}
+.st-key-sign_in [data-testid="stFormSubmitButton"] button:is(:hover, :focus-visible) {
+  background: #095a46; color: #fff;
+}
+.st-key-sign_in [data-testid="stForm"] { padding: 1.5rem; }
+</style>"""
+
+
+def role_name(role: Role | None) -> str:
+    names = {Role.ADMIN: _("Administração"), Role.OPERATOR: _("Operação"), Role.USER: _("Usuário")}
+    return names[role] if role else ""
+
+
+def sandbox_banner() -> None:
+    if settings.get().sandboxed:
+        st.info(_("Servidor de testes: nenhuma mensagem sai de verdade."), icon=":material/science:")
+
+
+def sign_in_screen() -> None:
+    # Named but not run: so the address that somebody came with is still there once they are signed in.
+    st.navigation(pages_for(Role.ADMIN), position="hidden")
+    with st.container(key="sign_in"):
+        st.title("Plushify", anchor=False)
+        st.caption(_("WhatsApp da sua empresa, em um só lugar."))
+        sandbox_banner()
+        with errors.shown():
+            sign_in.screen()
+
+
+def console(account: Account) -> None:
+    page = st.navigation(pages_for(account.actor.role))
+    with st.sidebar:
+        with st.container(gap=None):
+            st.text(account.name)
+            st.caption(role_name(account.actor.role))
+        st.button(_("Sair"), icon=":material/logout:", on_click=sign_in.sign_out, width="stretch", key="sign_out")
+    sandbox_banner()
+    page.run()
+
+
+def main() -> None:
+    log.bind_request_id()
+    st.set_page_config(page_title="Plushify", page_icon=ICON, layout="centered")
+    st.html(STYLE)
+    try:
+        account = sign_in.account()
+        cookie.carry_out()  # after it: whoever was shut out since the last run loses their cookie with this one
+    except ServiceError as error:
+        errors.report(error)
+        errors.show(error)
+        return
+    if account is None:
+        sign_in_screen()
+        return
+    guard.seen(account)
+    console(account)
+
+
+main()

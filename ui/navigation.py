@@ -1,0 +1,27 @@
+"""The pages, who has which in the menu, and links between them."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from services.db.actor import Role
+from ui.text import _
+
+PAGES = Path(__file__).parents[1] / "pages"
+STAFF = (Role.ADMIN, Role.OPERATOR)
+
+
+def pages_for(role: Role | None) -> dict[str, list[st.Page]]:
+    """The menu by role. That a page is missing here hides it; that it guards itself protects it."""
+    own = [
+        st.Page(PAGES / "my_whatsapp.py", title=_("Meu WhatsApp"), icon=":material/qr_code_2:", default=True),
+        st.Page(PAGES / "send.py", title=_("Enviar"), icon=":material/send:"),
+    ]
+    if role not in STAFF:
+        return {"": own}
+    return {"": own, _("Equipe"): [st.Page(PAGES / "sessions.py", title=_("Sessões"), icon=":material/devices:")]}
+
+
+def link(file: str, label: str, icon: str) -> None:
+    """A link to the page in `pages/<file>`."""
+    st.page_link(str(Path("..") / "pages" / file), label=label, icon=icon)

@@ -1,0 +1,86 @@
+"""The card of one's own session in each of its states, with what can be done from there."""
+
+import streamlit as st
+
+from services import sessions
+from services.db.actor import Actor
+from services.sessions import Session
+from services.wppconnect.phone import display
+from ui import confirm, errors, navigation, pairing, status, times
+from ui.text import _
+
+
+def offer(actor: Actor, session: Session | None) -> None:
+    """Nothing runs: why it ended, and both ways to connect."""
+    if session is not None and session.failure:
+        st.warning(status.session_failure(session.failure), icon=":material/info:")
+    with st.container(border=True):
+        st.subheader(_("Conecte seu WhatsApp"), anchor=False)
+        st.write(_("Seu celular continua com o WhatsApp de sempre; o Plushify entra como um aparelho conectado."))
+        by_qr, by_code = st.tabs([_("Com código QR"), _("Com código no celular")])
+        with by_qr:
+            label = _("Tentar de novo") if session is not None and session.failure else _("Conectar")
+            if st.button(label, type="primary", icon=":material/qr_code_2:", key="connect"):
+                _start(actor)
+        with by_code, st.form("by_code", border=False):
+            phone = st.text_input(_("Número do seu WhatsApp"), placeholder="(11) 99999-9999", key="pairing_phone")
+            if st.form_submit_button(_("Receber código"), icon=":material/dialpad:", key="connect_code"):
+                _start(actor, phone)
+
+
+def _start(actor: Actor, phone: str | None = None) -> None:
+    with errors.shown(), st.spinner(_("Chamando o servidor do WhatsApp…")):
+        sessions.connect(actor, phone=phone)
+        st.rerun()
+
+
+def follow(actor: Actor, session: Session) -> None:
+    """Pairing: the picture or the code to use now, or that it is being made."""
+    with st.container(border=True):
+        if session.scanned_at is not None:
+            st.subheader(_("Código lido"), anchor=False)
+            st.progress(0.7, _("Carregando suas conversas. Isso pode levar um minuto…"))
+        elif session.pairing_phone:
+            st.subheader(_("Digite este código no celular"), anchor=False)
+            if session.phone_code and session.phone_code_at:
+                pairing.show_phone_code(session.phone_code, session.phone_code_at, display(session.pairing_phone))
+            else:
+                st.progress(0.3, _("Pedindo um código ao WhatsApp…"))
+            st.write(_("WhatsApp → **Aparelhos conectados** → **Conectar um aparelho** → **Conectar com número**."))
+        else:
+            st.subheader(_("Leia o código com o celular"), anchor=False)
+            if session.qr is not None:
+                pairing.show_qr(session.qr)
+            else:
+                st.progress(0.3, _("Preparando o código…"))
+            st.write(_("WhatsApp → **Aparelhos conectados** → **Conectar um aparelho** → aponte para o código."))
+        if st.button(_("Cancelar"), key="cancel"):
+            _end(actor)
+
+
+def show(actor: Actor, session: Session) -> None:
+    """Connected: as whom, how that was last proved, and what can be done."""
+    with st.container(border=True):
+        st.subheader(":material/check_circle: " + _("Conectado!"), anchor=False)
+        with st.container(gap=None):
+            st.text(display(session.phone_number) if session.phone_number else _("Lendo o número…"))
+            st.text(session.device_name or "")
+        st.caption(
+            _("Provado {ago}, por {what}.").format(
+                ago=times.ago(session.last_proof_at), what=status.proof_phrase(session.last_proof_kind)
+            )
+        )
+        with st.container(horizontal=True):
+            navigation.link("send.py", _("Enviar uma mensagem"), ":material/send:")
+            if st.button(_("Reconectar"), icon=":material/refresh:", key="reconnect"):
+                with errors.shown(), st.spinner(_("Reiniciando a conexão…")):
+                    sessions.reconnect(actor)
+                    st.rerun()
+            if st.button(_("Desconectar"), icon=":material/link_off:", key="disconnect"):
+                confirm.disconnect_own(_end)
+
+
+def _end(actor: Actor) -> None:
+    with errors.shown(), st.spinner(_("Encerrando no servidor…")):
+        sessions.disconnect(actor)
+        st.rerun()

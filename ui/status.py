@@ -1,0 +1,75 @@
+"""How states look: a word, a colour and an icon, the same on every page."""
+
+from typing import Literal
+
+import streamlit as st
+
+from services.messages import FAILURES as MESSAGE_FAILURES
+from services.messages import Message, State
+from services.sessions import FAILURES as SESSION_FAILURES
+from services.sessions import Proof, Status
+from ui import times
+from ui.text import _
+
+Colour = Literal["red", "orange", "blue", "green", "gray"]
+_GENERIC = ("Algo deu errado do nosso lado.", "Tente de novo em instantes; se continuar, fale com o suporte.")
+
+
+def session_word(status: Status | None) -> str:
+    """The status for people; None for somebody who never connected."""
+    if status is None:
+        return _("Nunca conectou")
+    words = {
+        Status.CONNECTED: _("Conectado"),
+        Status.PAIRING: _("Pareando"),
+        Status.DISCONNECTED: _("Desconectado"),
+    }
+    return words[status]
+
+
+def proof_phrase(kind: str | None) -> str:
+    """What proved a session, after `por`."""
+    phrases = {
+        Proof.WEBHOOK: _("aviso do servidor"),
+        Proof.PHONE_NUMBER: _("consulta ao WhatsApp"),
+        Proof.ACK: _("confirmação de mensagem"),
+        Proof.MESSAGE: _("mensagem recebida"),
+    }
+    return phrases[Proof(kind)] if kind else _("nada ainda")
+
+
+def session_failure(code: str) -> str:
+    """What happened and what to do, as Markdown."""
+    return _sentence(SESSION_FAILURES.get(code, _GENERIC))
+
+
+def message_failure(code: str) -> str:
+    """What happened and what to do, as Markdown."""
+    return _sentence(MESSAGE_FAILURES.get(code, _GENERIC))
+
+
+def message_badge(message: Message) -> None:
+    """The state of a message as a badge, with WhatsApp's own ticks where it has them."""
+    words: dict[State, tuple[str, Colour, str]] = {
+        State.QUEUED: (_("Na fila"), "gray", ":material/schedule:"),
+        State.SENDING: (_("Enviando"), "blue", ":material/arrow_upward:"),
+        State.ACCEPTED: (_("Enviando"), "blue", ":material/arrow_upward:"),
+        State.SENT: (_("Enviada"), "blue", ":material/check:"),
+        State.DELIVERED: (_("Entregue"), "green", ":material/done_all:"),
+        State.READ: (_("Lida"), "green", ":material/mark_chat_read:"),
+        State.FAILED: (_("Falhou"), "red", ":material/error:"),
+        State.UNCERTAIN: (_("Incerta"), "orange", ":material/help:"),
+        State.RECEIVED: (_("Recebida"), "gray", ":material/inbox:"),
+    }
+    word, colour, icon = words[message.state]
+    st.badge(word, color=colour, icon=icon)
+
+
+def message_time(message: Message) -> str:
+    """When the newest step of a message was."""
+    moments = (message.read_at, message.delivered_at, message.sent_at, message.ended_at, message.created_at)
+    return times.clock(next(moment for moment in moments if moment is not None))
+
+
+def _sentence(texts: tuple[str, str]) -> str:
+    return f"**{_(texts[0])}** {_(texts[1])}"

@@ -1,0 +1,40 @@
+"""Moments as people read them, in the time zone of the person at the screen."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import streamlit as st
+
+from ui.text import _
+
+# Where a browser does not tell its time zone; most people at these screens live in it.
+FALLBACK_ZONE = "America/Sao_Paulo"
+
+
+def local(moment: datetime) -> datetime:
+    """`moment` in the viewer's time zone."""
+    try:
+        return moment.astimezone(ZoneInfo(st.context.timezone or FALLBACK_ZONE))
+    except (ZoneInfoNotFoundError, ValueError):
+        return moment.astimezone(ZoneInfo(FALLBACK_ZONE))
+
+
+def clock(moment: datetime) -> str:
+    """`14:05` for today, `22/11 14:05` before."""
+    seen = local(moment)
+    today = local(datetime.now(UTC)).date()
+    return seen.strftime("%H:%M" if seen.date() == today else "%d/%m %H:%M")
+
+
+def ago(moment: datetime | None) -> str:
+    """How long ago, in words that do not need to tick: `agora`, `há 5 min`, `há 3 h`, `há 2 dias`."""
+    if moment is None:
+        return _("nunca")
+    minutes = int((datetime.now(UTC) - moment).total_seconds() // 60)
+    if minutes < 1:
+        return _("agora há pouco")
+    if minutes < 60:
+        return _("há {n} min").format(n=minutes)
+    if minutes < 48 * 60:
+        return _("há {n} h").format(n=minutes // 60)
+    return _("há {n} dias").format(n=minutes // (24 * 60))
