@@ -1,0 +1,72 @@
+"""The command line of an installation: run it, migrate it, make users."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import structlog
+import typer
+
+from services import identity, settings, supervisor
+from services.db.actor import Role
+from services.db.migrate import migrate as run_migrations
+from services.errors import ConfigurationError, ServiceError
+
+cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+# Exit codes: 1 the command could not do it, 2 the installation's settings are wrong.
+FAILED = 1
+MISCONFIGURED = 2
+
+
+@cli.command()
+def up() -> None:
+    """Run everything on this machine until Ctrl-C."""
+    with _plain_errors():
+        raise typer.Exit(supervisor.up())
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database up to the newest schema."""
+    with _plain_errors(), supervisor.any_database():
+        url = settings.get().database_url
+        assert url is not None
+        run_migrations(url.get_secret_value())
+        typer.echo("The schema is up to date.")
+
+
+@cli.command()
+def create_user(
+    email: str,
+    role: Annotated[Role, typer.Option(help="What the user may do.")] = Role.USER,
+    name: Annotated[str, typer.Option(help="How the console greets them.")] = "",
+    password_stdin: Annotated[bool, typer.Option(help="Read the password from standard input.")] = False,
+) -> None:
+    """Create a user who may sign in."""
+    with _plain_errors(), supervisor.any_database():
+        password = sys.stdin.readline().rstrip("\n") if password_stdin else typer.prompt("Password", hide_input=True)
+        user_id = identity.create_user(email, password, role, name)
+        typer.echo(f"Created {email} ({role}): {user_id}")
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """One line for a person instead of a traceback."""
+    # These commands talk to a person: only what is wrong, on the error stream.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(30), logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+    )
+    try:
+        yield
+    except ConfigurationError as error:
+        typer.echo(f"error: {error.detail}", err=True)
+        raise typer.Exit(MISCONFIGURED) from None
+    except ServiceError as error:
+        typer.echo(f"error: {error.sentence()} {error.hint.format(**error.params)}", err=True)
+        raise typer.Exit(FAILED) from None
+
+
+if __name__ == "__main__":
+    cli()
