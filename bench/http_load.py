@@ -29,7 +29,9 @@ class Result:
         return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000
 
 
-def post(address: tuple[str, int], head: bytes, body: Callable[[int], bytes], connections: int, seconds: float) -> Result:
+def post(
+    address: tuple[str, int], head: bytes, body: Callable[[int], bytes], connections: int, seconds: float
+) -> Result:
     """POST `body(n)` for n = 0, 1, … over `connections` for `seconds`. `head` lacks only Content-Length and the end."""
     result = Result()
     selector = selectors.DefaultSelector()

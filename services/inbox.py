@@ -21,7 +21,7 @@ from typing import Any, Literal
 import orjson
 import psycopg
 import structlog
-from psycopg import sql
+from psycopg.types.json import Json
 from sqlalchemy import Connection, bindparam, func, or_, select, update
 from sqlalchemy.exc import InterfaceError, OperationalError
 
@@ -57,20 +57,8 @@ MAX_ATTEMPTS = 3
 RETRY_AFTER = timedelta(seconds=5)
 PROCESS_ROWS = 100
 
-# `on conflict` waits for a concurrent twin's commit, so of two deliveries one is always the first.
-INSERT = sql.SQL("""
-insert into events (session, current_secret, kind, dedupe_key, verdict, request_id, body)
-select s, c, k, d, v, r, b from json_to_recordset({}::json)
-    as x (s text, c boolean, k text, d uuid, v text, r uuid, b text)
-on conflict (dedupe_key) where verdict <> 'duplicate' do nothing
-""")
-# What the first statement left out: another row holds its key.
-INSERT_DUPLICATES = sql.SQL("""
-insert into events (session, current_secret, kind, dedupe_key, verdict, handled_at, request_id, body)
-select s, c, k, d, 'duplicate', now(), r, b from json_to_recordset({}::json)
-    as x (s text, c boolean, k text, d uuid, v text, r uuid, b text)
- where exists (select from events e where e.dedupe_key = x.d and e.verdict <> 'duplicate' and e.request_id <> x.r)
-""")
+# Prepared once a connection; its own transaction, whose rights end with the function (migration 0004).
+STORE = "select app.store_events(%s)"
 SECRETS = """
 select webhook_secret_hash, webhook_secret_previous_hash,
        webhook_secret_used_at is null or webhook_secret_used_at > now() - %s
@@ -80,7 +68,6 @@ SECURITY = """
 insert into security_events (kind, subject, ip, detail) select k, s, i, json_build_object('count', n)
   from json_to_recordset(%s::json) as x (k text, s text, i text, n integer)
 """
-STORE = sql.SQL("{begin}; {insert}; select pg_notify('inbox', ''); commit")
 
 
 @dataclass(frozen=True)
@@ -114,7 +101,6 @@ class Inbox:
 
     def __init__(self, url: str) -> None:
         self._url = psycopg_url(url)
-        self._begin = opening(SYSTEM)
         self._group: _Group | None = None
         self._writing: _Group | None = None
         # Unique without a system call for each delivery: random once for the process, then counted.
@@ -174,7 +160,7 @@ class Inbox:
             self._wake.set()
         group.rows.append(row)
         self.waiting_bytes += size
-        # Shared by all that arrived together: cheaper than a future and a timer each, which the writer's clock replaces.
+        # Shared by all that arrived together: cheaper than a future and a timer each; the writer keeps the time.
         await group.stored
         return bool(row["v"] == "received")
 
@@ -191,7 +177,7 @@ class Inbox:
                 self._writing = None
 
     async def _store(self, rows: list[dict[str, Any]]) -> None:
-        """Commit `rows`, for as long as it takes: what was handed in is never dropped, even once its sender was told no."""
+        """Commit `rows`, for as long as it takes: nothing handed in is dropped, even once its sender was told no."""
         while rows:
             try:
                 await self._commit(rows)
@@ -221,15 +207,8 @@ class Inbox:
         return []
 
     async def _commit(self, rows: list[dict[str, Any]]) -> None:
-        """One transaction in one round trip; a second one only where duplicates were left out."""
         connection = await self._connect()
-        batch = sql.Literal(orjson.dumps(rows).decode())
-        cursor = await connection.execute(STORE.format(begin=self._begin, insert=INSERT.format(batch)))
-        # The results are those of begin, set_config, insert, …
-        cursor.nextset()
-        cursor.nextset()
-        if cursor.rowcount < len(rows):
-            await connection.execute(STORE.format(begin=self._begin, insert=INSERT_DUPLICATES.format(batch)))
+        await connection.execute(STORE, (Json(rows, dumps=orjson.dumps),), prepare=True)
 
     async def _connect(self) -> psycopg.AsyncConnection:
         if self._connection is None:

@@ -59,7 +59,7 @@ def programs(configured: Settings) -> list[Program]:
 
 
 def up(chosen: Sequence[Program] | None = None) -> int:
-    """Run everything until Ctrl-C; returns the exit code. Raises ConfigurationError with a line that names the fault."""
+    """Run everything until Ctrl-C; returns the exit code. Raises ConfigurationError, whose line names the fault."""
     run = list(chosen) if chosen is not None else programs(settings.get())
     check_ports(settings.get(), run)
     with database() as embedded:

@@ -180,7 +180,8 @@ def dedupe_key(session: str, key: EventKey) -> UUID | None:
     """
     if key.message_id is None:
         return None
-    parts = json.dumps([session, key.kind, key.message_id, key.ack]).encode()
+    # NUL separates: none of the parts can hold one.
+    parts = f"{session}\0{key.kind}\0{key.message_id}\0{key.ack}".encode(errors="surrogatepass")
     return UUID(bytes=hashlib.blake2b(parts, digest_size=16).digest())
 
 

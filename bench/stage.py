@@ -1,0 +1,109 @@
+"""A fresh database server and the product's processes on it, for one measurement."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import psycopg
+
+from services import settings
+from services.db.embedded import EmbeddedPostgres, packaged_binaries
+from services.db.migrate import migrate
+from services.sessions import secret_hash
+
+ROOT = Path(__file__).parents[1]
+START_SECONDS = 30.0
+
+
+@dataclass
+class Stage:
+    """The server's URL and the environment that points every process at it."""
+
+    url: str
+    folder: Path
+    environment: dict[str, str]
+    binaries: Path = field(default_factory=packaged_binaries)
+
+    @contextlib.contextmanager
+    def process(self, *command: str, ready: str, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """Run `python <command>` for the block; starts once the URL `ready` answers."""
+        log = self.folder / f"{Path(command[0]).stem or command[1]}.log"
+        with log.open("ab") as out:
+            started = subprocess.Popen(
+                [sys.executable, *command], cwd=ROOT, env=self.environment | environment, stdout=out, stderr=out
+            )
+        try:
+            wait_for(ready, log)
+            yield started
+        finally:
+            started.terminate()
+            started.wait(30)
+
+    def execute(self, query: str, *params: object) -> list[tuple[object, ...]]:
+        """Run one statement as the owner."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(query, params or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def session(self, status: str = "conectado", server_url: str = "http://127.0.0.1:9") -> tuple[UUID, str]:
+        """A user with a session in `status`; returns the user's id and the session's webhook secret."""
+        user_id, secret = uuid4(), uuid4().hex
+        self.execute("insert into auth.users (id, email) values (%s, %s)", user_id, f"{user_id}@example.com")
+        self.execute(
+            "insert into whatsapp_sessions (user_id, session_id, status, server_url, pairing_started_at,"
+            " webhook_secret_hash, webhook_secret_used_at) values (%s, %s, %s, %s, now(), %s, now())",
+            user_id,
+            f"user_{user_id}",
+            status,
+            server_url,
+            secret_hash(secret),
+        )
+        return user_id, secret
+
+
+@contextlib.contextmanager
+def stage() -> Iterator[Stage]:
+    """A migrated database on a server of its own; this process's settings point at it too."""
+    folder = Path(tempfile.mkdtemp(prefix="plushify-bench-"))
+    folder.chmod(0o755)
+    before = dict(os.environ)
+    with EmbeddedPostgres(folder) as server:
+        for name in settings.Settings.model_fields:
+            os.environ.pop(name.upper(), None)
+        os.environ.update(DATABASE_URL=server.url(), DATA_DIR=str(folder), LOG_LEVEL="WARNING")
+        settings.get.cache_clear()
+        migrate(server.url())
+        yield Stage(server.url(), folder, dict(os.environ))
+    os.environ.clear()
+    os.environ.update(before)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_for(url: str, log: Path) -> None:
+    """Return once `url` answers anything; raises TimeoutError that names the log."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise TimeoutError(f"{url} does not answer; see {log}")
+
+
+def figure(name: str, value: float, unit: str) -> None:
+    """One line of the report."""
+    print(f"bench {name} {value:.3g} {unit}" if value < 100 else f"bench {name} {value:.0f} {unit}", flush=True)
