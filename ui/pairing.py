@@ -2,13 +2,13 @@
 
 import base64
 import functools
-import io
+import itertools
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import qrcode
 import streamlit as st
 from qrcode.constants import ERROR_CORRECT_L
-from qrcode.image.svg import SvgPathImage
 from streamlit.components.v2.types import ComponentRenderer
 
 from services.sessions import Qr
@@ -16,6 +16,9 @@ from ui.text import _
 
 # ISO/IEC 18004 asks for four modules of white around the symbol; without them cameras miss it on a dark page.
 QUIET_ZONE_MODULES = 4
+# Every mask gives a valid symbol and the symbol says which it has. Trying all eight to find the most even one takes
+# three quarters of the drawing (measured 23 ms against 6 ms), and what is drawn here is as even as random text.
+MASK = 2
 
 # The picture is always black on white: WhatsApp's scanner does not read the inverse. The countdown runs in the browser
 # and blanks the picture by itself, so that a stale QR is never shown, even when nothing comes from here any more.
@@ -96,13 +99,27 @@ def _escaped(code: str) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _svg(urlcode: str) -> str:
-    """The QR as an SVG of one path: crisp at every scale."""
-    code = qrcode.QRCode(border=QUIET_ZONE_MODULES, error_correction=ERROR_CORRECT_L, image_factory=SvgPathImage)
+    """The QR as an SVG of one path: crisp at every scale. One module is one unit; runs of a row are one rectangle."""
+    code = qrcode.QRCode(border=QUIET_ZONE_MODULES, error_correction=ERROR_CORRECT_L, mask_pattern=MASK)
     code.add_data(urlcode)
     code.make(fit=True)
-    target = io.BytesIO()
-    code.make_image().save(target)
-    return target.getvalue().decode().partition("?>")[2].strip()
+    matrix = code.get_matrix()
+    size = len(matrix)
+    path = "".join(_runs(matrix))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}" shape-rendering="crispEdges">'
+        f'<rect width="{size}" height="{size}" fill="#fff"/><path d="{path}"/></svg>'
+    )
+
+
+def _runs(matrix: list[list[bool]]) -> Iterator[str]:
+    for y, row in enumerate(matrix):
+        x = 0
+        for dark, modules in itertools.groupby(row):
+            width = len(list(modules))
+            if dark:
+                yield f"M{x} {y}h{width}v1h-{width}z"
+            x += width
 
 
 def _picture(png: str) -> str:

@@ -53,8 +53,6 @@ def _engine(url: str) -> Engine:
         pool_size=POOL_SIZE,
         max_overflow=POOL_SIZE,
         pool_timeout=POOL_TIMEOUT_SECONDS,
-        # A database that restarted leaves dead connections in the pool: found on checkout, before any work is lost.
-        pool_pre_ping=True,
     )
     event.listen(engine, "begin", _open_transaction)
     return engine
@@ -82,11 +80,29 @@ def transaction(actor: Actor) -> Iterator[Connection]:
     """
     engine = system_engine() if actor.kind is ActorKind.SYSTEM else console_engine()
     try:
-        with engine.connect().execution_options(actor=actor) as tx, tx.begin():
+        with _begun(engine, actor) as tx, tx.get_transaction() or tx.begin():
             yield tx
-    except (OperationalError, PoolTimeout) as error:
+    except (OperationalError, PoolTimeout, psycopg.OperationalError) as error:
         raise DatabaseUnavailable(type(error).__name__) from error
     except DBAPIError as error:
         if not error.connection_invalidated:
             raise
         raise DatabaseUnavailable(type(error).__name__) from error
+
+
+def _begun(engine: Engine, actor: Actor) -> Connection:
+    """A connection whose transaction is open.
+
+    A database that restarted leaves dead connections in the pool. The BEGIN finds them, so no ping is paid: nothing has
+    been done yet, and once the pool is emptied a fresh connection can do all of it.
+    """
+    connection = engine.connect().execution_options(actor=actor)
+    try:
+        connection.begin()
+    except psycopg.OperationalError:
+        connection.invalidate()
+        connection.close()
+        engine.dispose()
+        connection = engine.connect().execution_options(actor=actor)
+        connection.begin()
+    return connection
