@@ -104,6 +104,11 @@ def wait_for(url: str, log: Path) -> None:
     raise TimeoutError(f"{url} does not answer; see {log}")
 
 
+def console_command(port: int) -> tuple[str, ...]:
+    """The console's command line, without its interpreter."""
+    return ("-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.address", "127.0.0.1")
+
+
 def figure(name: str, value: float, unit: str) -> None:
     """One line of the report."""
     print(f"bench {name} {value:.3g} {unit}" if value < 100 else f"bench {name} {value:.0f} {unit}", flush=True)

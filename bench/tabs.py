@@ -19,7 +19,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.state.session_state import STREAMLIT_INTERNAL_KEY_PREFIX
 
-from bench.stage import Stage, figure, stage
+from bench.stage import Stage, console_command, figure, stage
 from services import identity
 from services.db.actor import Role, person
 from ui.cookie import COOKIE_NAME
@@ -129,11 +129,6 @@ def run() -> None:
             served, slowest = step, worst
     figure("live_tabs", served, "tabs")
     figure("live_tabs_worst_ms", slowest * 1000, "ms")
-
-
-def console_command(port: int) -> tuple[str, ...]:
-    """The console's command line, without its interpreter."""
-    return ("-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.address", "127.0.0.1")
 
 
 async def _serve(on: Stage, count: int) -> list[float]:

@@ -10,6 +10,7 @@ from ui.guard import guard
 from ui.text import _
 
 actor = guard(Role.ADMIN, Role.OPERATOR)
+st.set_page_config(layout="wide")
 st.title(_("Sessões"), anchor=False)
 
 find, narrow = st.columns([3, 2], vertical_alignment="bottom")

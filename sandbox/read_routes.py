@@ -41,7 +41,7 @@ async def host_device(call: Call) -> Response:
     if call.world.dead(call.session):
         return _failure(call, "Erro ao recuperar dados do telefone")
     session = call.session
-    device = {"id": _wid(session.address), "ref": session.urlcode, "pushname": session.name, "platform": "android"}
+    device = {"id": _wid(session.address), "ref": session.urlcode, "pushname": "Plushify Teste", "platform": "android"}
     return _success(call, {**device, "phoneNumber": session.address}, mapper="device")
 
 

@@ -15,6 +15,7 @@ from ui import cookie, errors
 SIGN_IN = "sign_in"
 ENDED = "sign_in_ended"
 _ROLE = "role_seen"
+_SIGNED_IN_SCREEN = "signed_in_screen"
 
 
 def guard(*roles: Role) -> Actor:
@@ -23,7 +24,6 @@ def guard(*roles: Role) -> Actor:
     Where the person was signed in until now or had another role, the whole app runs anew, so that nothing drawn for
     who they were stays on the screen.
     """
-    was_signed_in = SIGN_IN in st.session_state
     try:
         account = current()
     except DatabaseUnavailable as error:
@@ -31,7 +31,7 @@ def guard(*roles: Role) -> Actor:
         errors.show(error)
         st.stop()
     if account is None:
-        if was_signed_in:
+        if st.session_state.pop(_SIGNED_IN_SCREEN, False):
             st.rerun()
         errors.show(Unauthenticated())
         st.stop()
@@ -62,6 +62,12 @@ def seen(account: Account) -> bool:
     return before != account.actor.role
 
 
+def drawing(signed_in: bool) -> None:
+    """Note for whom the entry script draws the screen. What a person's screen showed must go with them, also where the
+    first to notice is a fragment: its rerun may come between a click on the way out and the app's own run."""
+    st.session_state[_SIGNED_IN_SCREEN] = signed_in
+
+
 def enter(sign_in: SignIn) -> None:
     """Sign this tab in, from nothing: what somebody else left in it is gone."""
     st.session_state.clear()
@@ -70,5 +76,7 @@ def enter(sign_in: SignIn) -> None:
 
 def forget() -> None:
     """Sign this tab out and leave nothing of the person in it, nor in the browser."""
+    on_screen = st.session_state.get(_SIGNED_IN_SCREEN, False)
     st.session_state.clear()
+    st.session_state[_SIGNED_IN_SCREEN] = on_screen
     cookie.wish_away()

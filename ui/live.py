@@ -44,6 +44,7 @@ export default function ({ parentElement, setTriggerValue, data }) {
   own.tell = (value) => setTriggerValue("tick", value);
   clearTimeout(own.closing);
   const open = () => {
+    if (own.ended) return;
     const socket = new WebSocket(location.origin.replace(/^http/, "ws") + data.address);
     own.socket = socket;
     socket.onopen = () => { own.wait = 250; };
@@ -54,12 +55,13 @@ export default function ({ parentElement, setTriggerValue, data }) {
       own.wait = Math.min(own.wait * 2, 5000);
     };
   };
-  if (!own.socket) open();
+  // Right after a sign-in the cookie may still be on its way: without it the socket would be refused for good.
+  own.opened ??= Promise.resolve(window.plushifyCookie).then(open);
   return () => {
     own.closing = setTimeout(() => {
       own.ended = true;
       clearTimeout(own.timer);
-      own.socket.close();
+      own.socket?.close();
     }, 100);
   };
 }
@@ -110,8 +112,8 @@ class Hub:
         self._loop.call_soon_threadsafe(self._ring_all)
 
     def _ring(self, payload: str) -> None:
-        topics = (payload, "fleet") if payload.startswith("session:") else (payload,)
-        for topic in topics:
+        what, _, who = payload.partition(":")
+        for topic in _heard_as(what, who):
             for subscriber in self._by_topic.get(topic, ()):
                 subscriber.ring()
 
@@ -119,6 +121,16 @@ class Hub:
         for subscribers in self._by_topic.values():
             for subscriber in subscribers:
                 subscriber.ring()
+
+
+def _heard_as(what: str, who: str) -> tuple[str, ...]:
+    """The topics that one notification rings."""
+    if what == "session":
+        return (f"session:{who}", "fleet")
+    if what == "account":
+        # Shut out or changed: every tab of theirs draws anew, and its guard sees to it.
+        return (f"session:{who}", f"message:{who}", "fleet")
+    return (f"{what}:{who}",)
 
 
 # --- the process's side -----------------------------------------------------------------------------------------------

@@ -19,13 +19,20 @@ ICON = Path(__file__).with_name("icon.svg")
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] { padding-top: 3.5rem; }
 [data-testid="InputInstructions"] { display: none; }
-[data-testid="stCaptionContainer"] { color: #4c5a54; }
+[data-testid="stCaptionContainer"] { color: #4c5a54; opacity: 1; }
 @media (prefers-color-scheme: dark) { [data-testid="stCaptionContainer"] { color: #a9b8b1; } }
 .st-key-cookie { position: absolute; height: 0; }
 .plushify-code { font: 650 2.4rem/1.2 ui-monospace, monospace; letter-spacing: .12em; text-align: center;
   padding: 1.2rem 0; }
+.plushify-wait { height: 4px; border-radius: 2px; overflow: hidden;
+  background: color-mix(in srgb, currentColor 15%, transparent); }
+.plushify-wait::before { content: ""; display: block; width: 35%; height: 100%; border-radius: 2px; background: #2fa382;
+  animation: plushify-wait 1.4s ease-in-out infinite; }
+@keyframes plushify-wait { from { margin-left: -35%; } to { margin-left: 100%; } }
+@media (prefers-reduced-motion: reduce) { .plushify-wait::before { animation-duration: 6s; } }
 .st-key-sign_in { max-width: 24rem; margin: 5vh auto 0; }
-.st-key-sign_in :is([data-testid="stFormSubmitButton"], :has(> [data-testid="stFormSubmitButton"])) { width: 100%; }
+.st-key-sign_in [data-testid="stElementContainer"]:has([data-testid="stFormSubmitButton"]) :not(p, span),
+.st-key-sign_in [data-testid="stElementContainer"]:has([data-testid="stFormSubmitButton"]) { width: 100%; }
 .st-key-sign_in [data-testid="stFormSubmitButton"] button {
   width: 100%; background: #0b6e55; border-color: #0b6e55; color: #fff; margin-top: 0.5rem;
 }
@@ -79,6 +86,7 @@ def main() -> None:
         errors.report(error)
         errors.show(error)
         return
+    guard.drawing(signed_in=account is not None)
     if account is None:
         sign_in_screen()
         return

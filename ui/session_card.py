@@ -39,23 +39,29 @@ def follow(actor: Actor, session: Session) -> None:
     with st.container(border=True):
         if session.scanned_at is not None:
             st.subheader(_("Código lido"), anchor=False)
-            st.progress(0.7, _("Carregando suas conversas. Isso pode levar um minuto…"))
+            _waiting(_("Carregando suas conversas. Isso pode levar um minuto…"))
         elif session.pairing_phone:
             st.subheader(_("Digite este código no celular"), anchor=False)
             if session.phone_code and session.phone_code_at:
                 pairing.show_phone_code(session.phone_code, session.phone_code_at, display(session.pairing_phone))
             else:
-                st.progress(0.3, _("Pedindo um código ao WhatsApp…"))
+                _waiting(_("Pedindo um código ao WhatsApp…"))
             st.write(_("WhatsApp → **Aparelhos conectados** → **Conectar um aparelho** → **Conectar com número**."))
         else:
             st.subheader(_("Leia o código com o celular"), anchor=False)
             if session.qr is not None:
                 pairing.show_qr(session.qr)
             else:
-                st.progress(0.3, _("Preparando o código…"))
+                _waiting(_("Preparando o código…"))
             st.write(_("WhatsApp → **Aparelhos conectados** → **Conectar um aparelho** → aponte para o código."))
         if st.button(_("Cancelar"), key="cancel"):
             _end(actor)
+
+
+def _waiting(for_what: str) -> None:
+    """Something is under way, and nobody can say how far it is."""
+    st.html('<div class="plushify-wait" role="progressbar"></div>')
+    st.caption(for_what)
 
 
 def show(actor: Actor, session: Session) -> None:
@@ -70,7 +76,7 @@ def show(actor: Actor, session: Session) -> None:
                 ago=times.ago(session.last_proof_at), what=status.proof_phrase(session.last_proof_kind)
             )
         )
-        with st.container(horizontal=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
             navigation.link("send.py", _("Enviar uma mensagem"), ":material/send:")
             if st.button(_("Reconectar"), icon=":material/refresh:", key="reconnect"):
                 with errors.shown(), st.spinner(_("Reiniciando a conexão…")):

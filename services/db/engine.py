@@ -53,6 +53,8 @@ def _engine(url: str) -> Engine:
         pool_size=POOL_SIZE,
         max_overflow=POOL_SIZE,
         pool_timeout=POOL_TIMEOUT_SECONDS,
+        # An error's text must not quote a message or a hash.
+        hide_parameters=True,
     )
     event.listen(engine, "begin", _open_transaction)
     return engine

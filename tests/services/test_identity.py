@@ -12,12 +12,12 @@ import bcrypt
 import jwt
 import psycopg
 import pytest
-from services.db.embedded import EmbeddedPostgres
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from services import identity, settings
 from services.db.actor import ANONYMOUS, SYSTEM, Actor, Role, person
+from services.db.embedded import EmbeddedPostgres
 from services.db.engine import transaction
 from services.db.migrate import migrate
 from services.errors import DatabaseUnavailable, Forbidden, InvalidInput, SignInLocked, SignInRefused, Unauthenticated
@@ -469,7 +469,6 @@ def managed(
     forget_process_state()
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
         connection.execute(f"drop database if exists {name} with (force)")
-        connection.execute(f"drop role if exists {name}")
 
 
 @pytest.mark.parametrize("prepare", ["", SUPABASE_AUTH], ids=["plain", "supabase"])

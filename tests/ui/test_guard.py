@@ -155,6 +155,30 @@ def first_statement(body: list[ast.stmt]) -> ast.stmt:
     )
 
 
+@pytest.mark.parametrize(("drawn_for_somebody", "runs"), [(True, 2), (False, 1)])
+def test_it_runs_the_app_anew_where_a_fragment_is_the_first_to_find_nobody_signed_in(
+    database: Database, drawn_for_somebody: bool, runs: int
+) -> None:
+    """A push may rerun a fragment between the click on "Sair" and the app's own run: the page must not stay."""
+    at = AppTest.from_function(a_page_that_counts_its_runs, default_timeout=20)
+    at.session_state["drawn_for_somebody"] = drawn_for_somebody
+    at.run()
+    assert at.session_state["runs"] == runs
+    assert shown(at) == [sentence(Unauthenticated)]
+
+
+def a_page_that_counts_its_runs() -> None:
+    import streamlit as st
+
+    from ui import guard
+
+    if "runs" not in st.session_state:
+        guard.drawing(signed_in=st.session_state["drawn_for_somebody"])
+    st.session_state["runs"] = st.session_state.get("runs", 0) + 1
+    guard.guard()
+    st.write("private")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_it_begins_each_page_with_the_guard(page: Path) -> None:
     assert is_guard(first_statement(ast.parse(page.read_text()).body))

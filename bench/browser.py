@@ -1,0 +1,43 @@
+"""Real Chromium for the measurements and the screenshots."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+
+from playwright.sync_api import Browser, Page, Playwright
+
+from ui.cookie import COOKIE_NAME
+
+# Debian's Chromium, as root and where nothing of the outside is reachable.
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@contextlib.contextmanager
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    """The machine's Chromium; Playwright's own where the machine has none."""
+    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+    try:
+        yield browser
+    finally:
+        browser.close()
+
+
+def sign_in(page: Page, address: str, token: str) -> None:
+    """Open the console as the person of `token`."""
+    page.context.add_cookies([{"name": COOKIE_NAME, "value": token, "url": address}])
+    page.goto(address)
+    idle(page)
+
+
+def idle(page: Page) -> None:
+    """Wait until Streamlit has drawn what it was asked for."""
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=20_000)
