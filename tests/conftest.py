@@ -5,6 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,19 +64,28 @@ def template(cluster: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
     return TEMPLATE
 
 
+@contextmanager
+def fresh_database(
+    cluster: EmbeddedPostgres, template: str, patch: pytest.MonkeyPatch, data_dir: Path
+) -> Iterator[Database]:
+    """A clone of the template; this process's settings and engines point at it."""
+    name = f"t_{uuid4().hex}"
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
+        connection.execute(f"create database {name} template {template}")
+    _install(patch, cluster.url(name), data_dir)
+    yield Database(cluster.url(name))
+    forget_process_state()
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")
+
+
 @pytest.fixture
 def database(
     cluster: EmbeddedPostgres, template: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Database]:
     """A fresh migrated database; this process's settings and engines point at it."""
-    name = f"t_{uuid4().hex}"
-    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
-        connection.execute(f"create database {name} template {template}")
-    _install(monkeypatch, cluster.url(name), tmp_path / "data")
-    yield Database(cluster.url(name))
-    forget_process_state()
-    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
-        connection.execute(f"drop database {name} with (force)")
+    with fresh_database(cluster, template, monkeypatch, tmp_path / "data") as made:
+        yield made
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ class Installation:
 
     def __init__(self, database_url: str, data_dir: Path, **env: str) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
-        sandbox, webhook, console = _free_ports(3)
+        sandbox, webhook, console = free_ports(3)
         self.folder = data_dir
         self.sandbox_url = f"http://127.0.0.1:{sandbox}"
         self.webhook_url = f"http://127.0.0.1:{webhook}"
@@ -255,7 +255,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 15.0, what: str = ""
     return found
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nobody has at this moment; all are held until all are found, so that no two are the same."""
     with contextlib.ExitStack() as held:
         probes = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]

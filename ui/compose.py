@@ -13,25 +13,28 @@ from ui.text import _
 
 # One key a draft: a double click, a reload in mid-submit or a repeated run queues the same message once.
 DRAFT = "draft_key"
+QUEUED = "draft_queued"
+FIELDS = ("compose_phone", "compose_contact", "compose_text")
 SHOWN = 20
 
 
 def form(actor: Actor) -> None:
     """The form; what was typed stays when something is wrong with it, and goes when it was queued."""
     key = st.session_state.setdefault(DRAFT, uuid4().hex)
-    if st.session_state.pop("queued", False):
+    if st.session_state.pop(QUEUED, False):
+        st.session_state.update(dict.fromkeys(FIELDS, ""))
         st.toast(_("Mensagem na fila."), icon=":material/schedule:")
-    with st.form(f"compose_{key}", border=True):
+    with st.form("compose", border=True):
         to, name = st.columns([3, 2])
-        phone = to.text_input(_("Para (WhatsApp)"), placeholder="(11) 99999-9999", key=f"phone_{key}")
-        contact = name.text_input(_("Nome (opcional)"), key=f"contact_{key}", max_chars=80)
-        text = st.text_area(_("Mensagem"), height=140, key=f"text_{key}")
+        phone = to.text_input(_("Para (WhatsApp)"), placeholder="(11) 99999-9999", key="compose_phone")
+        contact = name.text_input(_("Nome (opcional)"), key="compose_contact", max_chars=80)
+        text = st.text_area(_("Mensagem"), height=140, key="compose_text")
         sent = st.form_submit_button(_("Enviar"), type="primary", icon=":material/send:", key="send")
     if sent:
         with errors.shown():
             messages.queue(actor, phone, text, key, contact.strip() or None)
             st.session_state[DRAFT] = uuid4().hex
-            st.session_state["queued"] = True
+            st.session_state[QUEUED] = True
             st.rerun()
 
 

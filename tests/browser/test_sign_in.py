@@ -17,7 +17,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect
 
 from services import identity, settings
 from services.db.actor import Role
@@ -27,16 +27,6 @@ from tests.conftest import Database
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 EMAIL = "ana@example.com"
 PASSWORD = "uma senha bem longa"
 COOKIE = "plushify_sign_in"
@@ -49,18 +39,6 @@ class Console:
 
     url: str
     log: Path
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        path = CHROMIUM if Path(CHROMIUM).exists() else None
-        try:
-            browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        except Error as error:
-            pytest.skip(f"NO CHROMIUM: browser tests prove nothing here ({str(error).splitlines()[0]})")
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -86,21 +64,6 @@ def console(database: Database, tmp_path: Path) -> Iterator[Console]:
 @pytest.fixture
 def ana(database: Database) -> UUID:
     return identity.create_user(EMAIL, PASSWORD, Role.USER, "Ana Lima")
-
-
-@pytest.fixture
-def new_context(chromium: Browser) -> Iterator[Callable[[], BrowserContext]]:
-    opened: list[BrowserContext] = []
-
-    def make() -> BrowserContext:
-        context = chromium.new_context(locale="pt-BR")
-        context.set_default_timeout(DEADLINE_SECONDS * 1000)
-        opened.append(context)
-        return context
-
-    yield make
-    for context in opened:
-        context.close()
 
 
 @pytest.fixture
