@@ -10,12 +10,10 @@ from uuid import UUID
 from playwright.sync_api import Page, sync_playwright
 
 from bench.browser import chromium, sign_in
-from bench.stage import console_command, figure, stage
+from bench.stage import Stage, figure, stage
 from services import identity
 from services.db.actor import Role, person
 
-CONSOLE = 18501
-WEBHOOK = 18088
 TIMES = 20
 PAUSE_SECONDS = 0.4
 
@@ -37,38 +35,37 @@ WATCH = """
 
 def run() -> None:
     """Twenty pictures, one after the other, each in an open page that nobody touches."""
-    health = f"http://127.0.0.1:{WEBHOOK}/healthz"
     with (
         stage() as on,
-        on.process("webhook.py", ready=health, WEBHOOK_PORT=str(WEBHOOK)),
-        on.process("worker.py", ready=health, WEBHOOK_PORT=str(WEBHOOK)),
-        on.process(*console_command(CONSOLE), ready=f"http://127.0.0.1:{CONSOLE}/_stcore/health"),
+        on.running("webhook", "worker", "console"),
         sync_playwright() as playwright,
         chromium(playwright) as browser,
     ):
         user_id, secret = on.session("pareando")
         page = browser.new_context(locale="pt-BR").new_page()
-        sign_in(page, f"http://127.0.0.1:{CONSOLE}", identity.issue_token(person(user_id, Role.USER)))
+        sign_in(page, on.console, identity.issue_token(person(user_id, Role.USER)))
         page.get_by_text("Preparando o código").wait_for()
         page.evaluate(WATCH)
-        taken = sorted(_one(page, user_id, secret, number) for number in range(1, TIMES + 1))
+        taken = sorted(_one(on, page, user_id, secret, number) for number in range(1, TIMES + 1))
     figure("qr_to_screen_ms_p50", statistics.median(taken), "ms")
     figure("qr_to_screen_ms_p95", taken[int(TIMES * 0.95) - 1], "ms")
 
 
-def _one(page: Page, user_id: UUID, secret: str, number: int) -> float:
+def _one(on: Stage, page: Page, user_id: UUID, secret: str, number: int) -> float:
     time.sleep(PAUSE_SECONDS)
     posted = time.time() * 1000
-    post_event(user_id, secret, {"event": "qrcode", "qrcode": "iVBORw0KGgo=", "urlcode": f"2@{number}" + "Qr7" * 70})
+    post_event(
+        on, user_id, secret, {"event": "qrcode", "qrcode": "iVBORw0KGgo=", "urlcode": f"2@{number}" + "Qr7" * 70}
+    )
     page.wait_for_function(f"() => painted[{number}]", timeout=10_000)
     return float(page.evaluate(f"painted[{number}]")) - posted
 
 
-def post_event(user_id: UUID, secret: str, event: dict[str, str]) -> None:
+def post_event(on: Stage, user_id: UUID, secret: str, event: dict[str, str]) -> None:
     """Post one event as the server does, to the session's own address."""
     session = f"user_{user_id}"
     request = urllib.request.Request(
-        f"http://127.0.0.1:{WEBHOOK}/functions/v1/whatsapp-qr-webhook/{session}",
+        f"{on.webhook}/functions/v1/whatsapp-qr-webhook/{session}",
         json.dumps({**event, "session": session}).encode(),
         {
             "Content-Type": "application/json",

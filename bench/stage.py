@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -20,6 +19,8 @@ from services import settings
 from services.db.embedded import EmbeddedPostgres, packaged_binaries
 from services.db.migrate import migrate
 from services.sessions import secret_hash
+from services.supervisor import Program, programs
+from tests.installation import free_ports
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 30.0
@@ -32,19 +33,29 @@ class Stage:
     url: str
     folder: Path
     environment: dict[str, str]
+    console: str
+    webhook: str
+    sandbox: str
     binaries: Path = field(default_factory=packaged_binaries)
 
     @contextlib.contextmanager
-    def process(self, *command: str, ready: str, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """Run `python <command>` for the block; starts once the URL `ready` answers."""
-        log = self.folder / f"{Path(command[0]).stem or command[1]}.log"
+    def running(self, *names: str) -> Iterator[None]:
+        """Run these programs of the product for the block, once they answer."""
+        chosen = [program for program in programs(settings.get()) if program.name in names]
+        with contextlib.ExitStack() as stack:
+            for program in chosen:
+                stack.enter_context(self._process(program))
+            yield
+
+    @contextlib.contextmanager
+    def _process(self, program: Program) -> Iterator[None]:
+        log = self.folder / f"{program.name}.log"
         with log.open("ab") as out:
-            started = subprocess.Popen(
-                [sys.executable, *command], cwd=ROOT, env=self.environment | environment, stdout=out, stderr=out
-            )
+            started = subprocess.Popen(program.command, cwd=ROOT, env=self.environment, stdout=out, stderr=out)
         try:
-            wait_for(ready, log)
-            yield started
+            if program.port is not None:
+                wait_for(getattr(self, program.name), log)
+            yield
         finally:
             started.terminate()
             started.wait(30)
@@ -80,10 +91,19 @@ def stage() -> Iterator[Stage]:
     with EmbeddedPostgres(folder) as server:
         for name in settings.Settings.model_fields:
             os.environ.pop(name.upper(), None)
-        os.environ.update(DATABASE_URL=server.url(), DATA_DIR=str(folder), LOG_LEVEL="WARNING")
+        console, webhook, sandbox = free_ports(3)
+        os.environ.update(
+            DATABASE_URL=server.url(),
+            DATA_DIR=str(folder),
+            LOG_LEVEL="WARNING",
+            CONSOLE_PORT=str(console),
+            WEBHOOK_PORT=str(webhook),
+            SANDBOX_PORT=str(sandbox),
+        )
         settings.get.cache_clear()
         migrate(server.url())
-        yield Stage(server.url(), folder, dict(os.environ))
+        urls = (f"http://127.0.0.1:{port}" for port in (console, webhook, sandbox))
+        yield Stage(server.url(), folder, dict(os.environ), *urls)
     os.environ.clear()
     os.environ.update(before)
     shutil.rmtree(folder, ignore_errors=True)
@@ -102,11 +122,6 @@ def wait_for(url: str, log: Path) -> None:
         else:
             return
     raise TimeoutError(f"{url} does not answer; see {log}")
-
-
-def console_command(port: int) -> tuple[str, ...]:
-    """The console's command line, without its interpreter."""
-    return ("-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.address", "127.0.0.1")
 
 
 def figure(name: str, value: float, unit: str) -> None:

@@ -19,13 +19,11 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.state.session_state import STREAMLIT_INTERNAL_KEY_PREFIX
 
-from bench.stage import Stage, console_command, figure, stage
+from bench.stage import Stage, figure, stage
 from services import identity
 from services.db.actor import Role, person
 from ui.cookie import COOKIE_NAME
 
-CONSOLE = 18501
-WEBHOOK = 18088
 STEPS = (100, 200, 300, 400, 600)
 ACTIVE = 10
 ROUNDS = 8
@@ -38,6 +36,7 @@ START_SECONDS = 60.0
 class Tab:
     """One tab: what it knows of its page, and when it saw which QR."""
 
+    address: str
     user_id: UUID
     secret: str
     cookie: str
@@ -50,8 +49,8 @@ class Tab:
 
     async def open(self) -> None:
         """Open both sockets, as the page does, and wait for the first drawing."""
-        headers = {"Cookie": f"{COOKIE_NAME}={self.cookie}", "Origin": f"http://127.0.0.1:{CONSOLE}"}
-        url = f"ws://127.0.0.1:{CONSOLE}"
+        headers = {"Cookie": f"{COOKIE_NAME}={self.cookie}", "Origin": self.address}
+        url = self.address.replace("http", "ws", 1)
         stream = await websockets.connect(
             f"{url}/_stcore/stream", additional_headers=headers, subprotocols=["streamlit"], max_size=None
         )
@@ -111,13 +110,7 @@ class Tab:
 def run() -> None:
     """Open ever more tabs; the figure is the largest step whose every update came in time."""
     served, slowest = 0, 0.0
-    health = f"http://127.0.0.1:{WEBHOOK}/healthz"
-    with (
-        stage() as on,
-        on.process("webhook.py", ready=health, WEBHOOK_PORT=str(WEBHOOK)),
-        on.process("worker.py", ready=health, WEBHOOK_PORT=str(WEBHOOK)),
-        on.process(*console_command(CONSOLE), ready=f"http://127.0.0.1:{CONSOLE}/_stcore/health"),
-    ):
+    with stage() as on, on.running("webhook", "worker", "console"):
         for step in STEPS:
             latencies = asyncio.run(_serve(on, step))
             worst, wanted = max(latencies, default=99.0), ACTIVE * ROUNDS
@@ -135,7 +128,7 @@ async def _serve(on: Stage, count: int) -> list[float]:
     tabs = []
     for _ in range(count):
         user_id, secret = on.session("pareando")
-        tabs.append(Tab(user_id, secret, identity.issue_token(person(user_id, Role.USER))))
+        tabs.append(Tab(on.console, user_id, secret, identity.issue_token(person(user_id, Role.USER))))
     gate = asyncio.Semaphore(OPEN_AT_ONCE)
 
     async def open_one(tab: Tab) -> None:
@@ -144,15 +137,15 @@ async def _serve(on: Stage, count: int) -> list[float]:
 
     try:
         await asyncio.gather(*(open_one(tab) for tab in tabs))
-        return await _drive(tabs[:: max(count // ACTIVE, 1)][:ACTIVE])
+        return await _drive(on, tabs[:: max(count // ACTIVE, 1)][:ACTIVE])
     finally:
         await asyncio.gather(*(tab.close() for tab in tabs))
 
 
-async def _drive(active: list[Tab]) -> list[float]:
+async def _drive(on: Stage, active: list[Tab]) -> list[float]:
     """Post one QR a second for each active tab; how long each took to be drawn, in seconds."""
     posted: dict[tuple[UUID, int], float] = {}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{WEBHOOK}", trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=on.webhook, trust_env=False) as http:
         for number in range(1, ROUNDS + 1):
             started = time.perf_counter()
             for tab in active:

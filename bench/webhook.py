@@ -5,11 +5,11 @@ import json
 import re
 import statistics
 import subprocess
+from urllib.parse import urlsplit
 
 from bench.http_load import Result, post
 from bench.stage import Stage, figure, stage
 
-PORT = 18088
 CONNECTIONS = 64
 PGBENCH_CLIENTS = 16
 ROUNDS = 3
@@ -19,15 +19,15 @@ INSERT = "insert into bench_rows (body) values (repeat('x', 1000));\n"
 
 def run() -> None:
     """Measure in turns, so that a slow moment of the machine hits both, and report the medians."""
-    with stage() as on, on.process("webhook.py", ready=f"http://127.0.0.1:{PORT}/healthz", WEBHOOK_PORT=str(PORT)):
+    with stage() as on, on.running("webhook"):
         on.execute("create table bench_rows (id bigint generated always as identity primary key, body text)")
         (on.folder / "insert.sql").write_text(INSERT)
         user_id, secret = on.session()
-        _load(f"user_{user_id}", secret, "warm", 1)
+        _load(on, f"user_{user_id}", secret, "warm", 1)
         inserts, loads = [], []
         for number in range(ROUNDS):
             inserts.append(_pgbench(on))
-            loads.append(_load(f"user_{user_id}", secret, f"r{number}", SECONDS))
+            loads.append(_load(on, f"user_{user_id}", secret, f"r{number}", SECONDS))
         _check(on, loads)
     figure("webhook_per_s", statistics.median(load.per_second for load in loads), "events/s")
     figure("pgbench_per_s", statistics.median(inserts), "tx/s")
@@ -36,7 +36,7 @@ def run() -> None:
     figure("webhook_p99_ms", statistics.median(load.percentile(0.99) for load in loads), "ms")
 
 
-def _load(session: str, secret: str, prefix: str, seconds: float) -> Result:
+def _load(on: Stage, session: str, secret: str, prefix: str, seconds: float) -> Result:
     credentials = base64.b64encode(f"wpp:{secret}".encode()).decode()
     head = (
         f"POST /functions/v1/whatsapp-qr-webhook/{session} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: axios/1.21.0\r\n"
@@ -44,7 +44,14 @@ def _load(session: str, secret: str, prefix: str, seconds: float) -> Result:
     ).encode()
     before, after = _message(session).encode().split(b"NUMBER")
     marked = before + prefix.encode()
-    return post(("127.0.0.1", PORT), head, lambda number: marked + b"%010d" % number + after, CONNECTIONS, seconds)
+    address = urlsplit(on.webhook)
+    return post(
+        (str(address.hostname), address.port or 80),
+        head,
+        lambda number: marked + b"%010d" % number + after,
+        CONNECTIONS,
+        seconds,
+    )
 
 
 def _message(session: str) -> str:

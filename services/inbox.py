@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import hmac
 import itertools
+import json
 import time
 import traceback
 from collections import Counter
@@ -57,6 +58,7 @@ MAX_ATTEMPTS = 3
 RETRY_AFTER = timedelta(seconds=5)
 PROCESS_ROWS = 100
 
+INVALID = webhook.EventKey("invalid")
 # Prepared once a connection; its own transaction, whose rights end with the function (migration 0004).
 STORE = "select app.store_events(%s)"
 SECRETS = """
@@ -305,26 +307,36 @@ def _compare(entry: tuple[float, bytes | None, bytes | None], offered: bytes) ->
 
 
 def _row(delivery: Delivery, request_id: str) -> dict[str, Any]:
-    """The event's row under the short names that the statement's record has."""
-    text = delivery.body.decode("utf-8", "backslashreplace")
-    try:
-        payload = orjson.loads(delivery.body)
-    except orjson.JSONDecodeError:
-        payload = None
-    row = {
-        "s": delivery.session,
-        "c": delivery.current_secret,
-        "d": None,
-        "r": request_id,
-        "b": text.replace("\x00", "\\x00"),
-        "size": len(delivery.body),
-    }
-    if not isinstance(payload, dict):
-        return {**row, "k": "invalid", "v": "invalid"}
-    key = webhook.summary(payload)
+    """The event's row under the short names that `app.store_events` knows."""
+    body = delivery.body
+    payload = _payload(body)
+    valid = isinstance(payload, dict)
+    key = webhook.summary(payload) if valid else INVALID
     session = delivery.session or key.session
-    once = webhook.dedupe_key(session or "", key)
-    return {**row, "s": session, "k": key.kind, "d": once.hex if once else None, "v": "received"}
+    return {
+        "s": session,
+        "c": delivery.current_secret,
+        "k": key.kind,
+        "d": webhook.dedupe_key(session or "", key),
+        "v": "received" if valid else "invalid",
+        "r": request_id,
+        # What is valid JSON is valid UTF-8 without a NUL; the rest is kept in a form that can be stored.
+        "b": body.decode() if valid else body.decode("utf-8", "backslashreplace").replace("\x00", "\\x00"),
+        "size": len(body),
+    }
+
+
+def _payload(body: bytes | str) -> Any:
+    """The body as JSON, or None where it is none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        # Half an emoji (a lone surrogate) is JSON all the same; only the slower parser takes it.
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _chunks(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -401,7 +413,7 @@ def _handle(tx: Connection, row: Record) -> _Result:
 
 def _apply(tx: Connection, row: Record) -> bool:
     """Move what the event is evidence for; False where it is kept unhandled."""
-    event = webhook.parse(orjson.loads(row.body))
+    event = webhook.parse(_payload(row.body))
     handler = HANDLERS.get(type(event))
     if row.session is None or handler is None:
         return False

@@ -23,7 +23,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from uuid import UUID
 
 from services.wppconnect import fields
 
@@ -171,9 +170,9 @@ def summary(payload: object) -> EventKey:
     )
 
 
-def dedupe_key(session: str, key: EventKey) -> UUID | None:
-    """The same UUID for the same delivery of the same session; None for what cannot be told apart from a new
-    one.
+def dedupe_key(session: str, key: EventKey) -> str | None:
+    """The same 32 hexadecimal digits for the same delivery of the same session; None for what cannot be told
+    apart from a new one.
 
     `session` is the one that the URL proved. Without a message id two equal payloads may be two real events
     (a QR, a status), so they get no key rather than a false one.
@@ -182,7 +181,7 @@ def dedupe_key(session: str, key: EventKey) -> UUID | None:
         return None
     # NUL separates: none of the parts can hold one.
     parts = f"{session}\0{key.kind}\0{key.message_id}\0{key.ack}".encode(errors="surrogatepass")
-    return UUID(bytes=hashlib.blake2b(parts, digest_size=16).digest())
+    return hashlib.blake2b(parts, digest_size=16).hexdigest()
 
 
 # Telling the events apart

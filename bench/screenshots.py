@@ -1,0 +1,103 @@
+"""The README's pictures, made from the running product: `make screenshots`."""
+
+import urllib.request
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from bench.browser import chromium, idle, sign_in
+from bench.stage import ROOT, Stage, stage
+from services import identity
+from services.db.actor import Role
+
+FOLDER = ROOT / "docs" / "screenshots"
+PEOPLE = ("Ana Souza", "Bruno Lima", "Carla Dias", "Diego Rocha", "Elisa Prado")
+DESKTOP = {"width": 1100, "height": 760}
+PHONE = {"width": 390, "height": 844}
+
+
+def run() -> None:
+    """One picture each of pairing, sending and the fleet, in both themes and at a phone's width."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (
+        stage() as on,
+        on.running("sandbox", "webhook", "worker", "console"),
+        sync_playwright() as playwright,
+        chromium(playwright) as browser,
+    ):
+        for number, name in enumerate(PEOPLE):
+            identity.create_user(f"{name.split()[0].lower()}@exemplo.com.br", "uma senha longa", Role.USER, name)
+            if number < 3:
+                _pair_and_send(on, browser, f"{name.split()[0].lower()}@exemplo.com.br", first=number == 0)
+        _pictures_of_the_fleet(on, browser)
+
+
+def _pair_and_send(on: Stage, browser: Browser, email: str, *, first: bool) -> None:
+    ((user_id,),) = on.execute("select id from auth.users where email = %s", email)
+    token = identity.token_of(identity.open_sign_in(user_id))  # type: ignore[arg-type]
+    page = _open(on, browser, token, DESKTOP, "light")
+    page.get_by_role("button", name="Conectar", exact=True).click()
+    page.locator(".picture svg").wait_for()
+    if first:
+        _take(page, "pairing-light")
+        _take(_open(on, browser, token, DESKTOP, "dark"), "pairing-dark", ".picture svg")
+        _take(_open(on, browser, token, PHONE, "dark"), "pairing-phone-dark", ".picture svg")
+    scan = urllib.request.Request(f"{on.sandbox}/_sandbox/sessions/user_{user_id}/scan", b"{}", method="POST")
+    urllib.request.urlopen(scan).close()
+    page.get_by_text("Conectado!").wait_for()
+    if first:
+        _take(page, "connected-light")
+        _send(page)
+        _take(page, "send-light")
+        _take(_open(on, browser, token, PHONE, "light", "/send"), "send-phone-light", "text=Lida")
+
+
+def _send(page: Page) -> None:
+    page.get_by_text("Enviar uma mensagem").click()
+    for name, phone, text in (
+        ("João", "(11) 91234-5678", "Olá, João! Seu pedido saiu para entrega."),
+        ("Marina", "(21) 99876-5432", "Bom dia, Marina. Sua reunião está confirmada para as 15h."),
+    ):
+        page.get_by_label("Para (WhatsApp)").fill(phone)
+        page.get_by_label("Nome (opcional)").fill(name)
+        page.get_by_label("Mensagem").fill(text)
+        page.get_by_role("button", name="Enviar", exact=True).click()
+        page.get_by_text(text).last.wait_for()
+    page.wait_for_function("() => document.body.innerText.split('Lida').length > 2")
+    page.get_by_test_id("stToast").first.wait_for(state="hidden")
+
+
+def _pictures_of_the_fleet(on: Stage, browser: Browser) -> None:
+    chief = identity.create_user("chefe@exemplo.com.br", "uma senha longa", Role.ADMIN, "Chefe")
+    token = identity.token_of(identity.open_sign_in(chief))
+    for theme in ("light", "dark"):
+        _take(
+            _open(on, browser, token, {"width": 1300, "height": 760}, theme, "/sessions"), f"sessions-{theme}", "canvas"
+        )
+
+
+def _open(on: Stage, browser: Browser, token: str, size: dict[str, int], theme: str, path: str = "/") -> Page:
+    context = browser.new_context(
+        viewport=size,  # type: ignore[arg-type]
+        color_scheme=theme,  # type: ignore[arg-type]
+        locale="pt-BR",
+        timezone_id="America/Sao_Paulo",
+    )
+    page = context.new_page()
+    sign_in(page, on.console, token)
+    if path != "/":
+        page.goto(on.console + path)
+    return page
+
+
+def _take(page: Page, name: str, wait_for: str = "") -> None:
+    if wait_for:
+        page.locator(wait_for).first.wait_for()
+    idle(page)
+    page.evaluate("document.fonts.ready")
+    page.screenshot(path=str(FOLDER / f"{name}.png"))
+    print(Path("docs") / "screenshots" / f"{name}.png")
+
+
+if __name__ == "__main__":
+    run()
