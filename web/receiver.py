@@ -10,7 +10,7 @@ import re
 from typing import Literal
 
 import structlog
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.errors import DatabaseUnavailable
 from services.inbox import Delivery, Inbox
@@ -28,6 +28,10 @@ WRONG_SECRET = b'{"code":"nao_autorizado","message":"Segredo do webhook incorret
 TOO_LARGE = b'{"code":"corpo_grande","message":"Corpo maior que 64 MB."}'
 NOT_STORED = b'{"code":"banco_indisponivel","message":"Tente de novo."}'
 NOT_JSON = b'{"code":"corpo_invalido","message":"JSON esperado."}'
+
+# Made once: an empty answer also leaves in one write, and its sender reads nothing.
+TAKEN: Message = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
+END: Message = {"type": "http.response.body", "body": b""}
 
 Headers = list[tuple[bytes, bytes]]
 Whose = Literal["current", "previous"]
@@ -90,8 +94,11 @@ class Receiver:
         except Disconnected:
             log.warning("webhook_cut_off", session=session)
         else:
-            # An empty answer leaves in one write; the sender reads none.
-            await _answer(send, 200 if valid else 400, b"" if valid else NOT_JSON)
+            if valid:
+                await send(TAKEN)
+                await send(END)
+            else:
+                await _answer(send, 400, NOT_JSON)
 
 
 def _credential(headers: Headers) -> str | None:

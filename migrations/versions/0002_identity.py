@@ -240,7 +240,7 @@ begin
   perform pg_notify('live', 'account:' || new.user_id);
   return null;
 end $f$;
-create trigger ring after update of active, token_version on public.accounts
+create trigger ring after insert or update of active, token_version on public.accounts
   for each row execute function app.ring_account();
 """
 
