@@ -140,6 +140,8 @@ ENDINGS = {
 }
 # Endings of an unscanned start: they say nothing of a session that is already up.
 PAIRING_ENDINGS = {"autocloseCalled", "qrReadFail", "qrReadError"}
+# States in which a start is under way, so that another start-session changes nothing there.
+RUNNING = {"INITIALIZING", "QRCODE", "PHONECODE"}
 UP = {"inChat", "isLogged", "CONNECTED"}
 
 
@@ -471,7 +473,7 @@ def _check(target: _Target) -> None:
             _take_state(tx, target, state)
     except WppDisconnected:
         with transaction(SYSTEM) as tx:
-            _end(tx, target.name, "lost", only=_of_attempt(target))
+            _end(tx, target.name, "lost", only=_as_read(target))
     except WppError as error:
         log.info("check_failed", session=target.name, error=type(error).__name__)
         with transaction(SYSTEM) as tx:
@@ -484,7 +486,7 @@ def _prove_by_asking(target: _Target) -> None:
     with transaction(SYSTEM) as tx:
         tx.execute(
             update(sessions)
-            .where(_of_attempt(target))
+            .where(_as_read(target))
             .values(
                 phone_number=number,
                 device_name=device.pushname or device.platform,
@@ -501,15 +503,13 @@ def _take_state(tx: Connection, target: _Target, state: SessionState) -> None:
     """What `status-session` said of a session that is not CONNECTED."""
     now = func.clock_timestamp()
     if target.status is Status.CONNECTED:
-        _end(tx, target.name, "lost", only=_of_attempt(target))
+        _end(tx, target.name, "lost", only=_as_read(target))
         return
     if target.status is Status.DISCONNECTED:
-        tx.execute(update(sessions).where(_of_attempt(target)).values(check_at=None, **_reported(state.status, now)))
+        _report(tx, target, state.status, now)
+        tx.execute(update(sessions).where(_as_read(target)).values(check_at=None))
         return
-    if state.status == "QRCODE" and state.urlcode:
-        show_qr(tx, target.name, state.urlcode, state.qrcode, now)
-    elif state.status == "PHONECODE" and state.phone_code:
-        show_phone_code(tx, target.name, state.phone_code, now)
+    _show_codes(tx, target, state)
     _give_up_or_wait(tx, target, "no_answer", CHECK_WHILE_PAIRING)
 
 
@@ -517,9 +517,10 @@ def _give_up_or_wait(tx: Connection, target: _Target, failure: str, wait: timede
     timeout = SYNC_TIMEOUT if target.scanned else PAIRING_TIMEOUT
     expired = target.attempt is not None and datetime.now(UTC) > target.attempt + timeout
     if target.status is Status.PAIRING and expired:
-        _end(tx, target.name, failure, only=_of_attempt(target))
+        reason = case((sessions.c.qr_count > 0, "qr_not_scanned"), else_=failure)
+        _end(tx, target.name, reason, only=_as_read(target))
     else:
-        tx.execute(update(sessions).where(_of_attempt(target)).values(check_at=func.now() + wait))
+        tx.execute(update(sessions).where(_as_read(target)).values(check_at=func.now() + wait))
 
 
 # --- one start on the server ------------------------------------------------------------------------------------------
@@ -561,22 +562,36 @@ def _begin_pairing(tx: Connection, owner: UUID, phone: str | None, secret: str) 
 
 def _start(actor: Actor, target: _Target, webhook: str, phone: str | None) -> None:
     try:
-        state = client().start_session(target.server_url, target.name, webhook, phone=phone)
+        if client().status_session(target.server_url, target.name).status in RUNNING:
+            # The server takes a new webhook (and a phone) only when it really starts something.
+            client().close_session(target.server_url, target.name)
+        # A code is worth waiting for: unlike a QR it cannot be asked for again where its webhook is lost.
+        state = client().start_session(target.server_url, target.name, webhook, phone=phone, wait_qr=phone is not None)
     except WppOutcomeUnknown:
         return
     except WppError as error:
         failure = "server_unreachable" if error.safe_to_retry else "server_refused"
         with transaction(actor) as tx:
-            _end(tx, target.name, failure, only=_of_attempt(target))
+            _end(tx, target.name, failure, only=_as_read(target))
         raise
     with transaction(actor) as tx:
-        reported = update(sessions).where(_of_attempt(target))
         now = func.clock_timestamp()
-        tx.execute(reported.values(**_reported(state.status, now)))
+        _report(tx, target, state.status, now)
         if state.status == "CONNECTED":
-            tx.execute(reported.values(check_at=func.now()))
-        elif state.urlcode and state.status == "QRCODE":
-            show_qr(tx, target.name, state.urlcode, state.qrcode, now)
+            tx.execute(update(sessions).where(_as_read(target)).values(check_at=func.now()))
+        _show_codes(tx, target, state)
+
+
+def _show_codes(tx: Connection, target: _Target, state: SessionState) -> None:
+    now = func.clock_timestamp()
+    if state.status == "QRCODE" and state.urlcode:
+        show_qr(tx, target.name, state.urlcode, state.qrcode, now)
+    elif state.phone_code:
+        show_phone_code(tx, target.name, state.phone_code, now)
+
+
+def _report(tx: Connection, target: _Target, state: str, at: Moment) -> None:
+    tx.execute(update(sessions).where(_as_read(target)).values(**_reported(state, at)))
 
 
 def _end_on_server(target: _Target) -> None:
@@ -665,9 +680,13 @@ def _in_status(name: str, *statuses: Status) -> Update:
     return update(sessions).where(sessions.c.session_id == name, sessions.c.status.in_(statuses))
 
 
-def _of_attempt(target: _Target) -> Any:
-    """True while nobody has started the session anew since `target` was read."""
-    return and_(sessions.c.id == target.id, sessions.c.pairing_started_at.is_not_distinct_from(target.attempt))
+def _as_read(target: _Target) -> Any:
+    """True while nobody has started, connected or ended the session since `target` was read."""
+    return and_(
+        sessions.c.id == target.id,
+        sessions.c.status == target.status,
+        sessions.c.pairing_started_at.is_not_distinct_from(target.attempt),
+    )
 
 
 def _ends(value: str) -> Any:
@@ -700,7 +719,9 @@ def _up(tx: Connection, name: str, at: datetime) -> None:
     prove(tx, name, Proof.WEBHOOK, at)
 
 
-def _end(tx: Connection, name: str, failure: str | None, at: datetime | None = None, *, only: Any = True) -> bool:
+def _end(
+    tx: Connection, name: str, failure: str | ColumnElement[str] | None, at: datetime | None = None, *, only: Any = True
+) -> bool:
     """Say `desconectado` with the reason; False where `only` admitted nothing."""
     done = tx.execute(
         update(sessions)

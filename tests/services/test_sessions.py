@@ -1,0 +1,417 @@
+"""The pairing state machine: a status moves on evidence only."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from sandbox.server import SandboxServer
+from services import sessions
+from services.db.actor import SYSTEM, Actor
+from services.db.engine import transaction
+from services.errors import Forbidden, InvalidPhone, NotFound, WppOutcomeUnknown, WppUnauthorized, WppUnreachable
+from services.sessions import ENDINGS, FIRST_QR_LIFETIME, NEXT_QR_LIFETIME, UP, Proof, Session, Status
+from tests.conftest import Database, connected, forget_process_state
+from tests.installation import Control, wait_for
+
+
+def own(actor: Actor) -> Session:
+    found = sessions.get(actor)
+    assert found is not None
+    return found
+
+
+def name_of(actor: Actor) -> str:
+    return f"user_{actor.user_id}"
+
+
+def pairing(database: Database, actor: Actor) -> None:
+    """A session that was started and whose worker asks nobody."""
+    database.execute(
+        "insert into whatsapp_sessions (user_id, session_id, status, server_url, pairing_started_at)"
+        " values (%s, %s, 'pareando', 'http://127.0.0.1:9', clock_timestamp())",
+        actor.user_id,
+        name_of(actor),
+    )
+
+
+def report(actor: Actor, value: str, *, current: bool = True, at: datetime | None = None) -> None:
+    with transaction(SYSTEM) as tx:
+        sessions.report_status(tx, name_of(actor), value, at or datetime.now(UTC), current=current)
+
+
+def qr(actor: Actor, urlcode: str, at: datetime | None = None) -> None:
+    with transaction(SYSTEM) as tx:
+        sessions.show_qr(tx, name_of(actor), urlcode, None, at or datetime.now(UTC))
+
+
+def tend_until(actor: Actor, condition: Callable[[Session], Any], database: Database) -> Session:
+    """Let the worker ask, without waiting for the moment when it would."""
+
+    def look() -> bool:
+        database.execute("update whatsapp_sessions set check_at = now() where check_at is not null")
+        sessions.tend()
+        return bool(condition(own(actor)))
+
+    wait_for(look)
+    return own(actor)
+
+
+# --- connecting ---------------------------------------------------------------------------------------------------
+
+
+def test_it_commits_the_intent_and_registers_its_own_webhook(
+    user: Actor, server: SandboxServer, database: Database
+) -> None:
+    session = sessions.connect(user)
+    assert session.status is Status.PAIRING
+    stored = database.one("select webhook_secret_hash from whatsapp_sessions")
+    assert len(stored) == 32
+
+
+def test_it_gets_the_qr_by_asking_where_the_webhook_is_lost(
+    user: Actor, server: SandboxServer, database: Database
+) -> None:
+    sessions.connect(user)
+    session = tend_until(user, lambda found: found.qr, database)
+    assert session.qr is not None
+    assert (session.qr.urlcode or "").startswith("2@")
+
+
+def test_it_becomes_connected_by_proof_where_the_webhook_is_lost(
+    user: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    sessions.connect(user)
+    tend_until(user, lambda found: found.qr, database)
+    control.scan(name_of(user), "5511987654321")
+    session = tend_until(user, lambda found: found.status is Status.CONNECTED, database)
+    assert (session.phone_number, session.last_proof_kind) == ("5511987654321", Proof.PHONE_NUMBER)
+    assert session.qr is None
+    assert sessions.next_check_in() is None, "nothing is polled once it is connected"
+
+
+def test_it_pairs_by_phone_code(user: Actor, server: SandboxServer, database: Database) -> None:
+    sessions.connect(user, phone="(11) 98765-4321")
+    session = tend_until(user, lambda found: found.phone_code, database)
+    assert session.pairing_phone == "5511987654321"
+
+
+def test_it_starts_anew_on_the_server_where_a_start_was_still_under_way(
+    user: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    sessions.connect(user)
+    tend_until(user, lambda found: found.qr, database)
+    sessions.connect(user)
+    started = [post for post in control.state()["sessions"] if post["name"] == name_of(user)]
+    assert len(started) == 1
+    session = tend_until(user, lambda found: found.qr, database)
+    assert session.status is Status.PAIRING
+
+
+def test_it_leaves_a_session_that_is_up_as_it_is(user: Actor, database: Database) -> None:
+    connected(database, user)
+    assert sessions.connect(user).status is Status.CONNECTED
+
+
+def test_it_says_desconectado_with_the_reason_where_the_server_is_away(user: Actor, server: SandboxServer) -> None:
+    server.stop()
+    with pytest.raises(WppUnreachable):
+        sessions.connect(user)
+    session = own(user)
+    assert (session.status, session.failure) == (Status.DISCONNECTED, "server_unreachable")
+
+
+def test_it_says_desconectado_with_the_reason_where_the_server_refuses_our_token(
+    user: Actor, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WPP_SERVER_TOKEN", "another-secret-than-the-server-has")
+    forget_process_state()
+    with pytest.raises(WppUnauthorized):
+        sessions.connect(user)
+    assert own(user).failure == "server_refused"
+
+
+def test_it_refuses_a_bad_number_before_anything_is_written(user: Actor, server: SandboxServer) -> None:
+    with pytest.raises(InvalidPhone):
+        sessions.connect(user, phone="123")
+    assert sessions.get(user) is None
+
+
+def test_it_gives_up_a_pairing_that_shows_no_sign_of_life(
+    user: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    control.fault("stuck_initializing")
+    sessions.connect(user)
+    database.execute("update whatsapp_sessions set pairing_started_at = now() - interval '1 hour'")
+    session = tend_until(user, lambda found: found.status is Status.DISCONNECTED, database)
+    assert session.failure == "no_answer"
+
+
+def test_it_keeps_the_older_webhook_secret_until_the_newer_one_is_used(
+    user: Actor, server: SandboxServer, database: Database
+) -> None:
+    def hashes() -> tuple[Any, ...]:
+        (row,) = database.execute("select webhook_secret_hash, webhook_secret_previous_hash from whatsapp_sessions")
+        return row
+
+    sessions.connect(user)
+    first, _none = hashes()
+    with transaction(SYSTEM) as tx:
+        sessions.webhook_secret_used(tx, name_of(user))
+    server.stop()
+    for _attempt in range(2):
+        with pytest.raises(WppUnreachable):
+            sessions.connect(user)
+        newest, previous = hashes()
+        assert newest != first
+        assert previous == first, "the server never took a newer one, so it still posts with the first"
+
+
+# --- what the server reports --------------------------------------------------------------------------------------
+
+
+def test_it_shows_a_qr_for_its_lifetime_and_the_next_for_a_shorter_one(user: Actor, database: Database) -> None:
+    pairing(database, user)
+    qr(user, "2@first")
+    first = own(user).qr
+    assert first is not None
+    assert first.expires_at - first.received_at == FIRST_QR_LIFETIME
+    qr(user, "2@second")
+    second = own(user).qr
+    assert second is not None
+    assert (second.urlcode, second.number) == ("2@second", 2)
+    assert second.expires_at - second.received_at == NEXT_QR_LIFETIME
+
+
+@pytest.mark.parametrize("late", [FIRST_QR_LIFETIME, timedelta(minutes=10)])
+def test_it_never_shows_a_stale_qr(user: Actor, database: Database, late: timedelta) -> None:
+    pairing(database, user)
+    database.execute("update whatsapp_sessions set pairing_started_at = now() - interval '1 hour'")
+    qr(user, "2@stale", datetime.now(UTC) - late)
+    assert own(user).qr is None
+
+
+def test_it_never_shows_an_older_qr_over_a_newer_one(user: Actor, database: Database) -> None:
+    pairing(database, user)
+    database.execute("update whatsapp_sessions set pairing_started_at = now() - interval '1 minute'")
+    qr(user, "2@newer")
+    qr(user, "2@older", datetime.now(UTC) - timedelta(seconds=5))
+    shown = own(user).qr
+    assert shown is not None
+    assert shown.urlcode == "2@newer"
+
+
+def test_it_hides_the_qr_once_it_was_read(user: Actor, database: Database) -> None:
+    pairing(database, user)
+    qr(user, "2@first")
+    report(user, "qrReadSuccess")
+    qr(user, "2@late")
+    session = own(user)
+    assert session.qr is None
+    assert session.scanned_at is not None
+
+
+def test_a_late_qr_read_success_never_undoes_a_connection(user: Actor, database: Database) -> None:
+    pairing(database, user)
+    report(user, "inChat")
+    report(user, "qrReadSuccess")
+    report(user, "isLogged")
+    assert own(user).status is Status.CONNECTED
+
+
+@pytest.mark.parametrize(("value", "failure"), sorted(ENDINGS.items()))
+def test_an_ending_names_its_reason(user: Actor, database: Database, value: str, failure: str) -> None:
+    pairing(database, user)
+    report(user, value)
+    session = own(user)
+    assert (session.status, session.failure) == (Status.DISCONNECTED, failure)
+
+
+@pytest.mark.parametrize("value", ["autocloseCalled", "qrReadFail", "notLogged", "phoneNotConnected", "somethingNew"])
+def test_what_proves_nothing_makes_the_worker_ask(user: Actor, database: Database, value: str) -> None:
+    connected(database, user)
+    report(user, value)
+    assert own(user).status is Status.CONNECTED
+    assert sessions.next_check_in() == 0
+
+
+@pytest.mark.parametrize("value", ["browserClose", "logoutsession", "inChat"])
+def test_news_of_an_earlier_attempt_moves_nothing(user: Actor, database: Database, value: str) -> None:
+    pairing(database, user)
+    report(user, value, current=False)
+    assert own(user).status is Status.PAIRING
+    assert sessions.next_check_in() == 0
+
+
+def test_news_of_life_after_an_end_is_asked_about_first(user: Actor, server: SandboxServer, database: Database) -> None:
+    connected(database, user, server.url)
+    report(user, "serverClose")
+    report(user, "inChat")
+    assert own(user).status is Status.DISCONNECTED
+    sessions.tend()
+    assert own(user).status is Status.DISCONNECTED, "the server knows of no such session"
+
+
+def test_it_finds_out_that_a_connected_session_is_dead(
+    user: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    sessions.connect(user)
+    tend_until(user, lambda found: found.qr, database)
+    control.scan(name_of(user))
+    tend_until(user, lambda found: found.status is Status.CONNECTED, database)
+    control.phone_logout(name_of(user))
+    report(user, "notLogged")
+    session = tend_until(user, lambda found: found.status is Status.DISCONNECTED, database)
+    assert session.failure == "lost"
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["qr", *sorted(ENDINGS), *sorted(UP), "qrReadSuccess", "notLogged", "phoneNotConnected"]),
+        st.booleans(),  # through the newest URL, or an earlier one's
+        st.integers(0, 90),  # seconds late
+    ),
+    max_size=12,
+)
+
+
+@hypothesis_settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(events=EVENTS)
+def test_no_order_of_events_shows_what_is_not_true(
+    database: Database, user: Actor, events: list[tuple[str, bool, int]]
+) -> None:
+    database.execute("delete from whatsapp_sessions")
+    pairing(database, user)
+    database.execute("update whatsapp_sessions set pairing_started_at = now() - interval '2 minutes'")
+    scanned = up = False
+    for number, (value, current, late) in enumerate(events):
+        before = own(user)
+        at = datetime.now(UTC) - timedelta(seconds=late)
+        if value == "qr":
+            qr(user, f"2@{number}", at)
+        else:
+            report(user, value, current=current, at=at)
+        after = own(user)
+        up = up or (value in UP and current)
+        scanned = scanned or value == "qrReadSuccess"
+        assert after.qr is None or (after.status is Status.PAIRING and after.qr.expires_at > datetime.now(UTC))
+        assert after.qr is None or not scanned
+        assert after.status is not Status.CONNECTED or up
+        if before.status is Status.CONNECTED and after.status is not Status.CONNECTED:
+            assert value in ENDINGS
+            assert current
+        assert after.status is not Status.PAIRING or before.status is Status.PAIRING, "only a person starts a pairing"
+
+
+# --- disconnecting ------------------------------------------------------------------------------------------------
+
+
+def test_it_disconnects_and_checks_that_it_did(
+    user: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    sessions.connect(user)
+    tend_until(user, lambda found: found.qr, database)
+    control.scan(name_of(user))
+    tend_until(user, lambda found: found.status is Status.CONNECTED, database)
+    for _twice in range(2):
+        session = sessions.disconnect(user)
+        assert (session.status, session.failure, session.qr) == (Status.DISCONNECTED, None, None)
+    state = control.session(name_of(user))
+    assert state is None or state["status"] != "CONNECTED"
+
+
+def test_it_does_not_call_a_session_ended_that_the_server_reports_as_up(
+    user: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    sessions.connect(user)
+    tend_until(user, lambda found: found.qr, database)
+    control.scan(name_of(user))
+    tend_until(user, lambda found: found.status is Status.CONNECTED, database)
+    control.fault("close_half_works")
+    with pytest.raises(WppOutcomeUnknown):
+        sessions.disconnect(user)
+    assert own(user).status is Status.CONNECTED
+
+
+def test_it_cancels_a_pairing_also_where_the_server_is_away(user: Actor, server: SandboxServer) -> None:
+    sessions.connect(user)
+    server.stop()
+    assert sessions.disconnect(user).status is Status.DISCONNECTED
+
+
+def test_it_keeps_a_connected_session_where_the_server_is_away(
+    user: Actor, server: SandboxServer, database: Database
+) -> None:
+    connected(database, user, server.url)
+    server.stop()
+    with pytest.raises(WppUnreachable):
+        sessions.disconnect(user)
+    assert own(user).status is Status.CONNECTED
+
+
+def test_it_has_nothing_to_disconnect_before_the_first_connect(user: Actor) -> None:
+    with pytest.raises(NotFound):
+        sessions.disconnect(user)
+
+
+# --- staff --------------------------------------------------------------------------------------------------------
+
+
+def test_staff_act_for_a_user_on_the_record_and_never_see_the_codes(
+    user: Actor, staff: Actor, server: SandboxServer, database: Database
+) -> None:
+    sessions.connect(staff, user.user_id)
+    tend_until(user, lambda found: found.qr, database)
+    seen = sessions.get(staff, user.user_id)
+    assert seen is not None
+    assert (seen.status, seen.qr, seen.phone_code) == (Status.PAIRING, None, None)
+    sessions.disconnect(staff, user.user_id)
+    actions = database.execute("select action, subject from audit_log where actor_id = %s order by id", staff.user_id)
+    assert actions == [("session.connect", name_of(user)), ("session.disconnect", name_of(user))]
+
+
+@pytest.mark.parametrize("act", [sessions.get, sessions.connect, sessions.disconnect, sessions.reconnect])
+def test_a_user_cannot_act_for_another(
+    user: Actor, new_actor: Callable[..., Actor], act: Callable[..., Any], database: Database
+) -> None:
+    other = new_actor()
+    connected(database, other)
+    with pytest.raises(Forbidden):
+        act(user, other.user_id)
+
+
+def test_the_fleet_is_found_sorted_and_paged_in_the_database(
+    staff: Actor, new_actor: Callable[..., Actor], database: Database
+) -> None:
+    people = [new_actor(email=f"{chr(97 + number % 26)}{number}_x@example.com") for number in range(60)]
+    connected(database, people[3])
+    first, second = (sessions.fleet(staff, page=page) for page in (1, 2))
+    assert (len(first.rows), len(second.rows), first.total) == (50, 10, 60)
+    emails = [row.email for row in (*first.rows, *second.rows)]
+    assert emails == sorted(emails)
+    assert [row.user_id for row in sessions.fleet(staff, status=Status.CONNECTED).rows] == [people[3].user_id]
+    assert sessions.fleet(staff, search="551199999").total == 1
+    assert sessions.fleet(staff, search="d3_x").total == 1
+    assert sessions.fleet(staff, search="%").total == 0, "what is typed is looked for as it is"
+    by_proof = sessions.fleet(staff, order="last_activity", descending=True)
+    assert by_proof.total == 60
+
+
+def test_the_fleet_is_closed_to_users(user: Actor) -> None:
+    with pytest.raises(Forbidden):
+        sessions.fleet(user)
+
+
+def test_it_counts_what_the_actor_may_see(
+    user: Actor, staff: Actor, new_actor: Callable[..., Actor], database: Database
+) -> None:
+    connected(database, user)
+    pairing(database, new_actor())
+    assert sessions.counts(staff) == {Status.CONNECTED: 1, Status.PAIRING: 1, Status.DISCONNECTED: 0}
+    assert sessions.counts(user)[Status.PAIRING] == 0
