@@ -47,7 +47,8 @@ class Loop:
             try:
                 if self._step():
                     continue
-                pause = min(IDLE_SECONDS, self._idle_seconds() or IDLE_SECONDS)
+                due = self._idle_seconds()
+                pause = IDLE_SECONDS if due is None else min(due, IDLE_SECONDS)
             # The outermost loop of this thread: whatever went wrong, the next round may go right.
             except Exception as error:
                 self.errors += 1

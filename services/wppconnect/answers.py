@@ -105,6 +105,7 @@ class Route:
     changes: bool = False
     secret_in_url: bool = False
     tolerates: frozenset[int] = frozenset()  # statuses that count as success if the body is JSON
+    does_it_all_the_same: frozenset[int] = frozenset()  # refusals after which the server went on nevertheless
 
     def broken(self, why: str) -> errors.WppError:
         """The error for a request that left and whose answer never came, or tells nothing."""
@@ -120,7 +121,8 @@ LOGOUT: Final = Route("logout-session", "POST", "logout", changes=True)
 HOST: Final = Route("host-device", "GET", "query")
 PHONE: Final = Route("get-phone-number", "GET", "query")
 NUMBER: Final = Route("check-number-status", "GET", "query")
-SEND: Final = Route("send-message", "POST", "send", changes=True)
+# Measured: to a number that it believes not to be on WhatsApp the server answers 400, and sends.
+SEND: Final = Route("send-message", "POST", "send", changes=True, does_it_all_the_same=frozenset({400}))
 MESSAGES: Final = Route("get-messages", "GET", "query")
 CHATS: Final = Route("list-chats", "POST", "query")
 PN_LID: Final = Route("contact/pn-lid", "GET", "query")
@@ -136,6 +138,7 @@ class Answer:
 
 
 def read_answer(status: int, body: bytes) -> Answer:
+    """The answer as it came; a body that is no JSON is one, not an error."""
     try:
         return Answer(status, orjson.loads(body), is_json=True)
     except orjson.JSONDecodeError:
@@ -147,7 +150,7 @@ def accepted(route: Route, answer: Answer) -> Answer:
     where = f"HTTP {answer.status}"
     if answer.is_json and answer.status in route.tolerates:
         return answer
-    if answer.status >= 500 or _is_inner_failure(answer):
+    if answer.status >= 500 or answer.status in route.does_it_all_the_same or _is_inner_failure(answer):
         raise route.broken(where)
     if answer.status == 401 or (route.secret_in_url and answer.status == 400):
         raise errors.WppUnauthorized(f"{route.name}: {where}")
@@ -179,6 +182,7 @@ def confirmed(_route: Route, answer: Answer) -> bool:
 
 
 def session_state(route: Route, answer: Answer) -> SessionState:
+    """A session's state; raises `route.broken` where it names none."""
     data = _object(route, answer)
     status = "CLOSED" if data.get("status") is None else fields.text(data["status"])
     if not status:
@@ -195,6 +199,7 @@ def session_state(route: Route, answer: Answer) -> SessionState:
 
 
 def connection(route: Route, answer: Answer) -> bool:
+    """What `check-connection-session` says of the connection."""
     status = _object(route, answer).get("status")
     if not isinstance(status, bool):
         raise route.broken("a success without a readable status")
@@ -202,6 +207,7 @@ def connection(route: Route, answer: Answer) -> bool:
 
 
 def session_names(route: Route, answer: Answer) -> list[str]:
+    """The names of the stored sessions."""
     names = _object(route, answer).get("response")
     if not isinstance(names, list):
         raise route.broken("a success without a list")
@@ -209,6 +215,7 @@ def session_names(route: Route, answer: Answer) -> list[str]:
 
 
 def device(route: Route, answer: Answer) -> Device:
+    """The phone that a session is paired with."""
     found = fields.mapping(_object(route, answer).get("response"))
     return Device(
         phone=_wid_digits(route, found.get("phoneNumber")),
@@ -219,6 +226,7 @@ def device(route: Route, answer: Answer) -> Device:
 
 
 def own_number(route: Route, answer: Answer) -> str:
+    """The session's own number; raises WppDisconnected where nobody is signed in."""
     return _wid_digits(route, _object(route, answer).get("response"))
 
 
@@ -235,6 +243,7 @@ def _wid_digits(route: Route, wid: Any) -> str:
 
 
 def number_check(route: Route, answer: Answer) -> NumberCheck:
+    """Whether a number is on WhatsApp, and under which address."""
     found = _object(route, answer).get("response")
     exists = fields.mapping(found).get("numberExists")
     address = fields.identifier(fields.mapping(found).get("id"))
@@ -244,6 +253,7 @@ def number_check(route: Route, answer: Answer) -> NumberCheck:
 
 
 def sent_message(route: Route, answer: Answer) -> SentMessage:
+    """What became of a send; raises WppRefused for a success without a message, because then nothing was sent."""
     response = _object(route, answer).get("response")
     first = fields.mapping(response[0] if isinstance(response, list) and response else response)
     message_id = fields.identifier(first.get("id"))
@@ -258,6 +268,7 @@ def sent_message(route: Route, answer: Answer) -> SentMessage:
 
 
 def chat_messages(route: Route, answer: Answer) -> list[ChatMessage]:
+    """A chat's messages; what is none is left out."""
     found = _object(route, answer).get("response")
     if not isinstance(found, list):
         raise route.broken("a success without a list")
@@ -288,6 +299,7 @@ def _chat_message(item: dict[Any, Any]) -> ChatMessage | None:
 
 
 def chat_list(route: Route, answer: Answer) -> list[Chat]:
+    """The chats that have an id."""
     if not isinstance(answer.data, list):
         raise route.broken("a success without a list")
     chats = ((fields.identifier(fields.mapping(item).get("id")), fields.mapping(item)) for item in answer.data)
@@ -304,6 +316,7 @@ def _chat(chat_id: str, item: dict[Any, Any]) -> Chat:
 
 
 def identity(route: Route, answer: Answer) -> Identity:
+    """Phone number and @lid of one person, each None where the server does not know it."""
     found = _object(route, answer)
     found = fields.mapping(found.get("response")) or found
     phone, lid = fields.identifier(found.get("phoneNumber")), fields.identifier(found.get("lid"))

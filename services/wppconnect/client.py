@@ -7,7 +7,8 @@ repeat a call is decided above, from the error (`safe_to_retry`) and from eviden
     5xx, unreadable 2xx                                 WppOutcomeUnknown            WppUnreachable
     404 JSON with `status: Disconnected`                WppDisconnected              WppDisconnected
     401                                                 WppUnauthorized              WppUnauthorized
-    404 HTML (no such route), 400, any other 3xx, 4xx   WppRefused                   WppRefused
+    404 HTML (no such route), any other 3xx, 4xx        WppRefused                   WppRefused
+    400 to a send (the server sends all the same)       WppOutcomeUnknown            –
     201 to a send, but without a message id             WppRefused                   –
     a server that is not configured                     ConfigurationError           ConfigurationError
 
@@ -225,8 +226,8 @@ class WppClient:
         `isLid: true`, or one of 14 digits or fewer would be sent to a stranger's phone; that flag is read
         from the server's source (`statusConnection`), not measured.
 
-        On WppOutcomeUnknown it may have gone out: never send again without evidence. Nor after WppRefused: on
-        a 400 (not on WhatsApp) the server tries to send all the same.
+        On WppOutcomeUnknown it may have gone out: never send again without evidence. That is also what a 400
+        (not on WhatsApp) raises, because the server tries to send all the same.
         """
         body = {**_recipient(address_or_phone), "message": text, "isGroup": False}
         return self._call(server_url, session, answers.SEND, answers.sent_message, body=body)

@@ -149,7 +149,7 @@ def test_it_cannot_tell_a_missing_chat_from_a_failure(server: SandboxServer, wpp
         ("error_but_delivered", {}, errors.WppOutcomeUnknown, 1),
         ("error_but_delivered", {"delivered": False}, errors.WppOutcomeUnknown, 0),
         ("secrets_in_error", {}, errors.WppOutcomeUnknown, 0),
-        ("not_found_but_delivered", {}, errors.WppRefused, 1),
+        ("not_found_but_delivered", {}, errors.WppOutcomeUnknown, 1),
         ("server_down", {}, errors.WppOutcomeUnknown, 0),
         ("server_down", {"status": 503}, errors.WppOutcomeUnknown, 0),
         ("server_hangs", {}, errors.WppOutcomeUnknown, 0),

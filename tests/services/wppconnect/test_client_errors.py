@@ -196,7 +196,7 @@ INNER = {"status": "error", "response": "Error on open list", "error": {}}
         (401, BAD_TOKEN, errors.WppUnauthorized, errors.WppUnauthorized),
         (401, "Unauthorized", errors.WppUnauthorized, errors.WppUnauthorized),
         (401, INNER, errors.WppOutcomeUnknown, errors.WppUnreachable),
-        (400, {"status": "Connected", "message": "O número não existe."}, errors.WppRefused, errors.WppRefused),
+        (400, {"status": "Connected", "message": "Não existe."}, errors.WppOutcomeUnknown, errors.WppRefused),
         (413, "<html>", errors.WppRefused, errors.WppRefused),
         (429, {}, errors.WppRefused, errors.WppRefused),
         (302, "", errors.WppRefused, errors.WppRefused),

@@ -1,0 +1,146 @@
+"""The send lanes: one message at a time, in order, paced, by one worker at a time."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from services import dispatch, messages
+from services.db.actor import Actor
+from services.dispatch import Claimed, Pace
+from services.messages import Outcome, State
+from tests.conftest import Database, connected
+
+PHONE = "11 91234-5678"
+NO_PACE = Pace(0)
+SENT = Outcome(State.ACCEPTED)
+
+
+def queue(actor: Actor, *texts: str, run_at: datetime | None = None) -> None:
+    for text in texts:
+        messages.queue(actor, PHONE, text, text, run_at=run_at)
+
+
+def claim(limit: int = 10, lease: timedelta = dispatch.LEASE) -> list[Claimed]:
+    return dispatch.claim(limit, lease)[0]
+
+
+def states(actor: Actor) -> list[State]:
+    return [message.state for message in reversed(messages.recent(actor))]
+
+
+def test_it_serves_a_lane_in_order_and_one_at_a_time(user: Actor, database: Database) -> None:
+    connected(database, user)
+    queue(user, "first", "second", "third")
+    served = []
+    while claimed := claim():
+        assert claim() == [], "a lane that is leased is nobody else's"
+        (one,) = claimed
+        served.append(one.body)
+        dispatch.finish(one, SENT, NO_PACE)
+    assert served == ["first", "second", "third"]
+
+
+def test_it_serves_many_lanes_at_once(database: Database, new_actor: Callable[..., Actor]) -> None:
+    actors = [new_actor() for _ in range(5)]
+    for actor in actors:
+        connected(database, actor)
+        queue(actor, "one", "two")
+    assert sorted(one.body for one in claim(10)) == ["one"] * 5
+
+
+def test_it_keeps_the_pace_with_jitter(user: Actor, database: Database) -> None:
+    connected(database, user)
+    queue(user, "first", "second")
+    (one,) = claim()
+    dispatch.finish(one, SENT, Pace(10))
+    assert claim() == []
+    wait = dispatch.next_due_in()
+    assert wait is not None
+    assert 6.5 < wait < 16.5
+    assert len({Pace(10).gap() for _ in range(5)}) == 5
+
+
+def test_a_message_for_later_holds_up_nothing(user: Actor, database: Database) -> None:
+    connected(database, user)
+    queue(user, "next week", run_at=datetime.now(UTC) + timedelta(days=7))
+    queue(user, "now")
+    (one,) = claim()
+    assert one.body == "now"
+    dispatch.finish(one, SENT, NO_PACE)
+    assert claim() == []
+    wait = dispatch.next_due_in()
+    assert wait is not None
+    assert wait > 6 * 24 * 3600
+
+
+def test_nothing_is_due_where_nothing_waits(user: Actor, database: Database) -> None:
+    connected(database, user)
+    queue(user, "only")
+    (one,) = claim()
+    dispatch.finish(one, SENT, NO_PACE)
+    assert dispatch.next_due_in() is None
+
+
+def test_what_a_dead_worker_was_sending_becomes_uncertain_and_the_lane_goes_on(user: Actor, database: Database) -> None:
+    connected(database, user)
+    queue(user, "lost", "next")
+    claim(lease=timedelta(0))
+    database.execute("update messages set state = 'sending', sending_at = now() where body = 'lost'")
+    (one,) = claim()
+    assert one.body == "next"
+    assert states(user) == [State.UNCERTAIN, State.QUEUED]
+
+
+def test_what_a_dead_worker_had_not_begun_to_send_is_simply_sent(user: Actor, database: Database) -> None:
+    connected(database, user)
+    queue(user, "waiting")
+    claim(lease=timedelta(0))
+    (one,) = claim()
+    assert (one.body, one.attempt) == ("waiting", 2)
+
+
+def test_a_slow_worker_cannot_undo_what_a_later_one_did(user: Actor, database: Database) -> None:
+    connected(database, user)
+    queue(user, "twice claimed")
+    (slow,) = claim(lease=timedelta(0))
+    (fast,) = claim()
+    dispatch.finish(slow, Outcome(State.FAILED, "refused"), NO_PACE)
+    assert states(user) == [State.QUEUED]
+    dispatch.finish(fast, SENT, NO_PACE)
+    assert states(user) == [State.ACCEPTED]
+
+
+def test_a_slow_worker_still_settles_what_was_called_uncertain_meanwhile(user: Actor, database: Database) -> None:
+    connected(database, user)
+    queue(user, "slow", "other")
+    (slow,) = claim(lease=timedelta(0))
+    database.execute("update messages set state = 'sending', sending_at = now() where body = 'slow'")
+    (other,) = claim()
+    dispatch.finish(slow, Outcome(State.ACCEPTED, wpp_id="true_late"), NO_PACE)
+    assert states(user) == [State.ACCEPTED, State.QUEUED]
+    assert claim() == [], "the other's lease still holds"
+    dispatch.finish(other, SENT, NO_PACE)
+
+
+def test_racing_workers_never_claim_the_same_message(database: Database, new_actor: Callable[..., Actor]) -> None:
+    for _ in range(20):
+        actor = new_actor()
+        connected(database, actor)
+        queue(actor, f"a {actor.user_id}", f"b {actor.user_id}")
+    claimed: list[Claimed] = []
+
+    def work() -> None:
+        while found := claim(3):
+            claimed.extend(found)
+            for one in found:
+                dispatch.finish(one, SENT, NO_PACE)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({one.id for one in claimed}) == len(claimed) == 40
+    for session in {one.session_id for one in claimed}:
+        bodies = [one.body[0] for one in claimed if one.session_id == session]
+        assert bodies == ["a", "b"]

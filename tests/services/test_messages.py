@@ -1,0 +1,355 @@
+"""Messages: queued once, delivered once, moved only by evidence."""
+
+import itertools
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from sandbox.server import SandboxServer
+from services import dispatch, messages, sessions
+from services.db.actor import SYSTEM, Actor
+from services.db.engine import transaction
+from services.errors import Conflict, EmptyMessage, InvalidInput, InvalidPhone, MessageTooLong, SessionNotConnected
+from services.messages import Message, State
+from tests.conftest import Database, connected
+from tests.installation import Control, wait_for
+
+PHONE = "(11) 91234-5678"
+DIGITS = "5511912345678"
+NO_PACE = dispatch.Pace(0)
+
+
+@pytest.fixture
+def sender(user: Actor, server: SandboxServer, control: Control, database: Database) -> Actor:
+    """A user whose session is up, on the sandbox too."""
+    sessions.connect(user)
+    name = f"user_{user.user_id}"
+    wait_for(lambda: (state := control.session(name)) and state["status"] == "QRCODE")
+    control.scan(name, "5511987654321")
+    with transaction(SYSTEM) as tx:
+        sessions.report_status(tx, name, "inChat", datetime.now(UTC), current=True)
+    return user
+
+
+def deliver_all() -> None:
+    """What the worker's dispatcher does, one after the other."""
+    while True:
+        claimed, seen = dispatch.claim(10)
+        if not seen:
+            return
+        for one in claimed:
+            dispatch.finish(one, messages.deliver(one), NO_PACE)
+
+
+def only(actor: Actor) -> Message:
+    (message,) = messages.recent(actor)
+    return message
+
+
+def outbox(control: Control, actor: Actor) -> list[str]:
+    return [one["body"] for one in control.sent(f"user_{actor.user_id}")]
+
+
+def acknowledge(session_id: UUID, wpp_id: str, ack: int) -> None:
+    with transaction(SYSTEM) as tx:
+        messages.acknowledge(tx, session_id, wpp_id, ack, datetime.now(UTC))
+
+
+def settle_from_chat(database: Database) -> None:
+    database.execute("update messages set reconcile_at = now() where reconcile_at is not null")
+    messages.reconcile()
+
+
+# --- queueing -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("phone", "text", "error"),
+    [
+        (PHONE, " \n ", EmptyMessage),
+        (PHONE, "x" * 4097, MessageTooLong),
+        (PHONE, "a\x00b", InvalidInput),
+        ("123", "Olá!", InvalidPhone),
+        ("ninguém", "Olá!", InvalidPhone),
+    ],
+)
+def test_it_queues_nothing_that_is_wrong(
+    user: Actor, database: Database, phone: str, text: str, error: type[Exception]
+) -> None:
+    connected(database, user)
+    with pytest.raises(error):
+        messages.queue(user, phone, text, "key")
+    assert messages.recent(user) == []
+
+
+def test_it_queues_nothing_where_the_session_is_not_up(user: Actor, database: Database) -> None:
+    with pytest.raises(SessionNotConnected):
+        messages.queue(user, PHONE, "Olá!", "key")
+    connected(database, user)
+    database.execute("update whatsapp_sessions set status = 'pareando'")
+    with pytest.raises(SessionNotConnected):
+        messages.queue(user, PHONE, "Olá!", "key")
+
+
+def test_it_queues_once_for_a_key(user: Actor, database: Database) -> None:
+    connected(database, user)
+    first = messages.queue(user, PHONE, "Olá!", "key")
+    assert messages.queue(user, "11912345678", " Olá! ", "key").id == first.id
+    with pytest.raises(Conflict):
+        messages.queue(user, PHONE, "Outra coisa", "key")
+    assert only(user).state is State.QUEUED
+
+
+def test_it_queues_once_for_a_key_also_at_the_same_time(user: Actor, database: Database) -> None:
+    connected(database, user)
+    ids: list[UUID] = []
+    threads = [
+        threading.Thread(target=lambda: ids.append(messages.queue(user, PHONE, "Olá!", "key").id)) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ids) == 8
+    assert len(set(ids)) == 1
+    assert len(messages.recent(user)) == 1
+
+
+# --- delivering ---------------------------------------------------------------------------------------------------
+
+
+def test_it_sends_and_calls_it_sent_only_when_whatsapp_does(
+    sender: Actor, control: Control, database: Database
+) -> None:
+    messages.queue(sender, PHONE, "Olá!", "key")
+    deliver_all()
+    assert only(sender).state is State.ACCEPTED
+    assert outbox(control, sender) == ["Olá!"]
+    ((session_id, wpp_id),) = database.execute("select session_id, wpp_id from messages")
+    for ack, state in ((1, State.SENT), (2, State.DELIVERED), (3, State.READ)):
+        acknowledge(session_id, wpp_id, ack)
+        assert only(sender).state is state
+
+
+def test_it_never_sends_to_a_number_that_is_not_on_whatsapp(sender: Actor, control: Control) -> None:
+    control.number(DIGITS, exists=False)
+    messages.queue(sender, PHONE, "Olá!", "key")
+    deliver_all()
+    message = only(sender)
+    assert (message.state, message.failure) == (State.FAILED, "not_on_whatsapp")
+    assert outbox(control, sender) == []
+
+
+def test_it_sends_to_the_address_that_whatsapp_uses(sender: Actor, control: Control, database: Database) -> None:
+    control.number(DIGITS, exists=True, ninth_digit=True)
+    control.fault("ninth_digit")
+    messages.queue(sender, PHONE, "Olá!", "key")
+    deliver_all()
+    assert database.one("select address from messages") == "551112345678@c.us"
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "state", "left"),
+    [
+        ("accepted_but_never_sent", {}, State.ACCEPTED, 0),
+        ("error_but_delivered", {}, State.UNCERTAIN, 1),
+        ("error_but_delivered", {"delivered": False}, State.UNCERTAIN, 0),
+        ("secrets_in_error", {}, State.UNCERTAIN, 0),
+        ("not_found_but_delivered", {}, State.UNCERTAIN, 1),
+        ("ack_before_reply", {}, State.SENT, 1),
+    ],
+)
+def test_it_ends_in_the_state_that_is_true(
+    sender: Actor, control: Control, fault: str, options: dict[str, Any], state: State, left: int
+) -> None:
+    control.fault(fault, times=1, **options)
+    messages.queue(sender, PHONE, "Olá!", "key")
+    deliver_all()
+    assert only(sender).state is state
+    assert len(outbox(control, sender)) == left
+    deliver_all()
+    assert len(outbox(control, sender)) == left, "nothing is ever sent again by itself"
+
+
+def test_it_settles_an_uncertain_message_by_reading_the_chat(
+    sender: Actor, control: Control, database: Database
+) -> None:
+    control.fault("error_but_delivered", times=1)
+    messages.queue(sender, PHONE, "Saiu", "one")
+    deliver_all()
+    settle_from_chat(database)
+    assert only(sender).state in (State.ACCEPTED, State.SENT, State.DELIVERED, State.READ)
+    assert database.one("select wpp_id is not null from messages")
+
+
+def test_it_leaves_what_is_not_in_the_chat_to_a_person(sender: Actor, control: Control, database: Database) -> None:
+    messages.queue(sender, PHONE, "Primeira", "zero")
+    deliver_all()
+    control.fault("error_but_delivered", times=1, delivered=False)
+    messages.queue(sender, PHONE, "Nunca saiu", "one")
+    deliver_all()
+    for _round in messages.RECONCILE_AFTER:
+        settle_from_chat(database)
+    assert messages.recent(sender)[0].state is State.UNCERTAIN
+    assert database.one("select count(*) from messages where reconcile_at is not null") == 0
+    assert outbox(control, sender) == ["Primeira"]
+
+
+def test_two_uncertain_twins_are_never_settled_by_one_message(
+    sender: Actor, control: Control, database: Database
+) -> None:
+    for number, delivered in enumerate((True, False)):
+        control.fault("error_but_delivered", times=1, delivered=delivered)
+        messages.queue(sender, PHONE, "Igual", f"twin {number}")
+        deliver_all()
+    settle_from_chat(database)
+    settle_from_chat(database)
+    states = [message.state for message in messages.recent(sender)]
+    assert states.count(State.UNCERTAIN) == 1
+
+
+def test_it_tries_again_only_while_nothing_left(
+    sender: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    messages.queue(sender, PHONE, "Paciência", "key")
+    control.fault("server_down")
+    for attempt in range(1, messages.MAX_ATTEMPTS + 1):
+        database.execute("update lanes set free_at = now()")
+        deliver_all()
+        expected = State.QUEUED if attempt < messages.MAX_ATTEMPTS else State.FAILED
+        assert only(sender).state is expected
+    assert only(sender).failure == "unreachable"
+    assert outbox(control, sender) == []
+
+
+def test_it_waits_longer_after_each_failure(sender: Actor, control: Control, database: Database) -> None:
+    messages.queue(sender, PHONE, "Paciência", "key")
+    control.fault("server_down")
+    waits = []
+    for _attempt in range(3):
+        database.execute("update lanes set free_at = now()")
+        deliver_all()
+        waits.append(database.one("select extract(epoch from free_at - clock_timestamp()) from lanes"))
+    assert waits == sorted(waits)
+    assert waits[-1] > 4
+
+
+# --- acknowledgements ---------------------------------------------------------------------------------------------
+
+
+def accepted(database: Database, actor: Actor, wpp_id: str = "true_x_1") -> UUID:
+    session_id = connected(database, actor)
+    messages.queue(actor, PHONE, "Olá!", "key")
+    database.execute("update messages set state = 'accepted', wpp_id = %s", wpp_id)
+    return session_id
+
+
+@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(acks=st.lists(st.integers(-7, 4), min_size=1, max_size=8))
+def test_an_ack_never_goes_down(database: Database, user: Actor, acks: list[int]) -> None:
+    database.execute("delete from whatsapp_sessions")
+    session_id = accepted(database, user)
+    rank = {State.ACCEPTED: 0, State.FAILED: 0, State.SENT: 1, State.DELIVERED: 2, State.READ: 3}
+    highest = 0
+    for ack in acks:
+        before = rank[only(user).state]
+        acknowledge(session_id, "true_x_1", ack)
+        highest = max(highest, min(ack, 3))
+        assert rank[only(user).state] >= before
+    if highest > 0:
+        assert rank[only(user).state] == highest
+    elif min(acks) < 0:
+        assert only(user).state is State.FAILED
+
+
+def test_every_order_of_the_same_acks_ends_the_same(user: Actor, database: Database) -> None:
+    ends = set()
+    for order in itertools.permutations((1, 2, 3)):
+        database.execute("delete from whatsapp_sessions")
+        session_id = accepted(database, user)
+        for ack in order:
+            acknowledge(session_id, "true_x_1", ack)
+        message = only(user)
+        ends.add((message.state, bool(message.sent_at), bool(message.delivered_at), bool(message.read_at)))
+    assert ends == {(State.READ, True, True, True)}
+
+
+def test_an_ack_that_comes_before_its_message_is_kept_for_it(user: Actor, database: Database) -> None:
+    session_id = connected(database, user)
+    messages.queue(user, PHONE, "Olá!", "key")
+    (claimed,), _seen = dispatch.claim(1)
+    acknowledge(session_id, "true_early", 2)
+    acknowledge(session_id, "true_early", 1)
+    assert database.one("select ack from parked_acks") == 2
+    dispatch.finish(claimed, messages.Outcome(State.ACCEPTED, wpp_id="true_early"), NO_PACE)
+    assert only(user).state is State.DELIVERED
+    assert database.one("select count(*) from parked_acks") == 0
+
+
+def test_an_ack_and_the_answer_that_names_it_never_miss_each_other(
+    user: Actor, database: Database, new_actor: Callable[..., Actor]
+) -> None:
+    for number in range(15):
+        actor = new_actor()
+        session_id = connected(database, actor)
+        messages.queue(actor, PHONE, "Olá!", "key")
+        (claimed,), _seen = dispatch.claim(1)
+        wpp_id = f"true_{number}"
+        outcome = messages.Outcome(State.ACCEPTED, wpp_id=wpp_id)
+        threads = [
+            threading.Thread(target=acknowledge, args=(session_id, wpp_id, 1)),
+            threading.Thread(target=dispatch.finish, args=(claimed, outcome, NO_PACE)),
+        ]
+        for thread in threads[:: 1 if number % 2 else -1]:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert only(actor).state is State.SENT
+
+
+def test_it_forgets_acks_that_nobody_claimed(user: Actor, database: Database) -> None:
+    session_id = connected(database, user)
+    acknowledge(session_id, "typed_on_the_phone", 1)
+    assert messages.forget_parked_acks() == 0
+    assert messages.forget_parked_acks(timedelta(0)) == 1
+
+
+# --- the queries' plans -------------------------------------------------------------------------------------------
+
+
+def test_the_hot_queries_use_their_indexes(user: Actor, database: Database) -> None:
+    session_id = connected(database, user)
+    database.execute(
+        "insert into messages (session_id, user_id, direction, state, phone, run_at)"
+        " select %s, %s, 'out', case when n %% 10 = 0 then 'queued' else 'read' end, '1', now() + n * interval '1 s'"
+        " from generate_series(1, 20000) n",
+        session_id,
+        user.user_id,
+    )
+    database.execute("analyze messages")
+    plans = {
+        "messages_waiting": "select id from messages where session_id = %s and state = 'queued' and run_at <= now()"
+        " order by run_at, seq limit 1",
+        "messages_in_flight": "select id from messages where session_id = %s and state = 'sending'",
+    }
+    for index, query in plans.items():
+        assert index in str(database.execute(f"explain {query}", session_id)), index
+    recent = "select id from messages where user_id = %s and direction = 'out' order by seq desc limit 30"
+    assert "messages_of_user" in str(database.execute(f"explain {recent}", user.user_id))
+
+
+def test_a_request_id_travels_with_the_message(user: Actor, database: Database) -> None:
+    connected(database, user)
+    request_id = uuid4().hex
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        messages.queue(user, PHONE, "Olá!", "key")
+    (claimed,), _seen = dispatch.claim(1)
+    assert claimed.request_id == request_id
