@@ -6,6 +6,7 @@ order and moves sessions and messages; an event that fails is retried, then kept
 """
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import itertools
@@ -16,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from secrets import token_hex
 from typing import Any, Literal
 
@@ -58,6 +60,7 @@ MAX_ATTEMPTS = 3
 RETRY_AFTER = timedelta(seconds=5)
 PROCESS_ROWS = 100
 
+ROOT = Path(__file__).parents[1]
 INVALID = webhook.EventKey("invalid")
 # Prepared once a connection; its own transaction, whose rights end with the function (migration 0004).
 STORE = "select app.store_events(%s)"
@@ -187,7 +190,13 @@ class Inbox:
             except (psycopg.DataError, psycopg.IntegrityError) as error:
                 log.warning("event_refused_by_database", error=type(error).__name__, rows=len(rows))
                 await self._disconnect()
-                rows = await self._store_one_by_one(rows)
+                if len(rows) > 1:
+                    # One bad row fails its whole batch: each gets a transaction of its own.
+                    for row in rows:
+                        await self._store([row])
+                    return
+                rows = [_storable(rows[0])]
+                await asyncio.sleep(RECONNECT_SECONDS)
             except psycopg.Error as error:
                 log.warning("event_store_unavailable", error=type(error).__name__, rows=len(rows))
                 await self._disconnect()
@@ -198,15 +207,6 @@ class Inbox:
         for group in (self._writing, self._group):
             if group is not None and time.monotonic() - group.since > HOLD_SECONDS:
                 group.fail(DatabaseUnavailable("not stored in time"))
-
-    async def _store_one_by_one(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """One bad row fails its whole batch: store the good ones, and return the bad ones made storable."""
-        if len(rows) == 1:
-            body = rows[0]["b"].encode("ascii", "backslashreplace").decode().replace("\x00", "\\x00")
-            return [{**rows[0], "s": None, "k": "invalid", "d": None, "v": "invalid", "b": body}]
-        for row in rows:
-            await self._store([row])
-        return []
 
     async def _commit(self, rows: list[dict[str, Any]]) -> None:
         connection = await self._connect()
@@ -324,6 +324,12 @@ def _row(delivery: Delivery, request_id: str) -> dict[str, Any]:
         "b": body.decode() if valid else body.decode("utf-8", "backslashreplace").replace("\x00", "\\x00"),
         "size": len(body),
     }
+
+
+def _storable(row: dict[str, Any]) -> dict[str, Any]:
+    """A row that the database refuses, in a form in which there is nothing left to refuse."""
+    body = "base64:" + base64.b64encode(row["b"].encode(errors="surrogatepass")).decode()
+    return {**row, "s": None, "k": "invalid", "d": None, "v": "invalid", "b": body}
 
 
 def _payload(body: bytes | str) -> Any:
@@ -471,6 +477,7 @@ HANDLERS: Mapping[type[Any], Callable[[Connection, Record, Any], bool]] = {
 
 
 def _where(error: Exception) -> str:
-    """The traceback without the values in it: a body, a QR or a text may stand in an exception's message."""
-    frames = traceback.format_tb(error.__traceback__)
-    return "".join(frames[-5:]) + type(error).__name__
+    """Our own frames and the error's class. Not its message: a body, a QR or a text may stand in one."""
+    frames = (frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(str(ROOT)))
+    places = [f"{Path(frame.filename).relative_to(ROOT)}:{frame.lineno} in {frame.name}" for frame in frames]
+    return "\n".join([*places, type(error).__name__])
