@@ -54,8 +54,9 @@ def post(
     open_connections = connections
     while open_connections:
         for key, _events in selector.select(timeout=30):
-            sock = key.fileobj
-            assert isinstance(sock, socket.socket)
+            ready = key.fileobj
+            assert isinstance(ready, socket.socket)
+            sock = ready
             answer = sock.recv(4096)
             now = time.perf_counter()
             if answer.startswith(b"HTTP/1.1 200"):

@@ -102,8 +102,14 @@ def stage() -> Iterator[Stage]:
         )
         settings.get.cache_clear()
         migrate(server.url())
-        urls = (f"http://127.0.0.1:{port}" for port in (console, webhook, sandbox))
-        yield Stage(server.url(), folder, dict(os.environ), *urls)
+        yield Stage(
+            server.url(),
+            folder,
+            dict(os.environ),
+            console=f"http://127.0.0.1:{console}",
+            webhook=f"http://127.0.0.1:{webhook}",
+            sandbox=f"http://127.0.0.1:{sandbox}",
+        )
     os.environ.clear()
     os.environ.update(before)
     shutil.rmtree(folder, ignore_errors=True)

@@ -18,6 +18,7 @@ from streamlit.components.v2.bidi_component.constants import EVENT_DELIM
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.state.session_state import STREAMLIT_INTERNAL_KEY_PREFIX
+from websockets.typing import Subprotocol
 
 from bench.stage import Stage, figure, stage
 from services import identity
@@ -52,7 +53,7 @@ class Tab:
         headers = {"Cookie": f"{COOKIE_NAME}={self.cookie}", "Origin": self.address}
         url = self.address.replace("http", "ws", 1)
         stream = await websockets.connect(
-            f"{url}/_stcore/stream", additional_headers=headers, subprotocols=["streamlit"], max_size=None
+            f"{url}/_stcore/stream", additional_headers=headers, subprotocols=[Subprotocol("streamlit")], max_size=None
         )
         self.tasks.append(asyncio.create_task(self._read(stream)))
         first = BackMsg()

@@ -1,9 +1,9 @@
 """Messages of a session: queued once, delivered once, moved on only by evidence.
 
-    queued ──claimed, number checked──▶ sending ──201 with an id──▶ accepted ──ack 1──▶ sent ──2──▶ delivered ──3──▶ read
-       │                                   │                            │
-       └─nothing was sent─▶ failed         ├─refused─▶ failed           └─ack < 0─▶ failed
-                                           └─time-out, 5xx, crash─▶ uncertain ──found in the chat─▶ accepted …
+    queued ─claimed, number checked─▶ sending ──201 with an id──▶ accepted ──ack 1──▶ sent ──2──▶ delivered ──3──▶ read
+       │                                 │                            │
+       └─nothing was sent─▶ failed       ├─refused─▶ failed           └─ack < 0─▶ failed
+                                         └─time-out, 5xx, crash─▶ uncertain ──found in the chat─▶ accepted …
 
 Nothing that may have left is ever sent again: `uncertain` is settled by an ack or by reading the chat, and what stays
 uncertain waits for a person.

@@ -75,7 +75,8 @@ class Receiver:
     def wait(self, event: str, count: int = 1, **fields: Any) -> list[dict[str, Any]]:
         """Wait until that many arrived."""
         what = f"{count} × webhook {event} {fields}, only {[body.get('event') for body in self.bodies()]}"
-        return eventually(lambda: (len(found := self.bodies(event, **fields)) >= count) and found, what)
+        eventually(lambda: len(self.bodies(event, **fields)) >= count, what)
+        return self.bodies(event, **fields)
 
     def close(self) -> None:
         self._server.shutdown()

@@ -1,6 +1,7 @@
 """Every fault that can be switched on."""
 
 import time
+from functools import partial
 from typing import Any
 
 import httpx
@@ -19,6 +20,10 @@ def _inbound(sandbox: Sandbox, text: str = "Olá!", **more: Any) -> dict[str, An
 
 def _posts(sandbox: Sandbox, event: str) -> list[dict[str, Any]]:
     return [post for post in sandbox.state()["posts"] if post["event"] == event]
+
+
+def is_up(sandbox: Sandbox, client: httpx.Client) -> bool:
+    return sandbox.status(client) == "CONNECTED"
 
 
 def test_it_explains_every_fault_in_a_sentence(sandbox: Sandbox) -> None:
@@ -141,7 +146,7 @@ def test_restart_all_brings_every_session_down_at_once(sandbox: Sandbox) -> None
         assert client.post("send-message", json=TEXT).status_code == 404
     sandbox.fault("restart_all")
     for client in clients:
-        eventually(lambda client=client: sandbox.status(client) == "CONNECTED", "the return")
+        eventually(partial(is_up, sandbox, client), "the return")
     assert not [fault for fault in sandbox.state()["faults"] if fault["on"]]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -38,7 +38,7 @@ def configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[sett
 
 
 @pytest.fixture
-def lines(configured: settings.Settings, capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
+def lines(configured: settings.Settings, capsys: pytest.CaptureFixture[str]) -> Callable[[], Any]:
     log.configure("receiver")
 
     def read() -> list[dict[str, Any]]:

@@ -1,0 +1,35 @@
+"""What /healthz says, from evidence."""
+
+from services import health
+from tests.conftest import Database
+
+
+def parts() -> dict[str, bool]:
+    return {part.name: part.ok for part in health.parts()}
+
+
+def test_it_sees_a_worker_by_its_heartbeat(database: Database) -> None:
+    assert parts() == {"database": True, "worker": False, "inbox": True}
+    health.beat("worker")
+    health.beat("worker")
+    assert parts()["worker"]
+    assert database.one("select count(*) from heartbeats") == 1
+    database.execute("update heartbeats set at = now() - interval '1 minute'")
+    assert not parts()["worker"]
+
+
+def test_it_sees_events_that_nobody_handles(database: Database) -> None:
+    database.execute(
+        "insert into events (kind, request_id, body, received_at)"
+        " values ('onmessage', gen_random_uuid(), '{}', now() - interval '2 minutes')"
+    )
+    assert not parts()["inbox"]
+    database.execute("update events set verdict = 'handled'")
+    assert parts()["inbox"]
+
+
+def test_it_forgets_processes_that_ended_long_ago(database: Database) -> None:
+    health.beat("worker")
+    assert health.forget_old_beats() == 0
+    database.execute("update heartbeats set at = now() - interval '2 days'")
+    assert health.forget_old_beats() == 1
