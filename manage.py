@@ -31,9 +31,7 @@ def up() -> None:
 def migrate() -> None:
     """Bring the database up to the newest schema."""
     with _plain_errors(), supervisor.any_database():
-        url = settings.get().database_url
-        assert url is not None
-        run_migrations(url.get_secret_value())
+        _migrate()
         typer.echo("The schema is up to date.")
 
 
@@ -46,9 +44,16 @@ def create_user(
 ) -> None:
     """Create a user who may sign in."""
     with _plain_errors(), supervisor.any_database():
-        password = sys.stdin.readline().rstrip("\n") if password_stdin else typer.prompt("Password", hide_input=True)
+        password = sys.stdin.readline().rstrip("\r\n") if password_stdin else typer.prompt("Password", hide_input=True)
+        _migrate()  # the first user may come before the first start
         user_id = identity.create_user(email, password, role, name)
         typer.echo(f"Created {email} ({role}): {user_id}")
+
+
+def _migrate() -> None:
+    url = settings.get().database_url
+    assert url is not None
+    run_migrations(url.get_secret_value())
 
 
 @contextmanager

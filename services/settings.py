@@ -1,19 +1,23 @@
 """Settings, read once per process from the environment, `.env`, `<NAME>_FILE` and, for secrets left unset, `DATA_DIR`.
 
-Order of preference for each name: environment, file named by `<NAME>_FILE`, `.env`, and last (secrets only) a value made
-once at random and kept in `DATA_DIR/secrets/<name>` with mode 600. There is no default secret in code.
+Order of preference for each name: environment, file named by `<NAME>_FILE`, `.env`, and last (secrets only) a value
+made once at random and kept in `DATA_DIR/secrets/<name>` with mode 600. There is no default secret in code.
 """
 
 import functools
+import logging
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from services.errors import ConfigurationError
 
@@ -23,18 +27,31 @@ MIN_KEY_BYTES = 32
 CONSOLE_ROLE = "plushify_console"
 SYSTEM_ROLE = "plushify_system"
 
+# What hosts of databases and SQLAlchemy's users write before ://.
+POSTGRES_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
+
 
 class FileSource(PydanticBaseSettingsSource):
-    """Reads `<NAME>_FILE`: the way Docker and Kubernetes hand secrets over."""
+    """Reads `<NAME>_FILE`: the way Docker and Kubernetes hand secrets over. `.env` may name the file too."""
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        path = os.environ.get(f"{field_name.upper()}_FILE")
+    def __init__(self, settings_cls: type[BaseSettings], dotenv: Mapping[str, str | None]) -> None:
+        super().__init__(settings_cls)
+        self._dotenv = dotenv
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        variable = f"{field_name}_file"
+        path = os.environ.get(variable.upper()) or self._dotenv.get(variable)
         if not path:
             return None, field_name, False
         try:
-            return Path(path).read_text().strip(), field_name, False
+            value = Path(path).read_text().strip()
         except OSError as error:
-            raise ConfigurationError(f"{field_name.upper()}_FILE: cannot read {path}: {error.strerror}") from error
+            raise ConfigurationError(f"{variable.upper()}: cannot read {path}: {error.strerror}") from error
+        except UnicodeDecodeError:
+            raise ConfigurationError(f"{variable.upper()}: {path} is not a text file") from None
+        if not value:  # half-written or mounted wrongly: making a secret up instead would hide it
+            raise ConfigurationError(f"{variable.upper()}: {path} is empty")
+        return value, field_name, False
 
     def __call__(self) -> dict[str, Any]:
         found = ((name, self.get_field_value(field, name)[0]) for name, field in self.settings_cls.model_fields.items())
@@ -42,7 +59,7 @@ class FileSource(PydanticBaseSettingsSource):
 
 
 class Settings(BaseSettings):
-    """All settings of all processes. Field names in upper case are the variables' names; `.env.example` explains each."""
+    """All settings of all processes. A field's name in upper case is its variable; `.env.example` explains each."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
@@ -50,7 +67,8 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     console_database_url: SecretStr = SecretStr("")
     system_database_url: SecretStr = SecretStr("")
-    wpp_server_url: str = ""
+    # Out of repr, as the tokens are: the servers' addresses are nobody's business either.
+    wpp_server_url: str = Field("", repr=False)
     wpp_server_token: SecretStr = SecretStr("")
     qr_webhook_verify_token: SecretStr = SecretStr("")
     public_webhook_url: str = ""
@@ -62,8 +80,9 @@ class Settings(BaseSettings):
     webhook_port: int = Field(8088, ge=1, le=65535)
     sandbox_port: int = Field(21465, ge=1, le=65535)
     cookie_secure: bool = False
-    send_pace_seconds: float = Field(1.0, ge=0)
+    send_pace_seconds: float = Field(1.0, ge=0, allow_inf_nan=False)
     send_concurrency: int = Field(10, ge=1, le=200)
+    send_lease_seconds: float = Field(60.0, ge=1)
     log_level: str = "INFO"
 
     @classmethod
@@ -75,14 +94,26 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, FileSource(settings_cls), dotenv_settings
+        assert isinstance(dotenv_settings, DotEnvSettingsSource)
+        return init_settings, env_settings, FileSource(settings_cls, dotenv_settings.env_vars), dotenv_settings
+
+    @field_validator("database_url", "console_database_url", "system_database_url")
+    @classmethod
+    def _postgres_urls(cls, value: SecretStr | None) -> SecretStr | None:
+        return SecretStr(_postgres_url(value.get_secret_value())) if value else value
+
+    @field_validator("log_level")
+    @classmethod
+    def _log_levels(cls, value: str) -> str:
+        if value.upper() not in logging.getLevelNamesMapping():
+            raise ValueError("must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL")
+        return value.upper()
 
     @field_validator("wpp_server_url", "public_webhook_url")
     @classmethod
     def _http_urls(cls, value: str) -> str:
-        for url in filter(None, value.split(",")):
-            if urlsplit(url.strip()).scheme not in ("http", "https") or not urlsplit(url.strip()).hostname:
-                raise ValueError("must be an http:// or https:// address")
+        if value and not all(_is_http(url.strip()) for url in value.split(",")):
+            raise ValueError("must be an http:// or https:// address")
         return value.rstrip("/")
 
     @model_validator(mode="after")
@@ -94,6 +125,7 @@ class Settings(BaseSettings):
                 setattr(self, name, SecretStr(self.generated_secret(name)))
         if len(self.auth_cookie_key.get_secret_value().encode()) < MIN_KEY_BYTES:
             raise ValueError(f"AUTH_COOKIE_KEY must have at least {MIN_KEY_BYTES} bytes")
+        self.servers()
         if not self.public_webhook_url:
             self.public_webhook_url = f"http://127.0.0.1:{self.webhook_port}"
         self._derive_database_urls()
@@ -125,8 +157,9 @@ class Settings(BaseSettings):
         tokens = [token.strip() for token in self.wpp_server_token.get_secret_value().split(",")]
         if len(tokens) == 1:
             tokens *= len(urls)
-        if len(tokens) != len(urls):
-            raise ConfigurationError(f"WPP_SERVER_TOKEN lists {len(tokens)} secrets for {len(urls)} servers")
+        if len(tokens) != len(urls) or not all(tokens):
+            given = sum(1 for token in tokens if token)
+            raise ConfigurationError(f"WPP_SERVER_TOKEN lists {given} secrets for {len(urls)} servers")
         return dict(zip(urls, tokens, strict=True))
 
     def generated_secret(self, name: str) -> str:
@@ -143,7 +176,8 @@ class Settings(BaseSettings):
         """Every secret in clear, for the log's redaction and for tests that search pages and logs for them."""
         urls = [url.get_secret_value() for url in (self.console_database_url, self.system_database_url)]
         urls += [self.database_url.get_secret_value()] if self.database_url else []
-        passwords = [urlsplit(url).password for url in urls]
+        # As they are and as the URL spells them.
+        passwords = [conninfo_to_dict(url).get("password") for url in urls] + [urlsplit(url).password for url in urls]
         keys = (
             self.wpp_server_token,
             self.qr_webhook_verify_token,
@@ -151,11 +185,11 @@ class Settings(BaseSettings):
             self.admin_password,
         )
         values = [*self.servers().values(), *(key.get_secret_value() for key in keys if key), *passwords]
-        return sorted({value for value in values if value}, key=len, reverse=True)
+        return sorted({str(value) for value in values if value}, key=len, reverse=True)
 
 
 def _read_or_create(path: Path) -> str:
-    """O_EXCL lets exactly one of several starting processes write; the others wait for nothing and read what it wrote."""
+    """Linking lets exactly one of several starting processes write, and all of it; the others read what it wrote."""
     staged = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     if not path.exists():
         descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -170,10 +204,36 @@ def _read_or_create(path: Path) -> str:
     return path.read_text().strip()
 
 
+def _is_http(url: str) -> bool:
+    """Raises ValueError for a port or an IPv6 address that is none."""
+    parts = urlsplit(url)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+
+
+def _postgres_url(url: str) -> str:
+    """`url` as libpq takes it. Raises ValueError, which quotes nothing: libpq's own complaints quote the password."""
+    scheme, _, rest = url.partition("://")
+    if scheme not in POSTGRES_SCHEMES or not rest:
+        raise ValueError("must be a postgresql:// address")
+    plain = f"postgresql://{rest}"
+    try:
+        parts = urlsplit(plain)
+        # libpq takes the first @ for the end of the password, urlsplit the last one before the first /.
+        sound = parts.port != 0 and not parts.fragment and plain.count("@") == parts.netloc.count("@") <= 1
+        conninfo_to_dict(plain)
+    except (ValueError, psycopg.ProgrammingError):
+        sound = False
+    if not sound:
+        raise ValueError("is not a well-formed address; special characters in its password must be percent-encoded")
+    return plain
+
+
 def _as_login(owner_url: str, role: str, password: str) -> str:
     parts = urlsplit(owner_url)
     address = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{role}:{quote(password, safe='')}@{address}"))
+    # libpq lets the query overrule what stands before the @: an owner named there would stay the owner.
+    query = "&".join(part for part in parts.query.split("&") if part.partition("=")[0] not in ("user", "password"))
+    return urlunsplit(parts._replace(netloc=f"{role}:{quote(password, safe='')}@{address}", query=query))
 
 
 def load(**overrides: Any) -> Settings:
@@ -182,6 +242,8 @@ def load(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise ConfigurationError("; ".join(_plain(item) for item in error.errors())) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f".env: cannot be read: {error}") from None
 
 
 def _plain(item: Any) -> str:

@@ -3,7 +3,9 @@
 import contextlib
 import multiprocessing
 import os
+import queue
 import shlex
+import signal
 import socket
 import sys
 import threading
@@ -14,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.connection import Connection
 from typing import Any
 
 import psycopg
@@ -25,7 +28,7 @@ from services import identity, settings
 from services.db.embedded import EmbeddedPostgres
 from services.db.engine import CONNECT_TIMEOUT_SECONDS, psycopg_url
 from services.db.migrate import migrate
-from services.errors import ConfigurationError
+from services.errors import ConfigurationError, InvalidInput
 from services.settings import Settings
 
 # A program that crashes this often in this long will not get better by itself.
@@ -34,6 +37,9 @@ CRASH_WINDOW_SECONDS = 30.0
 RESTART_SECONDS = 0.5
 WATCH_SECONDS = 1.0
 READY_SECONDS = 60.0
+# The worker finishes the jobs under way (20 s at most); what does not stop by then is killed.
+STOP_SECONDS = 25.0
+FAILED = 1
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,21 @@ def programs(configured: Settings) -> list[Program]:
 
 
 def up(chosen: Sequence[Program] | None = None) -> int:
-    """Run everything until Ctrl-C; returns the exit code. Raises ConfigurationError, whose line names the fault."""
+    """Run everything until Ctrl-C, SIGTERM or the terminal's end; returns the exit code, 0 for those.
+
+    Raises ConfigurationError, whose line names the fault.
+    """
+    # Before the programs run: a start that is broken off must not leave a database behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's wish is respected
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    try:
+        return _up(chosen)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _up(chosen: Sequence[Program] | None) -> int:
     run = list(chosen) if chosen is not None else programs(settings.get())
     check_ports(settings.get(), run)
     with database() as embedded:
@@ -81,26 +101,25 @@ def up(chosen: Sequence[Program] | None = None) -> int:
         if embedded is not None:
             manager.in_background(_keep_alive, embedded, manager)
         manager.loop()
-        return 0 if manager.told_to_stop else int(manager.returncode or 1)
+    if manager.fault:
+        typer.echo(f"error: {manager.fault}", err=True)
+    return FAILED if manager.fault else 0
 
 
 @contextlib.contextmanager
 def database() -> Iterator[EmbeddedPostgres | None]:
     """A database for the block: the configured one (None), or our own, whose URL becomes this process's DATABASE_URL.
 
-    One of ours that another process supervises is used as it is. Raises ConfigurationError where none can be had.
+    Raises ConfigurationError where none can be had, or another process already supervises ours.
     """
     configured = settings.get()
     if configured.database_url is not None:
         _check_reachable(configured.database_url.get_secret_value())
         yield None
         return
-    embedded = EmbeddedPostgres(configured.data_dir)
-    _use(embedded.start())
-    try:
+    with EmbeddedPostgres(configured.data_dir) as embedded:
+        _use(embedded.url())
         yield embedded
-    finally:
-        embedded.stop()
 
 
 @contextlib.contextmanager
@@ -116,85 +135,151 @@ def any_database() -> Iterator[None]:
 
 
 def check_ports(configured: Settings, run: Sequence[Program]) -> None:
-    """Raise ConfigurationError for the first port that somebody else has."""
+    """Raise ConfigurationError for the first port that somebody else has, or that two programs would share."""
+    taken: dict[int, str] = {}
     for program in run:
         if program.port is None:
             continue
-        port = getattr(configured, program.port)
-        host = "127.0.0.1" if program.name == "sandbox" else configured.host
-        with socket.socket() as probe:
-            # As the servers do: a port that is only waiting out its last connections can be taken.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
-                reason = (
-                    f"port {port} cannot be used ({error.strerror}); stop what has it, or set {program.port.upper()}"
-                )
-                raise ConfigurationError(f"{program.port.upper()}: {reason}") from None
+        name, port = program.port.upper(), getattr(configured, program.port)
+        if port in taken:
+            raise ConfigurationError(f"{name}: port {port} is also that of {taken[port]}; change one of them")
+        taken[port] = name
+        _check_port("127.0.0.1" if program.name == "sandbox" else configured.host, port, name)
+
+
+def _check_port(host: str, port: int, name: str) -> None:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as error:
+        raise ConfigurationError(f"HOST: {host} is not an address of this machine ({error.strerror})") from None
+    with socket.socket(family, kind) as probe:
+        # As the servers do: a port that is only waiting out its last connections can be taken.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{name}: port {port} of {host} cannot be used ({error.strerror}); stop what has it, or set {name}"
+            ) from None
 
 
 class Supervisor(Manager):  # type: ignore[misc]
-    """honcho's manager, but a program that crashes is started again instead of taking the others with it."""
+    """honcho's manager, which starts, prints and waits; each program's keeper restarts it, and stops it at the end."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._stopping = multiprocessing.Event()
-        self._process_ctor = partial(RestartedProcess, stopping=self._stopping)
+        self._pid = os.getpid()
+        # Nothing is ever written: the pipe's end tells the keepers to stop. Our own death, kill -9 too, is that end.
+        self._told, self._tell = multiprocessing.Pipe(duplex=False)
+        self._process_ctor = partial(RestartedProcess, told=self._told, tell=self._tell)
         self._threads: list[threading.Thread] = []
-        self.told_to_stop = False
+        self.stopping = False
+        self.fault = ""
 
     def in_background(self, target: Callable[..., None], *args: Any) -> None:
         """Run `target` in a thread once the programs are started: forking beside running threads may deadlock."""
         self._threads.append(threading.Thread(target=target, args=args, daemon=True))
+
+    def loop(self) -> None:
+        """Run until every program has stopped. Whatever happens here, a closed terminal too, none stays behind."""
+        try:
+            super().loop()
+        finally:
+            self.terminate()
+            keepers = [known["process"] for known in self._processes.values() if "process" in known]
+            while any(keeper.is_alive() for keeper in keepers):
+                with contextlib.suppress(queue.Empty):  # unread lines would keep their keeper waiting
+                    self.events.get(timeout=RESTART_SECONDS)
 
     def _start(self) -> None:
         super()._start()
         for thread in self._threads:
             thread.start()
 
+    def fail(self, fault: str) -> None:
+        """Stop everything because of `fault`."""
+        self.fault = self.fault or fault
+        self.terminate()
+
     def terminate(self) -> None:
-        """Stop every program; none is started again."""
-        self.told_to_stop = self.told_to_stop or not self._any_stopped()
-        self._stopping.set()
-        super().terminate()
+        """Stop every program; none is started again. honcho calls it at a signal and when a program is given up."""
+        if self.stopping or os.getpid() != self._pid:  # a signal may come just after a keeper was forked
+            return
+        self.stopping = True
+        given_up = [name for name, known in self._processes.items() if self._has_stopped(known)]
+        if given_up:
+            self.fault = f"{given_up[0]} crashed {CRASHES} times in a row; its last lines above say why"
+        self._tell.close()
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill the programs whose keeper was killed: the keepers of the others see to them."""
+        for known in self._processes.values():
+            if "pid" in known and "returncode" not in known and not known["process"].is_alive():
+                self._procmgr.kill(known["pid"])
+
+    def _has_stopped(self, known: dict[str, Any]) -> bool:
+        return "returncode" in known or ("process" in known and not known["process"].is_alive())
+
+    def _all_started(self) -> bool:
+        return all("pid" in known or self._has_stopped(known) for known in self._processes.values())
+
+    def _any_stopped(self) -> bool:
+        return any(map(self._has_stopped, self._processes.values()))
+
+    def _all_stopped(self) -> bool:
+        return all(map(self._has_stopped, self._processes.values()))
 
 
 class RestartedProcess(Process):  # type: ignore[misc]
-    """A program that is started again when it ends unasked, until it crashes too often."""
+    """A program's keeper: starts it again when it ends unasked, until it crashes too often, and stops it when told."""
 
-    def __init__(self, *args: Any, stopping: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, told: Connection, tell: Connection, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._stopping = stopping
+        self._told = told
+        self._tell = tell
+        self._manager = os.getpid()
+        self._stop: dict[str, Any] = {}
 
-    def run(self, events: Any = None, ignore_signals: bool = False) -> None:
+    def run(self, events: Any = None, ignore_signals: bool = False) -> None:  # noqa: ARG002
         """Runs in a process of its own, which honcho starts; reports lines, starts and the final stop to `events`."""
+        # A terminal's signals come here too, but the manager decides. Not SIG_IGN, which the programs would inherit.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+        self._tell.close()  # the manager's own is to be the last one
+        threading.Thread(target=self._stop_when_told, daemon=True).start()
         ends: deque[float] = deque(maxlen=CRASHES)
-        report = _WithoutStops(events)
         while True:
-            super().run(report, ignore_signals)
+            super().run(events)
             ends.append(time.monotonic())
-            if self._stopping.wait(RESTART_SECONDS):
+            if self._told.poll(RESTART_SECONDS):
                 break
             if len(ends) == CRASHES and ends[-1] - ends[0] < CRASH_WINDOW_SECONDS:
                 self._send_message(f"{self.name} crashed {CRASHES} times in a row: giving up\n".encode())
                 break
             self._send_message(f"{self.name} ended (rc={self._child.returncode}): starting it again\n".encode())
-        events.put(report.last_stop)
+        super()._send_message(self._stop, "stop")
+        if os.getppid() != self._manager:
+            events.cancel_join_thread()  # nobody reads any more
 
+    def _send_message(self, data: Any, type: str = "line") -> None:
+        if type == "stop":  # one of those ends everything: kept for the end
+            self._stop = data
+            return
+        super()._send_message(data, type)
+        if type == "start" and self._told.poll():
+            self._signal(signal.SIGTERM)  # told between two starts
 
-class _WithoutStops:
-    """The manager's queue, but for the stops: one of those ends everything."""
+    def _stop_when_told(self) -> None:
+        self._told.poll(None)
+        self._signal(signal.SIGTERM)
+        time.sleep(STOP_SECONDS)
+        self._signal(signal.SIGKILL)
 
-    def __init__(self, events: Any) -> None:
-        self._events = events
-        self.last_stop: Any = None
-
-    def put(self, message: Any) -> None:
-        if message.type == "stop":
-            self.last_stop = message
-        else:
-            self._events.put(message)
+    def _signal(self, number: int) -> None:
+        if self._child is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a zombie
+                os.killpg(self._child.pid, number)
 
 
 def _use(url: str) -> None:
@@ -212,7 +297,11 @@ def _check_reachable(url: str) -> None:
 
 
 def _greet_first_admin(configured: Settings) -> None:
-    made = identity.first_admin(configured)
+    try:
+        made = identity.first_admin(configured)
+    except InvalidInput as error:
+        name = "ADMIN_EMAIL" if isinstance(error, identity.InvalidEmail) else "ADMIN_PASSWORD"
+        raise ConfigurationError(f"{name}: {error.sentence()}") from None
     if made is None:
         return
     email, password = made
@@ -241,14 +330,12 @@ def _announce(configured: Settings) -> None:
 
 def _keep_alive(embedded: EmbeddedPostgres, manager: Supervisor) -> None:
     """Bring the embedded server up again when it dies; if that fails, stop everything."""
-    while not manager.told_to_stop:
+    while not manager.stopping:
         time.sleep(WATCH_SECONDS)
-        if manager.told_to_stop or embedded.alive():
+        if manager.stopping or embedded.alive():
             continue
         typer.echo("the embedded database died: starting it again", err=True)
         try:
             embedded.restart()
         except ConfigurationError as error:
-            typer.echo(f"error: {error.detail}", err=True)
-            manager.terminate()
-            return
+            manager.fail(error.detail)
