@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Iterable
+from datetime import timedelta
 
 import psycopg
 import structlog
@@ -27,7 +28,12 @@ def main() -> None:
     """Work until told to stop; what is under way is finished first."""
     configured = settings.get()
     log.configure("worker")
-    dispatcher = dispatch.Dispatcher(configured.send_concurrency, dispatch.Pace(configured.send_pace_seconds))
+    dispatcher = dispatch.Dispatcher(
+        configured.send_concurrency,
+        dispatch.Pace(configured.send_pace_seconds),
+        timedelta(seconds=configured.send_lease_seconds),
+        on_free=lambda: loops["send"].ring(),
+    )
     loops = {
         "inbox": Loop("inbox", inbox.process),
         "checks": Loop("checks", sessions.tend, sessions.next_check_in),

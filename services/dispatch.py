@@ -6,6 +6,7 @@ end; the message that it had in `sending` becomes `uncertain`, never a second se
 
 import random
 import threading
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,7 +24,7 @@ from services.messages import Claimed, Outcome
 
 log = structlog.get_logger(__name__)
 
-# Longer than the number's check and the send together may take (10 s + 30 s), so that a lease never ends under a live call.
+# Longer than the number's check and the send together may take (10 s + 30 s): a lease never ends under a live call.
 LEASE = timedelta(seconds=60)
 BACKOFF_LIMIT_SECONDS = 60.0
 # A person does not type at an even pace either: each gap is the pace times a factor from this range.
@@ -48,7 +49,8 @@ CLAIM = text(
       update lanes set
           free_at = case when head.id is null then lanes.free_at else clock_timestamp() + :lease end,
           due_at = case when head.id is null then (
-            select min(run_at) from messages where session_id = lanes.session_id and state = 'queued') else lanes.due_at end
+            select min(run_at) from messages where session_id = lanes.session_id and state = 'queued')
+            else lanes.due_at end
         from lane left join head using (session_id)
        where lanes.session_id = lane.session_id
       returning lanes.session_id, head.id as message_id
@@ -108,7 +110,11 @@ def next_due_in() -> float | None:
 class Dispatcher:
     """Delivers from all lanes with up to `concurrency` calls under way. Start more processes to go faster."""
 
-    def __init__(self, concurrency: int, pace: Pace, lease: timedelta = LEASE) -> None:
+    def __init__(
+        self, concurrency: int, pace: Pace, lease: timedelta = LEASE, on_free: Callable[[], None] = lambda: None
+    ) -> None:
+        """`on_free` is called, in a sender's thread, whenever a delivery has ended: its lane may have more to send."""
+        self._on_free = on_free
         self._concurrency = concurrency
         self._pace = pace
         self._lease = lease
@@ -142,6 +148,7 @@ class Dispatcher:
             outcome = messages.deliver(claimed)
             log.info("delivered", state=outcome and outcome.state, failure=outcome and outcome.failure)
             self._finish_for_sure(claimed, outcome)
+        self._on_free()
 
     def _finish_for_sure(self, claimed: Claimed, outcome: Outcome | None) -> None:
         """A database that is away for a moment must not turn a known outcome into an uncertain one."""

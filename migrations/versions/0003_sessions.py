@@ -1,6 +1,9 @@
-"""`whatsapp_sessions` as the overview gives it, with what we proved beside what the server says; `lanes`; the live bell."""
+"""`whatsapp_sessions` as the overview gives it, with what we proved beside what the server says; `lanes`; the bell."""
 
 from alembic import op
+from psycopg import sql
+
+from services import settings
 
 revision = "0003"
 down_revision = "0002"
@@ -42,6 +45,39 @@ alter table public.whatsapp_sessions
   add column if not exists webhook_secret_hash bytea,
   add column if not exists webhook_secret_previous_hash bytea,
   add column if not exists webhook_secret_used_at timestamptz;
+"""
+
+# The overview names the columns and no more: they may be nullable, and its `timestamp` may be either type (without a
+# zone it was written in UTC). What it calls connected or pairing is asked about, and nobody is shown an old QR.
+ADOPTION = """
+do $$
+declare c record;
+begin
+  for c in select attname from pg_attribute where attrelid = 'public.whatsapp_sessions'::regclass
+             and attnum > 0 and not attisdropped and atttypid = 'timestamp'::regtype loop
+    execute format('alter table public.whatsapp_sessions alter column %I drop default,'
+      ' alter column %I type timestamptz using %I at time zone %L', c.attname, c.attname, c.attname, 'UTC');
+  end loop;
+end $$;
+update public.whatsapp_sessions set
+  status = coalesce(status, 'desconectado'),
+  session_id = coalesce(session_id, 'user_' || user_id::text),
+  server_url = coalesce(server_url, {server}),
+  qr_code = null,
+  created_at = coalesce(created_at, updated_at, now()),
+  updated_at = coalesce(updated_at, created_at, now()),
+  pairing_started_at = case when status = 'pareando' then coalesce(updated_at, created_at, now()) end,
+  check_at = case when status in ('pareando', 'conectado') then now() end;
+alter table public.whatsapp_sessions
+  alter column id set default gen_random_uuid(),
+  alter column user_id set not null,
+  alter column session_id set not null,
+  alter column status set default 'desconectado', alter column status set not null,
+  alter column created_at set default now(), alter column created_at set not null,
+  alter column updated_at set default now(), alter column updated_at set not null;
+"""
+
+KEYS = """
 create unique index if not exists whatsapp_sessions_user on public.whatsapp_sessions (user_id);
 create unique index if not exists whatsapp_sessions_session on public.whatsapp_sessions (session_id);
 create index if not exists whatsapp_sessions_check on public.whatsapp_sessions (check_at) where check_at is not null;
@@ -55,6 +91,7 @@ create table public.lanes (
   free_at timestamptz not null default '-infinity',
   due_at timestamptz
 );
+insert into public.lanes (session_id) select id from public.whatsapp_sessions;
 create index lanes_due on public.lanes (due_at) where due_at is not null;
 comment on column public.lanes.free_at is 'lease, back-off and pace at once: nobody may claim the lane before';
 comment on column public.lanes.due_at is 'when its first waiting message is due; null while none waits';
@@ -101,8 +138,8 @@ create view app.directory with (security_barrier) as
 grant select on app.directory to authenticated;
 """
 
-# A server that we could not reach still holds the URL of the last start that it did accept, so the older secret stays good
-# until the newer one has been used.
+# A server that we could not reach still holds the URL of the last start that it did accept, so the older secret stays
+# good until the newer one has been used.
 ROTATION = """
 create function app.rotate_webhook_secret() returns trigger language plpgsql as $f$
 begin
@@ -139,5 +176,7 @@ create trigger ring_check after insert or update of check_at on public.whatsapp_
 
 
 def upgrade() -> None:
-    for part in (TABLE, ISOLATION, DIRECTORY, ROTATION, BELL):
+    server = next(iter(settings.get().servers()))
+    adoption = sql.SQL(ADOPTION).format(server=sql.Literal(server))
+    for part in (TABLE, adoption, KEYS, ISOLATION, DIRECTORY, ROTATION, BELL):
         op.get_bind().connection.driver_connection.execute(part)

@@ -39,11 +39,13 @@ create table public.messages (
   reconciliations integer not null default 0,
   updated_at timestamptz not null default now()
 );
-create unique index messages_idempotency on public.messages (user_id, idempotency_key) where idempotency_key is not null;
+create unique index messages_idempotency on public.messages (user_id, idempotency_key)
+  where idempotency_key is not null;
 create unique index messages_wpp_id on public.messages (session_id, wpp_id) where wpp_id is not null;
 create index messages_waiting on public.messages (session_id, run_at, seq) where state = 'queued';
 create index messages_in_flight on public.messages (session_id) where state = 'sending';
-create index messages_unsettled on public.messages (reconcile_at) where state = 'uncertain' and reconcile_at is not null;
+create index messages_unsettled on public.messages (reconcile_at)
+  where state = 'uncertain' and reconcile_at is not null;
 create index messages_of_user on public.messages (user_id, seq desc);
 
 create table public.parked_acks (

@@ -43,10 +43,12 @@ class Listener:
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     def start(self) -> "Listener":
+        """Begin to listen; the database may still be away."""
         self._thread.start()
         return self
 
     def stop(self) -> None:
+        """End within two seconds."""
         self._stopped.set()
         self._thread.join(POLL_SECONDS * 2)
 
@@ -64,6 +66,11 @@ class Listener:
                 log.warning("listener_lost", error=type(error).__name__, channels=self._channels)
                 self._stopped.wait(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
                 failures += 1
+            # The outermost loop of this thread: a fault of a callback must not leave the process deaf for ever.
+            except Exception:
+                self.connected.clear()
+                log.exception("listener_callback_failed", channels=self._channels)
+                self._stopped.wait(RECONNECT_SECONDS[2])
 
     def _listen(self) -> None:
         with psycopg.connect(self._conninfo, autocommit=True) as connection:

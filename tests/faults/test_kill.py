@@ -1,0 +1,350 @@
+"""kill -9 of the real processes in the middle of work: no answered event is lost, and nothing is sent twice."""
+
+import os
+import random
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from services import messages, sessions, settings
+from services.db.actor import Actor, Role, person
+from services.db.embedded import EmbeddedPostgres
+from services.db.migrate import migrate
+from services.errors import DatabaseUnavailable
+from services.messages import State
+from services.sessions import Status
+from tests.conftest import Database, connected, forget_process_state
+from tests.installation import SHARED_TOKEN, Installation, running_installation, wait_for
+
+pytestmark = pytest.mark.faults
+
+# `make soak` kills for minutes; the suite only long enough to hit each process a few times.
+SOAK_SECONDS = 240.0 if os.environ.get("PLUSHIFY_SOAK") else 8.0
+ENVIRONMENT = {"SEND_PACE_SECONDS": "0", "SEND_LEASE_SECONDS": "2", "LOG_LEVEL": "INFO"}
+WEBHOOK = "/functions/v1/whatsapp-qr-webhook"
+POSTERS = 4
+SETTLED = (State.ACCEPTED, State.SENT, State.DELIVERED, State.READ, State.FAILED, State.UNCERTAIN)
+LEFT = (State.ACCEPTED, State.SENT, State.DELIVERED, State.READ)
+
+
+@dataclass
+class Sender:
+    """Posts events from several threads, each once, as a WPPConnect server does; remembers which were answered 200."""
+
+    url: str
+    session: str
+    total: int | None = None
+    answered: list[str] = field(default_factory=list)
+    refused: Counter[str] = field(default_factory=Counter)
+    _stopped: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def start(self) -> "Sender":
+        self._threads = [threading.Thread(target=self._post) for _ in range(POSTERS)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def wait_for_more_than(self, answered: int) -> None:
+        wait_for(lambda: len(self.answered) > answered, 30, "events to be answered")
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join()
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join(60)
+        assert not any(thread.is_alive() for thread in self._threads)
+
+    def _post(self) -> None:
+        left = self.total // POSTERS if self.total else None
+        with httpx.Client(base_url=self.url, headers={"x-verify": SHARED_TOKEN}, timeout=40) as http:
+            while not self._stopped.is_set() and left != 0:
+                message_id = f"false_5511999999999@c.us_{uuid4().hex}"
+                self._post_one(http, message_id)
+                left = left - 1 if left else left
+
+    def _post_one(self, http: httpx.Client, message_id: str) -> None:
+        body = {"event": "onmessage", "session": self.session, "id": message_id, "body": "oi", "type": "chat",
+                "t": 1760000000, "from": "5511999999999@c.us", "to": "5511988887777@c.us", "fromMe": False}  # fmt: skip
+        try:
+            answer = http.post(WEBHOOK, json=body)
+        except httpx.HTTPError as error:
+            self.refused[type(error).__name__] += 1
+            time.sleep(0.02)  # a server that is down answers at once: do not spin
+            return
+        if answer.status_code == 200:
+            self.answered.append(message_id)
+        else:
+            self.refused[str(answer.status_code)] += 1
+
+
+@dataclass
+class Stage:
+    """A database that may be killed without hurting anybody else, and the processes on it."""
+
+    postgres: EmbeddedPostgres
+    database: Database
+    processes: Installation
+
+    def kill_postgres(self) -> None:
+        """kill -9 of the server and of every process of its own; then up again, as the supervisor brings it up."""
+        pid = int((self.postgres.home / "cluster" / "postmaster.pid").read_text().split("\n", 1)[0])
+        children = (
+            [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()] if _linux() else []
+        )
+        for one in (pid, *children):
+            _kill(one)
+        self.postgres.restart()
+
+    def new_user(self) -> Actor:
+        user_id = uuid4()
+        self.database.execute("insert into auth.users (id, email) values (%s, %s)", user_id, f"{user_id}@example.com")
+        return person(user_id, Role.USER)
+
+
+def _linux() -> bool:
+    return Path("/proc/self/task").exists()
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stage]:
+    """A PostgreSQL of its own with sandbox, receiver and worker; this test process is the console."""
+    folder = Path(tempfile.mkdtemp(prefix="plushify-faults-"))
+    folder.chmod(0o755)
+    binaries = os.environ.get("PLUSHIFY_TEST_PG_BIN")
+    with EmbeddedPostgres(folder, Path(binaries) if binaries else None) as postgres:
+        for name in settings.Settings.model_fields:
+            monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.setenv("DATABASE_URL", postgres.url())
+        monkeypatch.setenv("DATA_DIR", str(tmp_path))
+        forget_process_state()
+        migrate(postgres.url())
+        with running_installation(
+            postgres.url(), tmp_path, ("sandbox", "webhook", "worker"), **ENVIRONMENT
+        ) as processes:
+            for name, value in processes.environment.items():
+                monkeypatch.setenv(name, value)
+            forget_process_state()
+            yield Stage(postgres, Database(postgres.url()), processes)
+            forget_process_state()
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def posting(stage: Stage, total: int | None = None) -> Iterator[Sender]:
+    """Events arrive while the block runs, `total` of them or for as long as it takes."""
+    user = stage.new_user()
+    connected(stage.database, user)
+    sender = Sender(stage.processes.webhook_url, f"user_{user.user_id}", total).start()
+    try:
+        yield sender
+        sender.join() if total else sender.stop()
+    finally:
+        sender.stop()
+
+
+def paired(stage: Stage, count: int) -> list[Actor]:
+    """People whose WhatsApp is truly up in the sandbox."""
+    people = [stage.new_user() for _ in range(count)]
+    for number, actor in enumerate(people):
+        sessions.connect(actor)
+        wait_for(partial(_qr, actor), what="a QR")
+        stage.processes.control.scan(f"user_{actor.user_id}", f"55119876500{number:02}")
+    for actor in people:
+        wait_for(partial(_is_connected, actor), what="a connected session")
+    return people
+
+
+def _qr(actor: Actor) -> bool:
+    session = sessions.get(actor)
+    return session is not None and session.qr is not None
+
+
+def _is_connected(actor: Actor) -> bool:
+    session = sessions.get(actor)
+    return session is not None and session.status is Status.CONNECTED
+
+
+def queue(actor: Actor, body: str) -> None:
+    """Queue once, however often the database goes away meanwhile: that is what the key is for."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            messages.queue(actor, "11987654321", body, body)
+            return
+        except DatabaseUnavailable:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+# --- what must hold whatever was killed -------------------------------------------------------------------------------
+
+
+def assert_no_answered_event_is_lost(stage: Stage, sender: Sender) -> None:
+    stored = {
+        key for (key,) in stage.database.execute("select body::json ->> 'id' from events where kind = 'onmessage'")
+    }
+    lost = set(sender.answered) - stored
+    assert not lost, f"{len(lost)} of {len(sender.answered)} answered events are not stored"
+
+
+def wait_until_handled(stage: Stage, seconds: float = 30) -> None:
+    wait_for(
+        lambda: stage.database.one("select count(*) from events where verdict = 'received'") == 0,
+        seconds,
+        "every stored event handled",
+    )
+    assert stage.database.one("select count(*) from events where verdict in ('failed', 'invalid')") == 0
+
+
+def outbox(stage: Stage) -> dict[str, State]:
+    rows = stage.database.execute("select body, state from messages where direction = 'out'")
+    assert len(rows) == len({body for body, _state in rows})
+    return {body: State(state) for body, state in rows}
+
+
+def wait_until_settled(stage: Stage, seconds: float = 30) -> None:
+    def unsettled() -> list[str]:
+        return [body for body, state in outbox(stage).items() if state not in SETTLED]
+
+    wait_for(lambda: not unsettled(), seconds, "every message in an end state")
+
+
+def assert_nothing_was_sent_twice_or_lost(stage: Stage, queued: list[str]) -> None:
+    left = Counter(one["body"] for one in stage.processes.control.sent())
+    assert {body: count for body, count in left.items() if count > 1} == {}
+    states = outbox(stage)
+    assert sorted(states) == sorted(queued)
+    said_to_have_left = {body for body, state in states.items() if state in LEFT}
+    assert said_to_have_left <= set(left), "a message is called sent that never left"
+    said_to_have_failed = {body for body, state in states.items() if state is State.FAILED}
+    assert not said_to_have_failed & set(left), "a message is called failed that did leave"
+    # What left and is not called so must at least be called uncertain.
+    assert {states[body] for body in set(left) - said_to_have_left} <= {State.UNCERTAIN}
+
+
+# --- one process after the other --------------------------------------------------------------------------------------
+
+
+def test_it_loses_no_answered_event_when_the_receiver_is_killed(stage: Stage) -> None:
+    with posting(stage, total=4000) as sender:
+        for answered in (500, 1200, 2000):
+            sender.wait_for_more_than(answered)
+            stage.processes.restart("webhook")
+    assert sender.refused, "nobody noticed a kill: it did not happen in the middle of work"
+    assert len(sender.answered) > 2500
+    assert_no_answered_event_is_lost(stage, sender)
+    wait_until_handled(stage)
+
+
+def test_it_sends_nothing_twice_when_the_worker_is_killed(stage: Stage) -> None:
+    people = paired(stage, 4)
+    hanging, gone = people[0], people[1]
+    # Two calls that hang when the worker dies: one message has left, the other has not, and nobody can tell.
+    stage.processes.control.fault("send_timeout", f"user_{hanging.user_id}", times=1)
+    stage.processes.control.fault("send_timeout", f"user_{gone.user_id}", times=1, delivered=False)
+    queued = [f"mensagem {number} de {actor.user_id}" for number in range(25) for actor in people]
+    for body, actor in zip(queued, people * 25, strict=True):
+        queue(actor, body)
+
+    def has_left_the_queue(wanted: int) -> bool:
+        return sum(state is not State.QUEUED for state in outbox(stage).values()) >= wanted
+
+    for wanted in (10, 40, 60):
+        wait_for(partial(has_left_the_queue, wanted), what="messages to be sent")
+        stage.processes.restart("worker")
+    wait_until_settled(stage)
+    first = {actor: next(body for body in queued if str(actor.user_id) in body) for actor in (hanging, gone)}
+    wait_for(lambda: outbox(stage)[first[hanging]] in LEFT, 20, "the message that left to be found in its chat")
+    assert outbox(stage)[first[gone]] is State.UNCERTAIN
+    assert_nothing_was_sent_twice_or_lost(stage, queued)
+    assert len(stage.processes.control.sent()) >= 90
+
+
+def test_it_loses_nothing_when_postgresql_is_killed(stage: Stage) -> None:
+    people = paired(stage, 4)
+    queued = [f"mensagem {number} de {actor.user_id}" for number in range(25) for actor in people]
+    with posting(stage) as sender:
+        for number, (body, actor) in enumerate(zip(queued, people * 25, strict=True)):
+            if number in (30, 70):
+                stage.kill_postgres()
+            queue(actor, body)
+        sender.wait_for_more_than(len(sender.answered) + 200)
+    assert len(sender.answered) > 500
+    assert_no_answered_event_is_lost(stage, sender)
+    wait_until_handled(stage)
+    wait_until_settled(stage)
+    assert_nothing_was_sent_twice_or_lost(stage, queued)
+
+
+def test_it_sends_a_whole_lane_without_waiting_for_the_clock(stage: Stage) -> None:
+    """The lane that has just become free is served at once; only the pace, off here, may hold it."""
+    (actor,) = paired(stage, 1)
+    began = time.monotonic()
+    for number in range(30):
+        queue(actor, f"mensagem {number}")
+    wait_until_settled(stage)
+    assert time.monotonic() - began < 10
+    assert [one["body"] for one in stage.processes.control.sent()] == [f"mensagem {number}" for number in range(30)]
+
+
+# --- all of them, at random -------------------------------------------------------------------------------------------
+
+
+def test_it_survives_kills_at_random(stage: Stage) -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    chance = random.Random(seed)
+    people = paired(stage, 4)
+    queued: list[str] = []
+    kills: Counter[str] = Counter()
+    victims: dict[str, Callable[[], None]] = {
+        "webhook": lambda: stage.processes.restart("webhook"),
+        "worker": lambda: stage.processes.restart("worker"),
+        "postgres": stage.kill_postgres,
+    }
+    end = time.monotonic() + SOAK_SECONDS
+    with posting(stage) as sender:
+        while time.monotonic() < end or set(kills) != set(victims):
+            for actor in chance.choices(people, k=chance.randrange(1, 12)):
+                queued.append(f"mensagem {len(queued)} de {actor.user_id}")
+                queue(actor, queued[-1])
+            time.sleep(chance.uniform(0, 0.4))
+            missed = [name for name in victims if name not in kills]
+            victim = chance.choice(missed or list(victims))
+            victims[victim]()
+            kills[victim] += 1
+    print(f"seed {seed}: {dict(kills)}, {len(sender.answered)} events, {len(queued)} messages")  # noqa: T201
+    assert_no_answered_event_is_lost(stage, sender)
+    wait_until_handled(stage)
+    wait_until_settled(stage, 30)
+    assert_nothing_was_sent_twice_or_lost(stage, queued)
+
+
+def test_it_brings_a_killed_database_up_with_what_was_committed(stage: Stage) -> None:
+    """The ground that the others stand on."""
+    user = stage.new_user()
+    stage.kill_postgres()
+    with psycopg.connect(stage.postgres.url()) as connection:
+        assert connection.execute("select count(*) from auth.users where id = %s", [user.user_id]).fetchone() == (1,)
