@@ -470,7 +470,10 @@ def _check(target: _Target) -> None:
             _prove_by_asking(target)
             return
         with transaction(SYSTEM) as tx:
-            _take_state(tx, target, state)
+            given_up = _take_state(tx, target, state)
+        if given_up:
+            # Or it goes on making codes that nobody is shown.
+            client().close_session(target.server_url, target.name)
     except WppDisconnected:
         with transaction(SYSTEM) as tx:
             _end(tx, target.name, "lost", only=_as_read(target))
@@ -499,28 +502,28 @@ def _prove_by_asking(target: _Target) -> None:
         )
 
 
-def _take_state(tx: Connection, target: _Target, state: SessionState) -> None:
-    """What `status-session` said of a session that is not CONNECTED."""
+def _take_state(tx: Connection, target: _Target, state: SessionState) -> bool:
+    """What `status-session` said of a session that is not CONNECTED; True where its pairing was given up."""
     now = func.clock_timestamp()
     if target.status is Status.CONNECTED:
         _end(tx, target.name, "lost", only=_as_read(target))
-        return
+        return False
     if target.status is Status.DISCONNECTED:
         _report(tx, target, state.status, now)
         tx.execute(update(sessions).where(_as_read(target)).values(check_at=None))
-        return
+        return False
     _show_codes(tx, target, state)
-    _give_up_or_wait(tx, target, "no_answer", CHECK_WHILE_PAIRING)
+    return _give_up_or_wait(tx, target, "no_answer", CHECK_WHILE_PAIRING)
 
 
-def _give_up_or_wait(tx: Connection, target: _Target, failure: str, wait: timedelta) -> None:
+def _give_up_or_wait(tx: Connection, target: _Target, failure: str, wait: timedelta) -> bool:
     timeout = SYNC_TIMEOUT if target.scanned else PAIRING_TIMEOUT
     expired = target.attempt is not None and datetime.now(UTC) > target.attempt + timeout
     if target.status is Status.PAIRING and expired:
         reason = case((sessions.c.qr_count > 0, "qr_not_scanned"), else_=failure)
-        _end(tx, target.name, reason, only=_as_read(target))
-    else:
-        tx.execute(update(sessions).where(_as_read(target)).values(check_at=func.now() + wait))
+        return _end(tx, target.name, reason, only=_as_read(target))
+    tx.execute(update(sessions).where(_as_read(target)).values(check_at=func.now() + wait))
+    return False
 
 
 # --- one start on the server ------------------------------------------------------------------------------------------

@@ -149,6 +149,19 @@ def test_it_gives_up_a_pairing_that_shows_no_sign_of_life(
     database.execute("update whatsapp_sessions set pairing_started_at = now() - interval '1 hour'")
     session = tend_until(user, lambda found: found.status is Status.DISCONNECTED, database)
     assert session.failure == "no_answer"
+    wait_for(lambda: (state := control.session(name_of(user))) is None or state["status"] != "INITIALIZING")
+
+
+def test_it_gives_up_codes_that_nobody_reads_and_stops_the_server_making_more(
+    user: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    control.fault("qr_loop")
+    sessions.connect(user)
+    tend_until(user, lambda found: found.qr, database)
+    database.execute("update whatsapp_sessions set pairing_started_at = now() - interval '1 hour'")
+    session = tend_until(user, lambda found: found.status is Status.DISCONNECTED, database)
+    assert session.failure == "qr_not_scanned"
+    wait_for(lambda: (state := control.session(name_of(user))) is None or state["status"] != "QRCODE")
 
 
 def test_it_keeps_the_older_webhook_secret_until_the_newer_one_is_used(
