@@ -202,7 +202,7 @@ def deliver(claimed: Claimed) -> Outcome | None:
     """Check the number, commit `sending`, send. None where another worker has taken the message over meanwhile."""
     try:
         check = client().check_number(claimed.server_url, claimed.session_name, claimed.phone)
-    except WppError as error:
+    except (WppError, ConfigurationError) as error:
         return _nothing_left(claimed, error)
     if not check.exists:
         return Outcome(State.FAILED, "not_on_whatsapp")
@@ -307,7 +307,7 @@ def forget_parked_acks(older_than: timedelta = timedelta(days=1)) -> int:
 # --- one delivery -----------------------------------------------------------------------------------------------------
 
 
-def _nothing_left(claimed: Claimed, error: WppError) -> Outcome:
+def _nothing_left(claimed: Claimed, error: ServiceError) -> Outcome:
     """The outcome of a failure of which it is certain that nothing left."""
     if not error.safe_to_retry:
         return Outcome(State.FAILED, "refused")
@@ -395,7 +395,7 @@ def _next_reconciliation() -> Any:
 def _reconcile_one(row: Record) -> None:
     try:
         chat = client().get_messages(row.server_url, row.session_name, row.phone, count=CHAT_DEPTH)
-    except WppError as error:
+    except (WppError, ConfigurationError) as error:
         log.info("reconcile_unanswered", message=str(row.id), error=type(error).__name__)
         return
     with transaction(SYSTEM) as tx:

@@ -477,7 +477,7 @@ def _check(target: _Target) -> None:
     except WppDisconnected:
         with transaction(SYSTEM) as tx:
             _end(tx, target.name, "lost", only=_as_read(target))
-    except WppError as error:
+    except (WppError, ConfigurationError) as error:
         log.info("check_failed", session=target.name, error=type(error).__name__)
         with transaction(SYSTEM) as tx:
             _give_up_or_wait(tx, target, "server_unreachable", CHECK_AFTER_ERROR)

@@ -98,13 +98,20 @@ def _begun(engine: Engine, actor: Actor) -> Connection:
     A database that restarted leaves dead connections in the pool. The BEGIN finds them, so no ping is paid: nothing has
     been done yet, and once the pool is emptied a fresh connection can do all of it.
     """
+    try:
+        return _open(engine, actor)
+    except psycopg.OperationalError:
+        engine.dispose()
+        return _open(engine, actor)
+
+
+def _open(engine: Engine, actor: Actor) -> Connection:
     connection = engine.connect().execution_options(actor=actor)
     try:
         connection.begin()
-    except psycopg.OperationalError:
+    except psycopg.Error:
+        # Not left to the garbage collector: whoever keeps the error would keep the pool's place too.
         connection.invalidate()
         connection.close()
-        engine.dispose()
-        connection = engine.connect().execution_options(actor=actor)
-        connection.begin()
+        raise
     return connection

@@ -230,6 +230,13 @@ def test_it_tries_again_only_while_nothing_left(
     assert outbox(control, sender) == []
 
 
+def test_it_fails_for_a_server_that_is_no_longer_configured(user: Actor, database: Database) -> None:
+    connected(database, user, "http://gone.example:21465")
+    messages.queue(user, PHONE, "Olá!", "key")
+    deliver_all()
+    assert only(user).state is State.FAILED
+
+
 def test_it_waits_longer_after_each_failure(sender: Actor, control: Control, database: Database) -> None:
     messages.queue(sender, PHONE, "Paciência", "key")
     control.fault("server_down")

@@ -61,6 +61,14 @@ def tend_until(actor: Actor, condition: Callable[[Session], Any], database: Data
     return own(actor)
 
 
+def pair(actor: Actor, control: Control, database: Database) -> Session:
+    """Connect and scan, with every webhook lost."""
+    sessions.connect(actor)
+    tend_until(actor, lambda found: found.qr, database)
+    control.scan(name_of(actor), "5511987654321")
+    return tend_until(actor, lambda found: found.status is Status.CONNECTED, database)
+
+
 # --- connecting ---------------------------------------------------------------------------------------------------
 
 
@@ -85,10 +93,7 @@ def test_it_gets_the_qr_by_asking_where_the_webhook_is_lost(
 def test_it_becomes_connected_by_proof_where_the_webhook_is_lost(
     user: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
-    sessions.connect(user)
-    tend_until(user, lambda found: found.qr, database)
-    control.scan(name_of(user), "5511987654321")
-    session = tend_until(user, lambda found: found.status is Status.CONNECTED, database)
+    session = pair(user, control, database)
     assert (session.phone_number, session.last_proof_kind) == ("5511987654321", Proof.PHONE_NUMBER)
     assert session.qr is None
     assert sessions.next_check_in() is None, "nothing is polled once it is connected"
@@ -272,10 +277,7 @@ def test_news_of_life_after_an_end_is_asked_about_first(user: Actor, server: San
 def test_it_finds_out_that_a_connected_session_is_dead(
     user: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
-    sessions.connect(user)
-    tend_until(user, lambda found: found.qr, database)
-    control.scan(name_of(user))
-    tend_until(user, lambda found: found.status is Status.CONNECTED, database)
+    pair(user, control, database)
     control.phone_logout(name_of(user))
     report(user, "notLogged")
     session = tend_until(user, lambda found: found.status is Status.DISCONNECTED, database)
@@ -328,10 +330,7 @@ def test_no_order_of_events_shows_what_is_not_true(
 def test_it_disconnects_and_checks_that_it_did(
     user: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
-    sessions.connect(user)
-    tend_until(user, lambda found: found.qr, database)
-    control.scan(name_of(user))
-    tend_until(user, lambda found: found.status is Status.CONNECTED, database)
+    pair(user, control, database)
     for _twice in range(2):
         session = sessions.disconnect(user)
         assert (session.status, session.failure, session.qr) == (Status.DISCONNECTED, None, None)
@@ -342,10 +341,7 @@ def test_it_disconnects_and_checks_that_it_did(
 def test_it_does_not_call_a_session_ended_that_the_server_reports_as_up(
     user: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
-    sessions.connect(user)
-    tend_until(user, lambda found: found.qr, database)
-    control.scan(name_of(user))
-    tend_until(user, lambda found: found.status is Status.CONNECTED, database)
+    pair(user, control, database)
     control.fault("close_half_works")
     with pytest.raises(WppOutcomeUnknown):
         sessions.disconnect(user)

@@ -219,6 +219,21 @@ def test_it_says_that_the_database_is_unavailable_when_no_connection_comes_free(
     assert sessions_of(user) == 0
 
 
+def test_it_gives_the_connection_back_when_the_role_is_refused(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "POOL_SIZE", 1)
+    monkeypatch.setattr(engine, "POOL_TIMEOUT_SECONDS", 0.2)
+    stranger = Actor(SYSTEM.kind)
+    monkeypatch.setattr(Actor, "database_role", "no_such_role")
+    kept = []
+    for _ in range(5):
+        with pytest.raises(psycopg.errors.InvalidParameterValue) as refused, transaction(stranger):
+            pass
+        kept.append(refused.value)
+    assert system_engine().pool.checkedout() == 0
+
+
 # --- a database that goes away ----------------------------------------------------------------------------------------
 
 
