@@ -27,11 +27,13 @@ from services.db.models import Record, lanes, messages, parked_acks
 from services.db.models import sessions as session_rows
 from services.errors import (
     N_,
+    ConfigurationError,
     Conflict,
     EmptyMessage,
     Forbidden,
     InvalidInput,
     MessageTooLong,
+    ServiceError,
     SessionNotConnected,
     WppError,
     WppOutcomeUnknown,

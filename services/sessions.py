@@ -38,7 +38,16 @@ from services import audit, settings
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.db.models import Record, directory, lanes, sessions
-from services.errors import N_, Conflict, Forbidden, NotFound, WppDisconnected, WppError, WppOutcomeUnknown
+from services.errors import (
+    N_,
+    ConfigurationError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    WppDisconnected,
+    WppError,
+    WppOutcomeUnknown,
+)
 from services.wppconnect.answers import SessionState
 from services.wppconnect.connection import client
 from services.wppconnect.phone import normalise
