@@ -17,6 +17,7 @@ import psycopg
 
 from services import settings
 from services.db.embedded import EmbeddedPostgres, packaged_binaries
+from services.db.engine import console_engine, system_engine
 from services.db.migrate import migrate
 from services.sessions import secret_hash
 from services.supervisor import Program, programs
@@ -100,7 +101,7 @@ def stage() -> Iterator[Stage]:
             WEBHOOK_PORT=str(webhook),
             SANDBOX_PORT=str(sandbox),
         )
-        settings.get.cache_clear()
+        _forget()
         migrate(server.url())
         yield Stage(
             server.url(),
@@ -110,9 +111,19 @@ def stage() -> Iterator[Stage]:
             webhook=f"http://127.0.0.1:{webhook}",
             sandbox=f"http://127.0.0.1:{sandbox}",
         )
+    _forget()
     os.environ.clear()
     os.environ.update(before)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forget() -> None:
+    """Drop what this process knows of the stage before."""
+    settings.get.cache_clear()
+    for engine in (console_engine, system_engine):
+        if engine.cache_info().currsize:
+            engine().dispose()
+        engine.cache_clear()
 
 
 def wait_for(url: str, log: Path) -> None:

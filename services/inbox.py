@@ -40,6 +40,8 @@ log = structlog.get_logger(__name__)
 # More rows in one statement gain nothing (measured), and one bad row then costs the others a longer detour.
 BATCH_ROWS = 256
 BATCH_BYTES = 8 * 1024 * 1024
+# While one batch waits for the disk, the next is made and sent.
+WRITERS = 2
 # What may wait for the database before new deliveries are told to go away: about 20 s of full load with small bodies.
 WAITING_BYTES = 256 * 1024 * 1024
 # The server tries once, so a delivery is held this long while the database is away rather than refused at once.
@@ -84,7 +86,7 @@ class Delivery:
     body: bytes
 
 
-@dataclass
+@dataclass(eq=False)
 class _Group:
     """Deliveries that arrived together and are answered together. `since` is on the monotonic clock."""
 
@@ -107,38 +109,32 @@ class Inbox:
     def __init__(self, url: str) -> None:
         self._url = psycopg_url(url)
         self._group: _Group | None = None
-        self._writing: _Group | None = None
+        self._writing: set[_Group] = set()
         # Unique without a system call for each delivery: random once for the process, then counted.
         self._id_prefix = token_hex(8)
         self._numbers = itertools.count()
         self._wake = asyncio.Event()
         self._security: Counter[tuple[str, str, str]] = Counter()
         self._secrets = _Secrets(self._url)
-        self._connection: psycopg.AsyncConnection | None = None
+        self._writers = [_Writer(self._url) for _ in range(WRITERS)]
         self._tasks: list[asyncio.Task[None]] = []
         self.waiting_bytes = 0
 
     async def start(self) -> None:
-        """Start the writer; the database may still be away."""
-        self._tasks = [
-            asyncio.create_task(self._write_forever()),
-            asyncio.create_task(self._report_forever()),
-        ]
+        """Start the writers; the database may still be away."""
+        self._tasks = [asyncio.create_task(self._write_forever(writer)) for writer in self._writers]
+        self._tasks.append(asyncio.create_task(self._report_forever()))
 
     async def stop(self) -> None:
         """Store what waits, for as long as a delivery is held at the most, then end."""
-        for group in filter(None, (self._writing, self._group)):
-            await asyncio.wait([group.stored], timeout=HOLD_SECONDS)
+        if waiting := [group.stored for group in self._unanswered()]:
+            await asyncio.wait(waiting, timeout=HOLD_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._secrets.close()
-        await self._disconnect()
-
-    @property
-    def connected(self) -> bool:
-        """Whether the writer holds a connection to the database."""
-        return self._connection is not None and not self._connection.closed
+        for writer in self._writers:
+            await writer.close()
 
     async def verify(self, session: str, secret: str) -> Literal["current", "previous"] | None:
         """Whose secret this is: of the session's newest start, of the one before, or (None) not this session's."""
@@ -169,58 +165,26 @@ class Inbox:
         await group.stored
         return bool(row["v"] == "received")
 
-    async def _write_forever(self) -> None:
+    async def _write_forever(self, writer: "_Writer") -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             while (group := self._group) is not None:
-                self._group, self._writing = None, group
+                self._group = None
+                self._writing.add(group)
                 for chunk in _chunks(group.rows):
-                    await self._store(chunk)
+                    await writer.store(chunk, self._refuse_the_impatient)
                     self.waiting_bytes -= sum(row["size"] for row in chunk)
                 group.succeed()
-                self._writing = None
+                self._writing.discard(group)
 
-    async def _store(self, rows: list[dict[str, Any]]) -> None:
-        """Commit `rows`, for as long as it takes: nothing handed in is dropped, even once its sender was told no."""
-        while rows:
-            try:
-                await self._commit(rows)
-                return
-            except (psycopg.DataError, psycopg.IntegrityError) as error:
-                log.warning("event_refused_by_database", error=type(error).__name__, rows=len(rows))
-                await self._disconnect()
-                if len(rows) > 1:
-                    # One bad row fails its whole batch: each gets a transaction of its own.
-                    for row in rows:
-                        await self._store([row])
-                    return
-                rows = [_storable(rows[0])]
-                await asyncio.sleep(RECONNECT_SECONDS)
-            except psycopg.Error as error:
-                log.warning("event_store_unavailable", error=type(error).__name__, rows=len(rows))
-                await self._disconnect()
-                self._refuse_the_impatient()
-                await asyncio.sleep(RECONNECT_SECONDS)
+    def _unanswered(self) -> list[_Group]:
+        return [*self._writing, *([self._group] if self._group else [])]
 
     def _refuse_the_impatient(self) -> None:
-        for group in (self._writing, self._group):
-            if group is not None and time.monotonic() - group.since > HOLD_SECONDS:
+        for group in self._unanswered():
+            if time.monotonic() - group.since > HOLD_SECONDS:
                 group.fail(DatabaseUnavailable("not stored in time"))
-
-    async def _commit(self, rows: list[dict[str, Any]]) -> None:
-        connection = await self._connect()
-        await connection.execute(STORE, (Json(rows, dumps=orjson.dumps),), prepare=True)
-
-    async def _connect(self) -> psycopg.AsyncConnection:
-        if self._connection is None:
-            self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, connect_timeout=5)
-        return self._connection
-
-    async def _disconnect(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
-            self._connection = None
 
     async def _report_forever(self) -> None:
         while True:
@@ -243,6 +207,48 @@ class Inbox:
         except psycopg.Error as error:
             log.warning("security_events_not_stored", error=type(error).__name__)
             self._security += noted
+
+
+class _Writer:
+    """One connection that commits batches, one after the other."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: psycopg.AsyncConnection | None = None
+
+    async def store(self, rows: list[dict[str, Any]], on_trouble: Callable[[], None]) -> None:
+        """Commit `rows`, for as long as it takes: nothing handed in is dropped, even once its sender was told no.
+
+        `on_trouble` is called at each try that finds the database away.
+        """
+        while rows:
+            try:
+                await self._commit(rows)
+                return
+            except (psycopg.DataError, psycopg.IntegrityError) as error:
+                log.warning("event_refused_by_database", error=type(error).__name__, rows=len(rows))
+                if len(rows) > 1:
+                    # One bad row fails its whole batch: each gets a transaction of its own.
+                    for row in rows:
+                        await self.store([row], on_trouble)
+                    return
+                rows = [_storable(rows[0])]
+                await asyncio.sleep(RECONNECT_SECONDS)
+            except psycopg.Error as error:
+                log.warning("event_store_unavailable", error=type(error).__name__, rows=len(rows))
+                await self.close()
+                on_trouble()
+                await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+    async def _commit(self, rows: list[dict[str, Any]]) -> None:
+        if self._connection is None:
+            self._connection = await psycopg.AsyncConnection.connect(self._url, autocommit=True, connect_timeout=5)
+        await self._connection.execute(STORE, (Json(rows, dumps=orjson.dumps),), prepare=True)
 
 
 class _Secrets:

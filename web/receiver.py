@@ -7,11 +7,13 @@ import base64
 import binascii
 import hmac
 import re
+import time
 from typing import Literal
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services import inbox
 from services.errors import DatabaseUnavailable
 from services.inbox import Delivery, Inbox
 from services.sessions import WEBHOOK_PATH
@@ -21,6 +23,7 @@ log = structlog.get_logger(__name__)
 # A media message carries its whole file in base64: WhatsApp's largest are tens of MB.
 BODY_LIMIT = 64 * 1024 * 1024
 CREDENTIAL_LIMIT = 512
+PROVED_KEPT = 20_000
 SESSION_NAME = re.compile(r"user_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 WRONG_METHOD = b'{"code":"metodo","message":"Use POST."}'
@@ -33,7 +36,8 @@ NOT_JSON = b'{"code":"corpo_invalido","message":"JSON esperado."}'
 TAKEN: Message = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]}
 END: Message = {"type": "http.response.body", "body": b""}
 
-Headers = list[tuple[bytes, bytes]]
+Presented = tuple[bytes, bytes]
+Headers = list[Presented]
 Whose = Literal["current", "previous"]
 
 
@@ -51,10 +55,12 @@ class Receiver:
     Everything else goes on to `app`. It stands before routing and middleware, which cost a third of a delivery's time.
     """
 
-    def __init__(self, app: ASGIApp, inbox: Inbox, shared_token: str) -> None:
+    def __init__(self, app: ASGIApp, into: Inbox, shared_token: str) -> None:
         self._app = app
-        self._inbox = inbox
+        self._inbox = into
         self._shared_token = shared_token.encode()
+        # Headers that were proved a moment ago: the next deliveries of the same server need not be decoded and hashed.
+        self._proved: dict[tuple[str | None, Presented], tuple[float, Whose]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(WEBHOOK_PATH):
@@ -72,7 +78,21 @@ class Receiver:
         await self._take(session, whose == "current", scope["headers"], receive, send)
 
     async def _prove(self, session: str | None, headers: Headers) -> Whose | None:
-        offered = _credential(headers)
+        presented = _presented(headers)
+        if presented is None:
+            return None
+        known = self._proved.get((session, presented))
+        if known is not None and time.monotonic() < known[0]:
+            return known[1]
+        whose = await self._compare(session, presented)
+        if whose is not None:
+            if len(self._proved) >= PROVED_KEPT:
+                self._proved.clear()
+            self._proved[session, presented] = (time.monotonic() + inbox.SECRET_SECONDS, whose)
+        return whose
+
+    async def _compare(self, session: str | None, presented: Presented) -> Whose | None:
+        offered = _secret(presented)
         if offered is None:
             return None
         if hmac.compare_digest(self._shared_token, offered.encode()):
@@ -101,18 +121,25 @@ class Receiver:
                 await _answer(send, 400, NOT_JSON)
 
 
-def _credential(headers: Headers) -> str | None:
-    """What the sender offers: `x-verify`, or the password of Basic authentication."""
-    basic: bytes | None = None
-    for name, value in headers:
-        if name == b"x-verify" and len(value) <= CREDENTIAL_LIMIT:
-            return value.decode("latin-1")
-        if name == b"authorization" and len(value) <= CREDENTIAL_LIMIT and value[:6].lower() == b"basic ":
-            basic = value[6:]
-    if basic is None:
-        return None
+def _presented(headers: Headers) -> Presented | None:
+    """The header that the sender offers as its proof: `x-verify`, else Basic authentication."""
+    basic: Presented | None = None
+    for header in headers:
+        if len(header[1]) > CREDENTIAL_LIMIT:
+            continue
+        if header[0] == b"x-verify":
+            return header
+        if header[0] == b"authorization" and header[1][:6].lower() == b"basic ":
+            basic = header
+    return basic
+
+
+def _secret(presented: Presented) -> str | None:
+    name, value = presented
+    if name == b"x-verify":
+        return value.decode("latin-1")
     try:
-        return base64.b64decode(basic, validate=True).decode().partition(":")[2]
+        return base64.b64decode(value[6:], validate=True).decode().partition(":")[2]
     except (binascii.Error, UnicodeDecodeError):
         return None
 
