@@ -1,13 +1,12 @@
 """A small HTTP/1.1 load generator: each connection sends its next request as soon as the last is answered.
 
-It shares the machine with what it measures, so it does as little as it can: one process, one epoll loop, requests made
-by joining bytes.
+It shares the machine with what it measures, so it does as little as it can: one process, one poll loop, requests made
+by putting a number into bytes.
 """
 
-import selectors
+import select
 import socket
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -29,45 +28,37 @@ class Result:
         return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000
 
 
-def post(
-    address: tuple[str, int], head: bytes, body: Callable[[int], bytes], connections: int, seconds: float
-) -> Result:
-    """POST `body(n)` for n = 0, 1, … over `connections` for `seconds`. `head` lacks only Content-Length and the end."""
+def post(address: tuple[str, int], before: bytes, after: bytes, connections: int, seconds: float) -> Result:
+    """POST over `connections` for `seconds`. A request is `before`, a running number of ten digits, and `after`."""
     result = Result()
-    selector = selectors.DefaultSelector()
+    answered, clock = result.latencies.append, time.perf_counter
+    poll = select.poll()
+    sockets: dict[int, socket.socket] = {}
     sent_at: dict[int, float] = {}
-    number = 0
-
-    def send(sock: socket.socket) -> None:
-        nonlocal number
-        content = body(number)
-        number += 1
-        sent_at[sock.fileno()] = time.perf_counter()
-        sock.sendall(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(content), content))
-
-    for _ in range(connections):
+    for number in range(connections):
         sock = socket.create_connection(address)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        selector.register(sock, selectors.EVENT_READ)
-        send(sock)
-    started = time.perf_counter()
-    open_connections = connections
-    while open_connections:
-        for key, _events in selector.select(timeout=30):
-            ready = key.fileobj
-            assert isinstance(ready, socket.socket)
-            sock = ready
+        poll.register(sock, select.POLLIN)
+        sockets[sock.fileno()] = sock
+        sent_at[sock.fileno()] = clock()
+        sock.sendall(b"%b%010d%b" % (before, number, after))
+    started, number = clock(), connections
+    while sockets:
+        for descriptor, _events in poll.poll(30_000):
+            sock = sockets[descriptor]
             answer = sock.recv(4096)
-            now = time.perf_counter()
+            now = clock()
             if answer.startswith(b"HTTP/1.1 200"):
-                result.latencies.append(now - sent_at[sock.fileno()])
+                answered(now - sent_at[descriptor])
             else:
                 result.refused += 1
             if now - started < seconds and answer:
-                send(sock)
+                sent_at[descriptor] = now
+                sock.send(b"%b%010d%b" % (before, number, after))
+                number += 1
             else:
-                selector.unregister(sock)
+                poll.unregister(sock)
+                del sockets[descriptor]
                 sock.close()
-                open_connections -= 1
-    result.seconds = time.perf_counter() - started
+    result.seconds = clock() - started
     return result

@@ -14,6 +14,7 @@ CONNECTIONS = 64
 PGBENCH_CLIENTS = 16
 ROUNDS = 3
 SECONDS = 5
+NUMBER_DIGITS = 10
 INSERT = "insert into bench_rows (body) values (repeat('x', 1000));\n"
 
 
@@ -38,20 +39,16 @@ def run() -> None:
 
 def _load(on: Stage, session: str, secret: str, prefix: str, seconds: float) -> Result:
     credentials = base64.b64encode(f"wpp:{secret}".encode()).decode()
+    before, after = _message(session).encode().split(b"NUMBER")
+    marked = before + prefix.encode()
     head = (
         f"POST /functions/v1/whatsapp-qr-webhook/{session} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: axios/1.21.0\r\n"
         f"Authorization: Basic {credentials}\r\nContent-Type: application/json\r\n"
-    ).encode()
-    before, after = _message(session).encode().split(b"NUMBER")
-    marked = before + prefix.encode()
-    address = urlsplit(on.webhook)
-    return post(
-        (str(address.hostname), address.port or 80),
-        head,
-        lambda number: marked + b"%010d" % number + after,
-        CONNECTIONS,
-        seconds,
+        f"Content-Length: {len(marked) + NUMBER_DIGITS + len(after)}\r\n\r\n"
     )
+    address = urlsplit(on.webhook)
+    target = (str(address.hostname), address.port or 80)
+    return post(target, head.encode() + marked, after, CONNECTIONS, seconds)
 
 
 def _message(session: str) -> str:

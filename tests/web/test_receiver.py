@@ -313,6 +313,17 @@ def test_it_says_503_when_the_database_stays_away_for_too_long(
     wait_for(lambda: len(stored(database)) == 2, what="what was refused is stored all the same")
 
 
+def test_it_says_503_when_the_database_hangs_and_stores_it_afterwards(
+    database: Database, receiver: Receiver, session: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert receiver.post(message(0), session).status_code == 200
+    monkeypatch.setattr(inbox, "HOLD_SECONDS", 0.3)
+    with psycopg.connect(database.url) as owner:
+        owner.execute("lock table events in access exclusive mode")
+        assert receiver.post(message(1), session).status_code == 503
+    wait_for(lambda: len(stored(database)) == 2)
+
+
 def test_healthz_names_each_part(receiver: Receiver, database: Database) -> None:
     answer = httpx.get(f"{receiver.url}/healthz")
     parts = answer.json()["parts"]
