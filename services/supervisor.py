@@ -1,6 +1,8 @@
 """`manage.py up`: everything on one machine, started in order, restarted when it crashes, stopped together."""
 
 import contextlib
+import fcntl
+import http.client
 import multiprocessing
 import os
 import queue
@@ -10,13 +12,13 @@ import socket
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -81,10 +83,19 @@ def up(chosen: Sequence[Program] | None = None) -> int:
 
 def _up(chosen: Sequence[Program] | None) -> int:
     run = list(chosen) if chosen is not None else programs(settings.get())
-    check_ports(settings.get(), run)
+    # Before the ports: those of an installation that runs already are taken, and changing them would not help.
+    with _alone(settings.get().data_dir):
+        check_ports(settings.get(), run)
+        return _supervise(run)
+
+
+def _supervise(run: Sequence[Program]) -> int:
     with database() as embedded:
         configured = settings.get()
         assert configured.database_url is not None
+        if embedded is not None and embedded.elsewhere:
+            places = ", ".join(map(str, embedded.elsewhere))
+            typer.echo(f"The embedded database's account cannot pass the folders above its files; it uses {places}")
         migrate(configured.database_url.get_secret_value())
         _greet_first_admin(configured)
         environment = {
@@ -104,6 +115,25 @@ def _up(chosen: Sequence[Program] | None) -> int:
     if manager.fault:
         typer.echo(f"error: {manager.fault}", err=True)
     return FAILED if manager.fault else 0
+
+
+@contextlib.contextmanager
+def _alone(data_dir: Path) -> Iterator[None]:
+    """Raise ConfigurationError where an `up` runs on this folder already, or one that was killed still stops."""
+    path = data_dir.absolute() / "up.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("a")
+    except OSError as error:
+        raise ConfigurationError(f"DATA_DIR: cannot use {path}: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigurationError(
+                f"DATA_DIR: it is already running on {path.parent}; stop it first, or set another DATA_DIR and ports"
+            ) from None
+        yield
 
 
 @contextlib.contextmanager
@@ -307,20 +337,28 @@ def _greet_first_admin(configured: Settings) -> None:
     email, password = made
     typer.echo("")
     typer.secho("  Primeiro acesso (first sign-in), shown only once:", bold=True)
-    typer.echo(f"    http://{configured.host}:{configured.console_port}")
+    typer.echo(f"    {address(configured)}")
     typer.echo(f"    {email}")
     typer.echo(f"    {password or '(the password in ADMIN_PASSWORD)'}")
     typer.echo("")
 
 
+def address(configured: Settings) -> str:
+    """Where a browser on this machine finds the console."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(configured.host, configured.host)  # noqa: S104
+    return f"http://[{host}]:{configured.console_port}" if ":" in host else f"http://{host}:{configured.console_port}"
+
+
 def _announce(configured: Settings) -> None:
     """Say where the console is once it answers."""
-    address = f"http://{configured.host}:{configured.console_port}"
+    console = address(configured)
+    # A proxy of the environment does not know the way back to this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
-        with contextlib.suppress(urllib.error.URLError, OSError):
-            urllib.request.urlopen(f"{address}/_stcore/health", timeout=2).close()
-            typer.secho(f"\n  Console: {address}", bold=True)
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            opener.open(f"{console}/_stcore/health", timeout=2).close()
+            typer.secho(f"\n  Console: {console}", bold=True)
             if configured.sandboxed:
                 typer.echo(f"  Sandbox: http://127.0.0.1:{configured.sandbox_port}/_sandbox  (scan the QR codes here)")
             typer.echo("  Ctrl-C stops everything.\n")

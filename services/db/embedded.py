@@ -32,12 +32,17 @@ ACCOUNTS = ("postgres", "nobody")
 ASIDE = Path("/var/lib")
 # A killed postmaster's children may hold its lock for a while longer.
 START_SECONDS = 20.0
+# Replaying what a crash left takes as long as it takes; broken off, it would begin anew at the next start.
+RECOVERY_SECONDS = 600.0
 POLL_SECONDS = 0.05
 STOP_SECONDS = 20
+# Part of the socket's name. Said to server and clients alike: both would else take PGPORT from their environments.
+PORT = "5432"
 # sockaddr_un takes 104 bytes on macOS and 108 on Linux; the file's own name takes 15.
 SOCKET_FOLDER_BYTES = 85
 OPTIONS = {
     "listen_addresses": "",
+    "port": PORT,
     "unix_socket_permissions": "0700",
     "max_connections": "200",
     "shared_buffers": "128MB",
@@ -54,30 +59,39 @@ class EmbeddedPostgres:
         Raises ConfigurationError where `data_dir` cannot be used.
         """
         self._account = _account()
+        given, programs = data_dir.absolute(), binaries or packaged_binaries()
         with _refusals_in_one_line():
-            self._home, self._bin = _place(data_dir.absolute(), binaries or packaged_binaries(), self._account)
+            self._home, self._bin = _place(given, programs, self._account)
+        placed = ((self._home, given), (self._bin, programs))
+        self._elsewhere = tuple(path for path, expected in placed if not path.is_relative_to(expected))
         self._cluster = self._home / "cluster"
         self._socket = _socket_folder(self._home)
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         # A watcher that restarts the server must not do so once it is being stopped.
         self._guard = threading.Lock()
+        self._leaving = threading.Event()
 
     @property
     def home(self) -> Path:
         """Where the cluster lives."""
         return self._home
 
+    @property
+    def elsewhere(self) -> tuple[Path, ...]:
+        """What lives aside since the server's account could not reach it: the cluster, a copy of the programs."""
+        return self._elsewhere
+
     def url(self, database: str = DATABASE) -> str:
         """The owner's URL for one of the cluster's databases."""
-        return f"postgresql://postgres@/{database}?host={quote(str(self._socket), safe='')}"
+        return f"postgresql://postgres@/{database}?host={quote(str(self._socket), safe='')}&port={PORT}"
 
     def start(self) -> str:
         """Start the server, making the cluster and its database where there is none, and return the owner's URL.
 
         A server that a killed supervisor left behind is taken over. Raises ConfigurationError where another supervisor
         holds the cluster, the folder cannot be used, another version's server made the cluster, or the server does not
-        come up within 20 s (the message names the log). Nothing is left running then.
+        come up within 20 s, after a crash within 10 minutes (the message names the log). Nothing is left running then.
         """
         with contextlib.ExitStack() as undo, _refusals_in_one_line():
             self._acquire()
@@ -103,6 +117,7 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Stop the server (open transactions are rolled back) and let the cluster go. Without one, nothing happens."""
+        self._leaving.set()  # a restart under way ends now instead of being waited for
         with self._guard:
             if self._lock is None:
                 return
@@ -130,6 +145,7 @@ class EmbeddedPostgres:
                 f"DATA_DIR: another supervisor already runs the database in {self._home}"
             ) from None
         self._lock = lock
+        self._leaving.clear()
 
     def _stop_server(self) -> None:
         for mode in ("fast", "immediate"):
@@ -160,13 +176,21 @@ class EmbeddedPostgres:
         staged.rename(self._cluster)
 
     def _bring_up(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not self.alive():
-            if time.monotonic() > deadline:
+        begun = seen_recovering = time.monotonic()
+        while not self._leaving.is_set() and not self.alive():
+            now = time.monotonic()
+            if self._recovering():
+                seen_recovering = now
+            if now > min(seen_recovering + START_SECONDS, begun + RECOVERY_SECONDS):
                 raise ConfigurationError(f"the embedded database does not start; see {self._log_file()}")
             if self._process is None or self._process.poll() is not None:
                 self._launch()
-            time.sleep(POLL_SECONDS)
+            self._leaving.wait(POLL_SECONDS)
+
+    def _recovering(self) -> bool:
+        """Whether a server is there that lets nobody in yet."""
+        conninfo = f"{self.url('postgres')}&connect_timeout=2"
+        return psycopg.pq.PGconn.ping(conninfo.encode()) == psycopg.pq.Ping.REJECT
 
     def _launch(self) -> None:
         if self._server_pid() is None:

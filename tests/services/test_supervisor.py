@@ -230,6 +230,50 @@ def test_it_refuses_a_second_installation_on_the_same_data(start: Callable[..., 
     assert line == f"error: DATA_DIR: another supervisor already runs the database in {server.home}"
 
 
+def test_it_says_that_it_already_runs_on_the_same_data(up: Callable[..., Run], data_dir: Path) -> None:
+    first = up(WAITS)
+    pids = first.pids()
+    second = up(WAITS)
+    assert second.ended() == 1
+    (line,) = second.said().splitlines()
+    assert line.startswith(f"error: DATA_DIR: it is already running on {data_dir}; ")
+    assert not gone(*pids)
+    assert first.told(signal.SIGTERM) == 0
+    third = up(WAITS)
+    third.pids()
+    assert third.told(signal.SIGTERM) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the server under another account")
+def test_it_says_where_the_database_lives_when_it_cannot_be_in_its_folder(
+    up_alone: Callable[..., Run], data_dir: Path
+) -> None:
+    data_dir.parent.chmod(0o700)
+    server = EmbeddedPostgres(data_dir)
+    try:
+        run = up_alone(WAITS)
+        run.pids()
+        assert run.told(signal.SIGTERM) == 0
+    finally:
+        shutil.rmtree(server.home.parent)
+    (place,) = run.lines(r"it uses (.+)")
+    assert place == str(server.home)
+    assert not server.home.is_relative_to(data_dir)
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8511"),
+        ("0.0.0.0", "http://127.0.0.1:8511"),
+        ("::1", "http://[::1]:8511"),
+        ("::", "http://[::1]:8511"),
+    ],
+)
+def test_it_shows_an_address_that_a_browser_takes(host: str, shown: str, tmp_path: Path) -> None:
+    assert supervisor.address(settings.load(data_dir=tmp_path, host=host, console_port=8511)) == shown
+
+
 def test_it_starts_a_crashed_program_again_and_can_stop_it_then(up: Callable[..., Run], tmp_path: Path) -> None:
     marker = str(tmp_path / "stumbled")
     stumbles = f"import os\nif not os.path.exists({marker!r}): open({marker!r}, 'w').close(); os._exit(7)\n{WAITS}"
@@ -352,10 +396,16 @@ def test_it_leaves_no_database_behind_when_its_start_is_broken_off(
 def test_it_runs_the_whole_installation_and_finds_its_data_again(start: Callable[..., Run], data_dir: Path) -> None:
     sandbox, webhook, console = free_ports(3)
     ports = {"SANDBOX_PORT": str(sandbox), "WEBHOOK_PORT": str(webhook), "CONSOLE_PORT": str(console)}
+    (nobody,) = free_ports(1)
+    proxy = f"http://127.0.0.1:{nobody}"  # as office networks set it; it knows no way back to this machine
     seen = []
     for _ in range(2):
-        run = start("manage.py", "up", **ports)
+        run = start("manage.py", "up", http_proxy=proxy, HTTP_PROXY=proxy, **ports)
         run.wait_for(f"Console: http://127.0.0.1:{console}", seconds=60)
+        # Not that its ports are taken: with others it could not start either.
+        again = start("manage.py", "up", **ports)
+        assert again.ended() == 2
+        assert again.said().startswith("error: DATA_DIR: it is already running on ")
         assert answers(f"http://127.0.0.1:{console}/_stcore/health").text == "ok"
         state = wait_for(lambda: answers(f"http://127.0.0.1:{webhook}/healthz"), 30).json()
         assert state["ok"], state

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import pytest
 from services.db import embedded
 from services.db.embedded import EmbeddedPostgres, packaged_binaries
 from services.errors import ConfigurationError
-from tests.installation import ROOT
+from tests.installation import ROOT, wait_for
 
 PG15 = Path("/usr/lib/postgresql/15/bin")
 CHOSEN = Path(os.environ["PLUSHIFY_TEST_PG_BIN"]) if "PLUSHIFY_TEST_PG_BIN" in os.environ else None
@@ -279,6 +280,7 @@ def test_it_takes_over_the_server_of_a_killed_supervisor(
 
 def test_it_changes_no_folder_above_its_data(started: Started) -> None:
     assert started.server.home == started.data_dir / "postgres"
+    assert started.server.elsewhere == ()
     assert modes_above(started.data_dir) == started.before
 
 
@@ -326,6 +328,7 @@ def test_it_lives_aside_where_its_account_may_not_pass(
     before = modes_above(data_dir)
     with new_server(data_dir) as server:
         keep_a_row(server)
+        assert server.elsewhere == (server.home,)
         assert modes_above(data_dir) == before
         assert server.home.parent.parent == Path("/var/lib")
         assert (data_dir / "postgres-lives-in").read_text().strip() == str(server.home.parent)
@@ -355,6 +358,9 @@ def test_it_copies_programs_that_its_account_cannot_reach(
         with server:
             keep_a_row(server)
             assert server.home == folder / "data" / "postgres"
+            (copy,) = server.elsewhere
+            assert (copy / "postgres").exists()
+            assert not copy.is_relative_to(hidden)
             assert modes_above(hidden / package.name / "pginstall" / "bin") == before
     finally:
         for aside in Path("/var/lib").glob(f"plushify-{embedded._digest(folder / 'data')}"):
@@ -414,6 +420,68 @@ def test_it_names_the_log_and_lets_go_when_the_server_does_not_come_up(
     monkeypatch.setattr(embedded, "START_SECONDS", 20)
     with new_server() as again:
         assert again.alive()
+
+
+def recovers_slowly(server: EmbeddedPostgres, seconds: float) -> None:
+    """Have the stopped `server` start in a recovery of several times this long, as one after a crash may be."""
+    cluster = server.home / "cluster"
+    with (cluster / "postgresql.auto.conf").open("a") as configuration:
+        configuration.write(f"hot_standby = off\nrestore_command = 'sleep {seconds}; exit 1'\n")
+    signal_file = cluster / "recovery.signal"
+    signal_file.touch()
+    os.chown(signal_file, server_uid(), -1)
+
+
+def test_it_waits_for_a_recovery_longer_than_for_a_start(
+    new_server: Callable[..., EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with new_server() as server:
+        keep_a_row(server)
+    recovers_slowly(server, 0.7)
+    monkeypatch.setattr(embedded, "START_SECONDS", 2.0)
+    begun = time.monotonic()
+    with new_server() as again:
+        assert kept(again) == [("maçã",)]
+    assert time.monotonic() - begun > 2
+
+
+def test_it_does_not_wait_for_ever_for_a_recovery(
+    new_server: Callable[..., EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with new_server() as server:
+        pass
+    recovers_slowly(server, 5)
+    monkeypatch.setattr(embedded, "RECOVERY_SECONDS", 1.0)
+    with pytest.raises(ConfigurationError, match=f"does not start; see {server.home}/postgres.log"):
+        new_server().start()
+    assert not (server.home / "cluster" / "postmaster.pid").exists()
+
+
+def test_it_can_be_stopped_while_a_watcher_waits_for_a_recovery(new_server: Callable[..., EmbeddedPostgres]) -> None:
+    server = new_server()
+    server.start()
+    kill_everything(server)
+    recovers_slowly(server, 5)
+    watcher = threading.Thread(target=server.restart)
+    watcher.start()
+    wait_for(lambda: server._server_pid() is not None, 10)
+    begun = time.monotonic()
+    server.stop()
+    assert time.monotonic() - begun < 10
+    watcher.join(10)
+    assert not watcher.is_alive()
+    assert not server.alive()
+
+
+def test_it_is_found_whatever_port_an_environment_names(
+    new_server: Callable[..., EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPORT", "5499")
+    server = new_server()
+    with server:
+        assert server.alive()
+        monkeypatch.delenv("PGPORT")
+        assert server.alive()
 
 
 def test_it_says_in_one_line_that_its_folder_cannot_be_used(folder: Path) -> None:
