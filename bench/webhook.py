@@ -12,8 +12,8 @@ from bench.stage import Stage, figure, stage
 
 CONNECTIONS = 64
 PGBENCH_CLIENTS = 16
-ROUNDS = 3
-SECONDS = 5
+ROUNDS = 9
+SECONDS = 2
 NUMBER_DIGITS = 10
 INSERT = "insert into bench_rows (body) values (repeat('x', 1000));\n"
 

@@ -11,15 +11,16 @@ import hashlib
 import hmac
 import itertools
 import json
+import struct
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from secrets import token_hex
-from typing import Any, Literal
+from secrets import token_bytes
+from typing import Any, Literal, NamedTuple
 
 import orjson
 import psycopg
@@ -64,9 +65,20 @@ PROCESS_ROWS = 100
 
 ROOT = Path(__file__).parents[1]
 INVALID = webhook.EventKey("invalid")
+RECEIVED, REFUSED = b"received", b"invalid"
+TRUE, FALSE = b"\x01", b"\x00"
 # Prepared once a connection; its own transaction, whose rights end with the function (migration 0004).
 STATEMENT = b"store_events"
-STORE = b"select app.store_events($1::json)"
+STORE = b"select app.store_events($1, $2, $3, $4, $5, $6, $7)"
+# The parameters' element types, by the numbers of PostgreSQL's catalogue pg_type, in the order of _Row's fields.
+TEXT, BOOLEAN, UUID = 25, 16, 2950
+TYPES = (TEXT, BOOLEAN, TEXT, UUID, TEXT, UUID, TEXT)
+BINARY = tuple(pq.Format.BINARY for _ in TYPES)
+# Dimensions, whether nulls may be in it, element type, length, lower bound (PostgreSQL's array_recv); then each element
+# behind its length, -1 for null.
+ARRAY_HEAD = struct.Struct(">iiIii")
+ELEMENT_LENGTH = struct.Struct(">i")
+NULL = ELEMENT_LENGTH.pack(-1)
 SECRETS = """
 select webhook_secret_hash, webhook_secret_previous_hash,
        webhook_secret_used_at is null or webhook_secret_used_at > now() - %s
@@ -87,13 +99,25 @@ class Delivery:
     body: bytes
 
 
+class _Row(NamedTuple):
+    """An event as `app.store_events` takes it, each field in PostgreSQL's binary form."""
+
+    session: bytes | None
+    current_secret: bytes
+    kind: bytes
+    dedupe_key: bytes | None
+    verdict: bytes
+    request_id: bytes
+    body: bytes
+
+
 @dataclass(eq=False)
 class _Group:
     """Deliveries that arrived together and are answered together. `since` is on the monotonic clock."""
 
     stored: asyncio.Future[None]
     since: float
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[_Row] = field(default_factory=list)
 
     def succeed(self) -> None:
         if not self.stored.done():
@@ -112,7 +136,7 @@ class Inbox:
         self._group: _Group | None = None
         self._writing: set[_Group] = set()
         # Unique without a system call for each delivery: random once for the process, then counted.
-        self._id_prefix = token_hex(8)
+        self._id_prefix = token_bytes(8)
         self._numbers = itertools.count()
         self._wake = asyncio.Event()
         self._security: Counter[tuple[str, str, str]] = Counter()
@@ -155,7 +179,7 @@ class Inbox:
         size = len(delivery.body)
         if self.waiting_bytes and self.waiting_bytes + size > WAITING_BYTES:
             raise DatabaseUnavailable("too much is waiting")
-        row = _row(delivery, f"{self._id_prefix}{next(self._numbers):016x}")
+        row = _row(delivery, self._id_prefix + next(self._numbers).to_bytes(8))
         group = self._group
         if group is None:
             group = self._group = _Group(asyncio.get_running_loop().create_future(), time.monotonic())
@@ -164,7 +188,7 @@ class Inbox:
         self.waiting_bytes += size
         # Shared by all that arrived together: cheaper than a future and a timer each; the writer keeps the time.
         await group.stored
-        return bool(row["v"] == "received")
+        return row.verdict == RECEIVED
 
     async def _write_forever(self, writer: "_Writer") -> None:
         while True:
@@ -175,7 +199,7 @@ class Inbox:
                 self._writing.add(group)
                 for chunk in _chunks(group.rows):
                     await writer.store(chunk, self._refuse_the_impatient)
-                    self.waiting_bytes -= sum(row["size"] for row in chunk)
+                    self.waiting_bytes -= sum(len(row.body) for row in chunk)
                 group.succeed()
                 self._writing.discard(group)
 
@@ -220,7 +244,7 @@ class _Writer:
         self._connection: psycopg.AsyncConnection | None = None
         self._readable = asyncio.Event()
 
-    async def store(self, rows: list[dict[str, Any]], on_trouble: Callable[[], None]) -> None:
+    async def store(self, rows: list[_Row], on_trouble: Callable[[], None]) -> None:
         """Commit `rows`, for as long as it takes: nothing handed in is dropped, even once its sender was told no.
 
         `on_trouble` is called at each try that finds the database away.
@@ -249,14 +273,15 @@ class _Writer:
             await self._connection.close()
             self._connection = None
 
-    async def _commit(self, rows: list[dict[str, Any]]) -> None:
+    async def _commit(self, rows: list[_Row]) -> None:
         """Through libpq's own calls: psycopg's cursor costs as much again as everything else that a batch does."""
         connection = self._connection or await self._connect()
         server, descriptor = connection.pgconn, connection.fileno()
         # Only for this command: a connection that died while idle is readable without end.
         asyncio.get_running_loop().add_reader(descriptor, self._readable.set)
         try:
-            server.send_query_prepared(STATEMENT, [orjson.dumps(rows)])
+            columns = [_array(type_, column) for type_, column in zip(TYPES, zip(*rows, strict=True), strict=True)]
+            server.send_query_prepared(STATEMENT, columns, BINARY)
             while server.flush():
                 await asyncio.sleep(0)
             failure: psycopg.Error | None = None
@@ -343,30 +368,40 @@ def _compare(entry: tuple[float, bytes | None, bytes | None], offered: bytes) ->
     return "current" if current else "previous" if previous else None
 
 
-def _row(delivery: Delivery, request_id: str) -> dict[str, Any]:
-    """The event's row under the short names that `app.store_events` knows."""
+def _row(delivery: Delivery, request_id: bytes) -> _Row:
     body = delivery.body
     payload = _payload(body)
     valid = isinstance(payload, dict)
     key = webhook.summary(payload) if valid else INVALID
     session = delivery.session or key.session
-    return {
-        "s": session,
-        "c": delivery.current_secret,
-        "k": key.kind,
-        "d": webhook.dedupe_key(session or "", key),
-        "v": "received" if valid else "invalid",
-        "r": request_id,
+    return _Row(
+        session=session.encode(errors="surrogatepass") if session else None,
+        current_secret=TRUE if delivery.current_secret else FALSE,
+        kind=key.kind.encode(errors="surrogatepass"),
+        dedupe_key=webhook.dedupe_key(session or "", key),
+        verdict=RECEIVED if valid else REFUSED,
+        request_id=request_id,
         # What is valid JSON is valid UTF-8 without a NUL; the rest is kept in a form that can be stored.
-        "b": body.decode() if valid else body.decode("utf-8", "backslashreplace").replace("\x00", "\\x00"),
-        "size": len(body),
-    }
+        body=body if valid else body.decode("utf-8", "backslashreplace").replace("\x00", "\\x00").encode(),
+    )
 
 
-def _storable(row: dict[str, Any]) -> dict[str, Any]:
+def _storable(row: _Row) -> _Row:
     """A row that the database refuses, in a form in which there is nothing left to refuse."""
-    body = "base64:" + base64.b64encode(row["b"].encode(errors="surrogatepass")).decode()
-    return {**row, "s": None, "k": "invalid", "d": None, "v": "invalid", "b": body}
+    body = b"base64:" + base64.b64encode(row.body)
+    return row._replace(session=None, kind=b"invalid", dedupe_key=None, verdict=REFUSED, body=body)
+
+
+def _array(element_type: int, values: Sequence[bytes | None]) -> bytes:
+    """A list of values in PostgreSQL's binary form: unlike JSON or text, nothing in it has to be escaped or parsed."""
+    length = ELEMENT_LENGTH.pack
+    parts = [ARRAY_HEAD.pack(1, 1, element_type, len(values), 1)]
+    for value in values:
+        if value is None:
+            parts.append(NULL)
+        else:
+            parts += (length(len(value)), value)
+    return b"".join(parts)
 
 
 def _payload(body: bytes | str) -> Any:
@@ -377,20 +412,20 @@ def _payload(body: bytes | str) -> Any:
         pass
     try:
         # Half an emoji (a lone surrogate) is JSON all the same; only the slower parser takes it.
-        return json.loads(body)
+        return json.loads(body if isinstance(body, str) else body.decode())
     except (ValueError, RecursionError):
         return None
 
 
-def _chunks(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    chunk: list[dict[str, Any]] = []
+def _chunks(rows: list[_Row]) -> Iterator[list[_Row]]:
+    chunk: list[_Row] = []
     size = 0
     for row in rows:
-        if chunk and (len(chunk) == BATCH_ROWS or size + row["size"] > BATCH_BYTES):
+        if chunk and (len(chunk) == BATCH_ROWS or size + len(row.body) > BATCH_BYTES):
             yield chunk
             chunk, size = [], 0
         chunk.append(row)
-        size += row["size"]
+        size += len(row.body)
     if chunk:
         yield chunk
 

@@ -68,6 +68,7 @@ THIRD_PARTY_OF = {
 
 # What a module may make when it is imported: values that nobody can change, and declarations of libraries.
 VALUES = {
+    "struct.Struct", "ELEMENT_LENGTH.pack",
     "re.compile", "timedelta", "frozenset", "tuple", "Path", "Path(__file__).with_name", "N_", "TypeVar", "NewType",
     "structlog.get_logger", "text", "Table", "Column", "MetaData", "Actor", "Route", "Fault", "functools.partial",
     "_get", "_post", "_time", "Uuid", "DateTime", "Identity", "webhook.EventKey", "EventKey", "literal", "null",

@@ -186,7 +186,7 @@ def test_it_makes_texts_that_the_database_takes() -> None:
 # What tells two deliveries apart
 
 
-def key_of(payload: dict[str, Any], session: str = SESSION) -> str | None:
+def key_of(payload: dict[str, Any], session: str = SESSION) -> bytes | None:
     return dedupe_key(session, summary(payload))
 
 
@@ -248,7 +248,7 @@ def test_it_tells_the_votes_in_one_poll_apart() -> None:
 
 def test_it_has_a_key_that_stays_the_same_over_releases() -> None:
     key = EventKey("onack", None, OUT, 2)
-    assert dedupe_key(SESSION, key) == "dbdd4abb77579040d0a55e72ef732a91"
+    assert dedupe_key(SESSION, key) == bytes.fromhex("dbdd4abb77579040d0a55e72ef732a91")
 
 
 def test_it_ignores_ids_too_long_to_be_one() -> None:
