@@ -7,12 +7,13 @@ by putting a number into bytes.
 import select
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
 @dataclass
 class Result:
-    """`latencies` in seconds, one for each answer with status 200; `refused` counts every other answer."""
+    """`latencies` in seconds, one for each answer with the expected status; `refused` counts every other answer."""
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
@@ -28,33 +29,46 @@ class Result:
         return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000
 
 
-def post(address: tuple[str, int], before: bytes, after: bytes, connections: int, seconds: float) -> Result:
-    """POST over `connections` for `seconds`. A request is `before`, a running number of ten digits, and `after`."""
+def post(
+    address: tuple[str, int],
+    before: Sequence[bytes],
+    after: bytes,
+    connections: int,
+    seconds: float,
+    expected: int = 200,
+) -> Result:
+    """POST over `connections` for `seconds`. A request is `before`, a running number of ten digits, and `after`.
+
+    Each connection takes one of `before`, in turns, and keeps it.
+    """
     result = Result()
+    wanted = f"HTTP/1.1 {expected}".encode()
     answered, clock = result.latencies.append, time.perf_counter
     poll = select.poll()
     sockets: dict[int, socket.socket] = {}
     sent_at: dict[int, float] = {}
+    heads: dict[int, bytes] = {}
     for number in range(connections):
         sock = socket.create_connection(address)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         poll.register(sock, select.POLLIN)
         sockets[sock.fileno()] = sock
+        heads[sock.fileno()] = before[number % len(before)]
         sent_at[sock.fileno()] = clock()
-        sock.sendall(b"%b%010d%b" % (before, number, after))
+        sock.sendall(b"%b%010d%b" % (heads[sock.fileno()], number, after))
     started, number = clock(), connections
     while sockets:
         for descriptor, _events in poll.poll(30_000):
             sock = sockets[descriptor]
-            answer = sock.recv(4096)
+            answer = _whole(sock)
             now = clock()
-            if answer.startswith(b"HTTP/1.1 200"):
+            if answer.startswith(wanted):
                 answered(now - sent_at[descriptor])
             else:
                 result.refused += 1
             if now - started < seconds and answer:
                 sent_at[descriptor] = now
-                sock.send(b"%b%010d%b" % (before, number, after))
+                sock.send(b"%b%010d%b" % (heads[descriptor], number, after))
                 number += 1
             else:
                 poll.unregister(sock)
@@ -62,3 +76,18 @@ def post(address: tuple[str, int], before: bytes, after: bytes, connections: int
                 sock.close()
     result.seconds = clock() - started
     return result
+
+
+def _whole(sock: socket.socket) -> bytes:
+    """One answer. The receiver's have no body and come in one piece."""
+    answer = sock.recv(65536)
+    while answer and not answer.endswith(b"content-length: 0\r\n\r\n"):
+        head, end, body = answer.partition(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0]
+        if end and len(body) >= int(length or 0):
+            break
+        more = sock.recv(65536)
+        if not more:
+            break
+        answer += more
+    return answer

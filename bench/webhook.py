@@ -48,7 +48,7 @@ def _load(on: Stage, session: str, secret: str, prefix: str, seconds: float) -> 
     )
     address = urlsplit(on.webhook)
     target = (str(address.hostname), address.port or 80)
-    return post(target, head.encode() + marked, after, CONNECTIONS, seconds)
+    return post(target, [head.encode() + marked], after, CONNECTIONS, seconds)
 
 
 def _message(session: str) -> str:

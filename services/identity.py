@@ -224,6 +224,14 @@ def account_of(sign_in: SignIn) -> Account | None:
     return Account(person(sign_in.user_id, Role(row.role), row.email or ""), row.name or "")
 
 
+def account_for(user_id: UUID) -> Account | None:
+    """Who that user is now, whoever vouched for them; None if there is no such active user."""
+    row = _lookup(user_id, None)
+    if row is None or not row.active:
+        return None
+    return Account(person(user_id, Role(row.role), row.email or ""), row.name or "")
+
+
 def _lookup(user_id: UUID, sign_in_id: UUID | None) -> Any:
     query = text("select * from app.session_lookup(:user_id, cast(:sign_in_id as uuid))")
     with transaction(ANONYMOUS) as tx:

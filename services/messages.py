@@ -33,6 +33,7 @@ from services.errors import (
     Forbidden,
     InvalidInput,
     MessageTooLong,
+    NotFound,
     ServiceError,
     SessionNotConnected,
     WppError,
@@ -55,6 +56,10 @@ LATEST_ARRIVAL = timedelta(minutes=2)
 CHAT_DEPTH = 50
 # When an uncertain message's chat is read: soon, then ever later; after the last it waits for a person.
 RECONCILE_AFTER = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 60, 300, 1800))
+
+
+# From the session's owner out, or in to them.
+Direction = Literal["out", "in"]
 
 
 class State(StrEnum):
@@ -107,14 +112,17 @@ FAILURES: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Message:
-    """An outbound message as its owner sees it. `phone` is digits with country code."""
+    """A message as its owner sees it. `phone` is digits with country code; `seq` orders all messages as they came."""
 
     id: UUID
+    seq: int
+    direction: Direction
     state: State
     phone: str
     contact_name: str | None
     body: str
     failure: str | None
+    run_at: datetime
     created_at: datetime
     sent_at: datetime | None
     delivered_at: datetime | None
@@ -185,16 +193,32 @@ def queue(
     return _message(row)
 
 
-def recent(actor: Actor, limit: int = 30) -> list[Message]:
-    """The actor's own newest outbound messages, newest first."""
+def recent(
+    actor: Actor, limit: int = 30, *, direction: Direction | None = "out", before: int | None = None
+) -> list[Message]:
+    """The actor's own newest messages, newest first.
+
+    Of one direction, or (None) of both; with `before` only those of a smaller `seq`.
+    """
+    mine = select(*_COLUMNS).where(messages.c.user_id == actor.user_id)
+    if direction is not None:
+        mine = mine.where(messages.c.direction == direction)
+    if before is not None:
+        mine = mine.where(messages.c.seq < before)
     with transaction(actor) as tx:
-        rows = tx.execute(
-            select(*_COLUMNS)
-            .where(messages.c.user_id == actor.user_id, messages.c.direction == "out")
-            .order_by(messages.c.seq.desc())
-            .limit(limit)
-        ).all()
+        rows = tx.execute(mine.order_by(messages.c.seq.desc()).limit(limit)).all()
     return [_message(row) for row in rows]
+
+
+def get(actor: Actor, message_id: UUID) -> Message:
+    """One of the actor's own messages. Raises NotFound, also where it is somebody else's."""
+    with transaction(actor) as tx:
+        row = tx.execute(
+            select(*_COLUMNS).where(messages.c.id == message_id, messages.c.user_id == actor.user_id)
+        ).one_or_none()
+    if row is None:
+        raise NotFound(f"message {message_id}")
+    return _message(row)
 
 
 # --- what the worker does ---------------------------------------------------------------------------------------------
@@ -435,11 +459,14 @@ def _adopt_uncertain(tx: Connection, row: Record, candidate: ChatMessage) -> boo
 
 _COLUMNS = (
     messages.c.id,
+    messages.c.seq,
+    messages.c.direction,
     messages.c.state,
     messages.c.phone,
     messages.c.contact_name,
     messages.c.body,
     messages.c.failure,
+    messages.c.run_at,
     messages.c.created_at,
     messages.c.sent_at,
     messages.c.delivered_at,
@@ -508,11 +535,14 @@ def _with_wpp_id(session_id: UUID, wpp_id: str) -> Any:
 def _message(row: Record) -> Message:
     return Message(
         id=row.id,
+        seq=row.seq,
+        direction=row.direction,
         state=State(row.state),
         phone=row.phone,
         contact_name=row.contact_name,
         body=row.body,
         failure=row.failure,
+        run_at=row.run_at,
         created_at=row.created_at,
         sent_at=row.sent_at,
         delivered_at=row.delivered_at,

@@ -73,6 +73,13 @@ class Settings(BaseSettings):
     qr_webhook_verify_token: SecretStr = SecretStr("")
     public_webhook_url: str = ""
     auth_cookie_key: SecretStr = SecretStr("")
+    jwt_secret: SecretStr = SecretStr("")
+    jwt_jwks_url: str = ""
+    jwt_audience: str = "authenticated"
+    jwt_issuer: str = ""
+    jwt_leeway_seconds: float = Field(10.0, ge=0, le=300)
+    cors_origins: str = ""
+    api_wait_seconds: float = Field(5.0, ge=0, le=60)
     admin_email: str = "admin@plushify.local"
     admin_password: SecretStr | None = None
     host: str = "127.0.0.1"
@@ -109,7 +116,7 @@ class Settings(BaseSettings):
             raise ValueError("must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL")
         return value.upper()
 
-    @field_validator("wpp_server_url", "public_webhook_url")
+    @field_validator("wpp_server_url", "public_webhook_url", "jwt_jwks_url", "cors_origins")
     @classmethod
     def _http_urls(cls, value: str) -> str:
         if value and not all(_is_http(url.strip()) for url in value.split(",")):
@@ -123,6 +130,11 @@ class Settings(BaseSettings):
         for name in ("wpp_server_token", "qr_webhook_verify_token", "auth_cookie_key"):
             if not getattr(self, name).get_secret_value():
                 setattr(self, name, SecretStr(self.generated_secret(name)))
+        # Whoever publishes keys signs with them: a shared secret that nobody set would only be one more way in.
+        if not self.jwt_secret.get_secret_value() and not self.jwt_jwks_url:
+            self.jwt_secret = SecretStr(self.generated_secret("jwt_secret"))
+        if 0 < len(self.jwt_secret.get_secret_value().encode()) < MIN_KEY_BYTES:
+            raise ValueError(f"JWT_SECRET must have at least {MIN_KEY_BYTES} bytes")
         if len(self.auth_cookie_key.get_secret_value().encode()) < MIN_KEY_BYTES:
             raise ValueError(f"AUTH_COOKIE_KEY must have at least {MIN_KEY_BYTES} bytes")
         self.servers()
@@ -162,6 +174,10 @@ class Settings(BaseSettings):
             raise ConfigurationError(f"WPP_SERVER_TOKEN lists {given} secrets for {len(urls)} servers")
         return dict(zip(urls, tokens, strict=True))
 
+    def origins(self) -> list[str]:
+        """The web pages, by scheme, host and port, that may call the API from a browser."""
+        return [origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip()]
+
     def generated_secret(self, name: str) -> str:
         """The secret kept in `DATA_DIR/secrets/<name>`, made (256 random bits, mode 600) on first use."""
         folder = self.data_dir / "secrets"
@@ -182,6 +198,7 @@ class Settings(BaseSettings):
             self.wpp_server_token,
             self.qr_webhook_verify_token,
             self.auth_cookie_key,
+            self.jwt_secret,
             self.admin_password,
         )
         values = [*self.servers().values(), *(key.get_secret_value() for key in keys if key), *passwords]

@@ -43,6 +43,7 @@ CALLERS_OF = {
     "app.sign_out": {"plushify_console"},
     "app.revoke_tokens": {"authenticated"},
     "app.store_events": {"plushify_system"},
+    "app.key_lookup": {"plushify_console"},
 }
 
 # How PostgreSQL says no to a write that the isolation does not admit, or that would break the table's own rules.
@@ -174,6 +175,11 @@ def _furnished(database: Database, actor: Actor) -> Tenant:
         "insert into messages (session_id, user_id, direction, state, phone, body, idempotency_key, wpp_id)"
         " values (%s, %s, 'out', 'queued', '5511987654321', %s, 'the-same-key', 'the-same-id')",
         session_id, actor.user_id, mark,
+    )  # fmt: skip
+    database.execute(
+        "insert into api_keys (user_id, name, scopes, prefix, secret_hash)"
+        " values (%s, %s, array['ler'], 'plk_', sha256(%s::bytea))",
+        actor.user_id, mark, mark.encode(),
     )  # fmt: skip
     database.execute("insert into parked_acks (session_id, wpp_id, ack) values (%s, 'parked', 1)", session_id)
     database.execute(
@@ -348,7 +354,9 @@ def test_it_lets_a_tenant_read_their_own(world: World) -> None:
     caller = callers(world)[0]
     with caller.connection(world.database) as connection:
         own = {one.name for one in world.relations if visible(connection, caller, one)}
-    assert own == {"public.whatsapp_sessions", "public.lanes", "public.messages", "public.accounts"}
+    assert own == {
+        "public.whatsapp_sessions", "public.lanes", "public.messages", "public.accounts", "public.api_keys",
+    }  # fmt: skip
 
 
 def test_it_walks_tables_that_all_hold_something_of_the_other_tenant(world: World) -> None:

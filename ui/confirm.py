@@ -31,11 +31,29 @@ def disconnect_other(email: str, user_id: UUID, end: Callable[[Actor, UUID], Non
     )
 
 
-def _for(user_id: UUID, end: Callable[[Actor, UUID], None], actor: Actor) -> None:
-    end(actor, user_id)
+def revoke_key(name: str, key_id: UUID, end: Callable[[Actor, UUID], None]) -> None:
+    """Ask whether to take an API key back; `end` does it."""
+    _ask(
+        _("Revogar a chave {name}?").format(name=name),
+        _("Os programas que a usam param de funcionar na hora. Não há volta: para eles será preciso outra chave."),
+        partial(_for, key_id, end),
+        verb=_("Revogar"),
+        icon=":material/key_off:",
+    )
 
 
-def _ask(title: str, consequence: str, act: Callable[[Actor], None], *roles: Role) -> None:
+def _for(subject: UUID, end: Callable[[Actor, UUID], None], actor: Actor) -> None:
+    end(actor, subject)
+
+
+def _ask(
+    title: str,
+    consequence: str,
+    act: Callable[[Actor], None],
+    *roles: Role,
+    verb: str | None = None,
+    icon: str = ":material/link_off:",
+) -> None:
     @st.dialog(title)
     def dialog() -> None:
         actor = guard(*roles)
@@ -43,7 +61,7 @@ def _ask(title: str, consequence: str, act: Callable[[Actor], None], *roles: Rol
         with st.container(horizontal=True, horizontal_alignment="right"):
             if st.button(_("Voltar"), key="confirm_no"):
                 st.rerun()
-            if st.button(_("Desconectar"), type="primary", icon=":material/link_off:", key="confirm_yes"):
+            if st.button(verb or _("Desconectar"), type="primary", icon=icon, key="confirm_yes"):
                 act(actor)
 
     dialog()

@@ -7,9 +7,7 @@ lost, doubled or late costs a redraw and never a wrong picture; each (re)connect
 import asyncio
 import contextlib
 import functools
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from typing import Literal
 
 import streamlit as st
@@ -18,14 +16,13 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit.components.v2.types import ComponentRenderer
 
-from services import settings
+from services import live
 from services.db.actor import Actor
-from services.db.notify import Listener
 from services.errors import DatabaseUnavailable
+from services.live import Hub, Subscriber
 from ui import cookie
 
 PATH = "/live"
-CHANNEL = "live"
 # A burst of changes becomes one push: below what an eye sees as delay, above what a redraw takes.
 OWN_GAP_SECONDS = 0.05
 # The fleet's figures are recomputed at most this often, however much happens.
@@ -68,86 +65,18 @@ export default function ({ parentElement, setTriggerValue, data }) {
 """
 
 
-@dataclass(eq=False)
-class Subscriber:
-    """One open socket. `rings` counts what it heard of; equal rings between two pushes are one."""
-
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    rings: int = 0
-
-    def ring(self) -> None:
-        self.rings += 1
-        self.changed.set()
-
-
-class Hub:
-    """The open sockets of this process by the topic that they listen to: `session:<user>`, `message:<user>`, `fleet`.
-
-    Everything happens in the event loop, but for `hear` and `catch_up`, which the listener's thread calls.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._by_topic: defaultdict[str, set[Subscriber]] = defaultdict(set)
-
-    @contextlib.contextmanager
-    def subscription(self, topic: str) -> Iterator[Subscriber]:
-        """A subscriber that hears of `topic` inside the block, and once at its start."""
-        subscriber = Subscriber()
-        subscriber.ring()
-        self._by_topic[topic].add(subscriber)
-        try:
-            yield subscriber
-        finally:
-            self._by_topic[topic].discard(subscriber)
-            if not self._by_topic[topic]:
-                del self._by_topic[topic]
-
-    def hear(self, payload: str) -> None:
-        """One notification: `<what>:<user id>`."""
-        self._loop.call_soon_threadsafe(self._ring, payload)
-
-    def catch_up(self) -> None:
-        """The listener was away: everybody looks again."""
-        self._loop.call_soon_threadsafe(self._ring_all)
-
-    def _ring(self, payload: str) -> None:
-        what, _, who = payload.partition(":")
-        for topic in _heard_as(what, who):
-            for subscriber in self._by_topic.get(topic, ()):
-                subscriber.ring()
-
-    def _ring_all(self) -> None:
-        for subscribers in self._by_topic.values():
-            for subscriber in subscribers:
-                subscriber.ring()
-
-
-def _heard_as(what: str, who: str) -> tuple[str, ...]:
-    """The topics that one notification rings."""
-    if what == "session":
-        return (f"session:{who}", "fleet")
-    if what == "account":
-        # Shut out or changed: every tab of theirs draws anew, and its guard sees to it.
-        return (f"session:{who}", f"message:{who}", "fleet")
-    return (f"{what}:{who}",)
-
-
 # --- the process's side -----------------------------------------------------------------------------------------------
 
 
 @contextlib.asynccontextmanager
 async def listening() -> AsyncIterator[None]:
     """Keep this process's one listener and its hub for as long as the app serves."""
-    hub = Hub(asyncio.get_running_loop())
-    url = settings.get().console_database_url.get_secret_value()
-    listener = Listener(url, (CHANNEL,), lambda _channel, payload: hub.hear(payload), hub.catch_up).start()
-    _running().append(hub)
-    try:
-        yield
-    finally:
-        _running().remove(hub)
-        await run_in_threadpool(listener.stop)
+    async with live.listening() as hub:
+        _running().append(hub)
+        try:
+            yield
+        finally:
+            _running().remove(hub)
 
 
 @functools.cache

@@ -16,6 +16,7 @@ def pages_for(role: Role | None) -> dict[str, list[st.Page]]:
     own = [
         st.Page(PAGES / "my_whatsapp.py", title=_("Meu WhatsApp"), icon=":material/qr_code_2:", default=True),
         st.Page(PAGES / "send.py", title=_("Enviar"), icon=":material/send:"),
+        st.Page(PAGES / "keys.py", title=_("Chaves"), icon=":material/key:"),
     ]
     if role not in STAFF:
         return {"": own}

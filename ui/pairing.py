@@ -2,23 +2,14 @@
 
 import base64
 import functools
-import itertools
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import qrcode
 import streamlit as st
-from qrcode.constants import ERROR_CORRECT_L
 from streamlit.components.v2.types import ComponentRenderer
 
+from services.qr import svg
 from services.sessions import Qr
 from ui.text import _
-
-# ISO/IEC 18004 asks for four modules of white around the symbol; without them cameras miss it on a dark page.
-QUIET_ZONE_MODULES = 4
-# Every mask gives a valid symbol and the symbol says which it has. Trying all eight to find the most even one takes
-# three quarters of the drawing (measured 23 ms against 6 ms), and what is drawn here is as even as random text.
-MASK = 2
 
 # The picture is always black on white: WhatsApp's scanner does not read the inverse. The countdown runs in the browser
 # and blanks the picture by itself, so that a stale QR is never shown, even when nothing comes from here any more.
@@ -75,7 +66,7 @@ def show_qr(qr: Qr) -> None:
     _component()(
         key="pairing_qr",
         data={
-            "picture": _svg(qr.urlcode) if qr.urlcode else _picture(qr.png or ""),
+            "picture": svg(qr.urlcode) if qr.urlcode else _picture(qr.png or ""),
             "number": qr.number,
             "remaining_ms": max(int(remaining * 1000), 0),
             "lifetime_ms": int((qr.expires_at - qr.received_at).total_seconds() * 1000),
@@ -95,31 +86,6 @@ def show_phone_code(code: str, received_at: datetime, phone: str) -> None:
 
 def _escaped(code: str) -> str:
     return "".join(character for character in code if character.isalnum() or character == "-")
-
-
-@functools.lru_cache(maxsize=64)
-def _svg(urlcode: str) -> str:
-    """The QR as an SVG of one path: crisp at every scale. One module is one unit; runs of a row are one rectangle."""
-    code = qrcode.QRCode(border=QUIET_ZONE_MODULES, error_correction=ERROR_CORRECT_L, mask_pattern=MASK)
-    code.add_data(urlcode)
-    code.make(fit=True)
-    matrix = code.get_matrix()
-    size = len(matrix)
-    path = "".join(_runs(matrix))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}" shape-rendering="crispEdges">'
-        f'<rect width="{size}" height="{size}" fill="#fff"/><path d="{path}"/></svg>'
-    )
-
-
-def _runs(matrix: list[list[bool]]) -> Iterator[str]:
-    for y, row in enumerate(matrix):
-        x = 0
-        for dark, modules in itertools.groupby(row):
-            width = len(list(modules))
-            if dark:
-                yield f"M{x} {y}h{width}v1h-{width}z"
-            x += width
 
 
 def _picture(png: str) -> str:

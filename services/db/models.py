@@ -6,6 +6,7 @@ Services return frozen dataclasses; nothing from here leaves `services`.
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     Column,
@@ -135,6 +136,21 @@ parked_acks = Table(
     Column("wpp_id", Text, primary_key=True),
     Column("ack", SmallInteger, nullable=False),
     _time("at", default=True),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("user_id", Uuid, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("secret_hash", LargeBinary, nullable=False),
+    _time("created_at", default=True),
+    _time("last_used_at"),
+    _time("expires_at"),
+    _time("revoked_at"),
 )
 
 heartbeats = Table(

@@ -3,8 +3,7 @@
 import base64
 import json
 import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -13,15 +12,13 @@ from uuid import uuid4
 import httpx
 import psycopg
 import pytest
-import uvicorn
 
-import webhook
 from services import inbox, sessions, settings
 from services.db.actor import Actor
 from services.db.embedded import EmbeddedPostgres
 from services.sessions import Status, secret_hash
-from tests.conftest import Database, connected, forget_process_state
-from tests.installation import SHARED_TOKEN, free_ports, wait_for
+from tests.conftest import Database, connected
+from tests.installation import SHARED_TOKEN, wait_for
 from web.receiver import BODY_LIMIT
 
 SECRET = "the-secret-of-this-session"
@@ -46,19 +43,8 @@ class Receiver:
 
 
 @pytest.fixture
-def receiver(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
-    monkeypatch.setenv("QR_WEBHOOK_VERIFY_TOKEN", SHARED_TOKEN)
-    forget_process_state()
-    (port,) = free_ports(1)
-    server = uvicorn.Server(
-        uvicorn.Config(webhook.create_app(), port=port, log_config=None, access_log=False, proxy_headers=False)
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    wait_for(lambda: server.started)
-    yield Receiver(port)
-    server.should_exit = True
-    thread.join()
+def receiver(companion: int) -> Receiver:
+    return Receiver(companion)
 
 
 @pytest.fixture

@@ -1,0 +1,88 @@
+"""What an operation of the API is, and how one is served: who may, what it takes, what it may answer.
+
+The routes and the OpenAPI document are both made from the same operations, so neither can tell of what the other lacks.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from services import log
+from services.db.actor import Actor
+from services.keys import Scope
+from services.live import Hub
+from web.answers import BodyTooLarge, NotJson, WrongFields
+from web.callers import identify
+
+# Texts are short here; media have a door of their own.
+BODY_LIMIT = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, its caller proved and its input checked against the operation's models."""
+
+    actor: Actor
+    request: Request
+    body: Any
+    query: Any
+    hub: Hub
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method at one path. `answers` are its own: what every operation may answer is added in the document."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    scope: Scope
+    serve: Callable[[Call], Awaitable[Response]]
+    answers: Mapping[int, type[BaseModel] | str]
+    errors: Sequence[int] = ()
+    body: type[BaseModel] | None = None
+    body_required: bool = True
+    query: type[BaseModel] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def route(operation: Operation) -> Route:
+    """The route that serves `operation`."""
+
+    async def endpoint(request: Request) -> Response:
+        log.bind_request_id()
+        caller = await identify(request, operation.scope)
+        body = _checked(operation.body, await _json(request, operation)) if operation.body else None
+        query = _checked(operation.query, dict(request.query_params)) if operation.query else None
+        return await operation.serve(Call(caller.actor, request, body, query, request.app.state.hub))
+
+    return Route(operation.path, endpoint, methods=[operation.method], name=operation.name)
+
+
+async def _json(request: Request, operation: Operation) -> Any:
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > BODY_LIMIT:
+            raise BodyTooLarge
+    if not content and not operation.body_required:
+        return {}
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        raise NotJson("the body is no JSON") from None
+
+
+def _checked(model: type[BaseModel], given: Any) -> BaseModel:
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        fields = sorted({".".join(str(part) for part in one["loc"]) or "(corpo)" for one in error.errors()})
+        raise WrongFields(f"fields: {fields}", fields=", ".join(fields)) from None

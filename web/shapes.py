@@ -1,0 +1,149 @@
+"""What the API takes and gives, by the names that programs see: the overview's where it names them."""
+
+import base64
+from datetime import datetime
+from typing import Self
+from uuid import UUID
+
+import orjson
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from services import qr
+from services.errors import InvalidInput
+from services.messages import Direction, Message, State
+from services.sessions import Session, Status
+
+PAGE_LIMIT = 200
+
+
+class _Input(BaseModel):
+    """Fields of callers that are newer or older than this are ignored, as a drop-in must."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+
+class ConnectBody(_Input):
+    phone: str | None = Field(None, max_length=40, description="Pair by a code typed on this phone instead of a QR.")
+
+
+class SendBody(_Input):
+    phone: str = Field(max_length=40, description="With country and area code; punctuation is ignored.")
+    message: str = Field(max_length=100_000, description="The text, up to 4,096 characters.")
+    contact_name: str | None = Field(None, max_length=200)
+    run_at: AwareDatetime | None = Field(None, description="When it shall leave, with an offset; default now.")
+
+
+class PageQuery(_Input):
+    direction: Direction | None = Field(None, description="`out`, `in`, or both where it is missing.")
+    limit: int = Field(50, ge=1, le=PAGE_LIMIT)
+    cursor: str | None = Field(None, max_length=100, description="`next` of the page before.")
+
+
+class SessionShape(BaseModel):
+    """A user's session: `status` as we stored it, `reported_state` as the server says, `last_proof_at` as proved."""
+
+    session_id: str | None = Field(
+        description="Its name on the WPPConnect server, `user_<uuid>`; null before the first."
+    )
+    status: Status
+    qr_code: str | None = Field(None, description="A PNG as a `data:` URL, only while it may be scanned.")
+    qr_expires_at: datetime | None = None
+    phone_code: str | None = Field(None, description="The code to type on the phone, when pairing by phone.")
+    phone_number: str | None = None
+    device_name: str | None = None
+    reported_state: str | None = None
+    last_proof_at: datetime | None = None
+    last_proof_kind: str | None = None
+    connected_at: datetime | None = None
+    failure: str | None = Field(None, description="Why it ended, as a stable code.")
+    updated_at: datetime | None = None
+
+    @classmethod
+    def of(cls, session: Session | None) -> Self:
+        """A session as its owner sees it; before the first there is one that is `desconectado`."""
+        if session is None:
+            return cls(session_id=None, status=Status.DISCONNECTED)
+        return cls(
+            session_id=session.name,
+            status=session.status,
+            qr_code=_picture(session),
+            qr_expires_at=session.qr.expires_at if session.qr else None,
+            phone_code=session.phone_code,
+            phone_number=session.phone_number,
+            device_name=session.device_name,
+            reported_state=session.reported_state,
+            last_proof_at=session.last_proof_at,
+            last_proof_kind=session.last_proof_kind,
+            connected_at=session.connected_at,
+            failure=session.failure,
+            updated_at=session.updated_at,
+        )
+
+
+class MessageShape(BaseModel):
+    """A message and where it is: `state` moves only forward, on evidence."""
+
+    id: UUID
+    direction: Direction
+    state: State
+    phone: str = Field(description="Digits with country code.")
+    contact_name: str | None
+    message: str
+    failure: str | None = Field(description="Why it failed, as a stable code.")
+    run_at: datetime
+    created_at: datetime
+    sent_at: datetime | None
+    delivered_at: datetime | None
+    read_at: datetime | None
+
+    @classmethod
+    def of(cls, message: Message) -> Self:
+        return cls(
+            id=message.id,
+            direction=message.direction,
+            state=message.state,
+            phone=message.phone,
+            contact_name=message.contact_name,
+            message=message.body,
+            failure=message.failure,
+            run_at=message.run_at,
+            created_at=message.created_at,
+            sent_at=message.sent_at,
+            delivered_at=message.delivered_at,
+            read_at=message.read_at,
+        )
+
+
+class MessagePage(BaseModel):
+    items: list[MessageShape]
+    next: str | None = Field(description="The `cursor` of the next page; null on the last.")
+
+
+class WrongCursor(InvalidInput):
+    code = "cursor_invalido"
+
+
+def cursor_of(seq: int) -> str:
+    """An opaque word for "older than this message"."""
+    return base64.urlsafe_b64encode(orjson.dumps(seq)).decode()
+
+
+def seq_of(cursor: str) -> int:
+    """What `cursor_of` hid. Raises WrongCursor for anything else."""
+    try:
+        seq = orjson.loads(base64.urlsafe_b64decode(cursor))
+    except ValueError:
+        raise WrongCursor("not one of our cursors") from None
+    if not isinstance(seq, int) or not 0 <= seq < 2**63:
+        raise WrongCursor("not one of our cursors")
+    return seq
+
+
+def _picture(session: Session) -> str | None:
+    if session.qr is None:
+        return None
+    if session.qr.urlcode:
+        return qr.png_url(session.qr.urlcode)
+    png = session.qr.png or ""
+    return png if png.startswith("data:") else f"data:image/png;base64,{png}"
