@@ -13,7 +13,8 @@ from starlette.types import ASGIApp
 from services import live, log, settings
 from services.inbox import Inbox
 from web import answers, api, health, openapi, receiver
-from web.operations import route
+from web.limits import CONNECTIONS_LIMIT, GuardedProtocol, GuardedServer
+from web.operations import routes
 
 # What supabase-js sends, and what the API reads beside it.
 CORS_HEADERS = ("authorization", "x-client-info", "apikey", "content-type", "idempotency-key", "prefer")
@@ -27,7 +28,7 @@ def create_app() -> ASGIApp:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.inbox = inbox
+        app.state.inbox, app.state.proxies = inbox, configured.proxies()
         await inbox.start()
         # Measured on this path: a full collection among a million live objects costs 20 ms of p99, freezing them none.
         gc.collect()
@@ -38,12 +39,12 @@ def create_app() -> ASGIApp:
         await inbox.stop()
 
     app = Starlette(
-        routes=[*health.routes, *openapi.routes, *map(route, api.OPERATIONS)],
+        routes=[*health.routes, *openapi.routes, *routes(api.OPERATIONS)],
         middleware=[_cors(configured.origins())],
         exception_handlers=answers.HANDLERS,
         lifespan=lifespan,
     )
-    return receiver.Receiver(app, inbox, configured.qr_webhook_verify_token.get_secret_value())
+    return receiver.Receiver(app, inbox, configured.qr_webhook_verify_token.get_secret_value(), configured.proxies())
 
 
 def _cors(origins: list[str]) -> Middleware:
@@ -58,20 +59,28 @@ def _cors(origins: list[str]) -> Middleware:
     )
 
 
+def server_config(host: str, port: int) -> uvicorn.Config:
+    """How uvicorn serves the companion process."""
+    return uvicorn.Config(
+        create_app(),
+        host=host,
+        port=port,
+        http=GuardedProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # web.limits.client_ip does that, where an address is needed
+        limit_concurrency=CONNECTIONS_LIMIT,
+        timeout_graceful_shutdown=10,
+    )
+
+
 def main() -> None:
     """Serve until told to stop."""
     configured = settings.get()
     log.configure("webhook")
-    uvicorn.run(
-        create_app(),
-        host=configured.host,
-        port=configured.webhook_port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=10,
-    )
+    GuardedServer(server_config(configured.host, configured.webhook_port), configured.http_read_seconds).run()
 
 
 if __name__ == "__main__":

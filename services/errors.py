@@ -8,6 +8,7 @@
     ├── Unauthenticated             401  not signed in, or no longer
     ├── SignInRefused               401  wrong name or wrong password: never says which
     ├── SignInLocked                429  too many failures, with the time to wait
+    ├── RateLimited                 429  too many uses of one door, with the time to wait
     ├── Forbidden                   403  signed in, but not allowed
     ├── NotFound                    404  not there, or not this actor's
     ├── Conflict                    409  the state does not allow it
@@ -102,6 +103,17 @@ class SignInLocked(ServiceError):
     permanent = False
     message = N_("Muitas tentativas de entrada.")
     hint = N_("Espere {minutes} min e tente de novo.")
+
+
+class RateLimited(ServiceError):
+    """`params["seconds"]` tells when the door opens again."""
+
+    code = "limite_excedido"
+    http_status = 429
+    permanent = False
+    safe_to_retry = True
+    message = N_("Pedidos demais em pouco tempo.")
+    hint = N_("Espere {seconds} s e tente de novo.")
 
 
 class Forbidden(ServiceError):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from ipaddress import ip_address
 from math import ceil
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,7 +25,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
-from services import log, settings
+from services import limits, log, settings
 from services.db.actor import ANONYMOUS, Actor, Role, person
 from services.db.engine import CONNECT_TIMEOUT_SECONDS, psycopg_url, transaction
 from services.errors import (
@@ -132,7 +133,12 @@ class Attempt:
 
 
 def begin(email: str, ip: str | None) -> Attempt:
-    """Book an attempt for `email` and read what is needed to check its password. Unknown names look like known ones."""
+    """Book an attempt for `email` and read what is needed to check its password. Unknown names look like known ones.
+
+    Raises RateLimited where too many passwords came from `ip`, which is counted only where it is one browser's network.
+    """
+    if ip is not None and _is_public(ip):
+        limits.check(limits.Door.SIGN_IN, "ip", ip)
     wanted = email.strip().lower()[:MAX_EMAIL_LENGTH].replace("\0", "")
     query = text("select * from app.sign_in_lookup(:email, :ip)")
     with transaction(ANONYMOUS) as tx:
@@ -149,6 +155,14 @@ def begin(email: str, ip: str | None) -> Attempt:
         failures_recent=row.failures_recent,
         locked_until=row.locked_until,
     )
+
+
+def _is_public(ip: str) -> bool:
+    """A private address may well be a proxy's, and then everybody's."""
+    try:
+        return ip_address(ip).is_global
+    except ValueError:
+        return False
 
 
 def password_matches(attempt: Attempt, password: str) -> bool:

@@ -4,7 +4,7 @@ import functools
 
 from procrastinate import App, PsycopgConnector
 
-from services import health, messages, settings
+from services import health, limits, messages, settings
 from services.db.actor import SYSTEM
 from services.db.engine import psycopg_url
 
@@ -33,3 +33,4 @@ def _housekeeping(timestamp: int) -> None:  # noqa: ARG001
     """Drop what nobody will ask for again."""
     messages.forget_parked_acks()
     health.forget_old_beats()
+    limits.forget_old()

@@ -9,11 +9,13 @@ import logging
 import os
 import secrets
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
+from limits import parse
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -23,6 +25,9 @@ from services.errors import ConfigurationError
 
 # Under 32 bytes an HS256 key is weaker than its hash (RFC 7518, section 3.2); PyJWT only warns, so it is refused here.
 MIN_KEY_BYTES = 32
+
+# A rate limit that is none.
+OFF = "off"
 
 CONSOLE_ROLE = "plushify_console"
 SYSTEM_ROLE = "plushify_system"
@@ -80,6 +85,13 @@ class Settings(BaseSettings):
     jwt_leeway_seconds: float = Field(10.0, ge=0, le=300)
     cors_origins: str = ""
     api_wait_seconds: float = Field(5.0, ge=0, le=60)
+    rate_limit_url: SecretStr = SecretStr("")
+    rate_limit_api: str = "600/minute"
+    rate_limit_send: str = "120/minute"
+    rate_limit_sign_in: str = "30/15 minutes"
+    rate_limit_refused: str = "30/minute"
+    http_read_seconds: float = Field(20.0, gt=0, le=600)
+    trusted_proxies: str = ""
     admin_email: str = "admin@plushify.local"
     admin_password: SecretStr | None = None
     host: str = "127.0.0.1"
@@ -115,6 +127,21 @@ class Settings(BaseSettings):
         if value.upper() not in logging.getLevelNamesMapping():
             raise ValueError("must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL")
         return value.upper()
+
+    @field_validator("rate_limit_api", "rate_limit_send", "rate_limit_sign_in", "rate_limit_refused")
+    @classmethod
+    def _rate_limits(cls, value: str) -> str:
+        if value != OFF:
+            parse(value)  # raises ValueError
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for one in value.split(","):
+            if one.strip():
+                ip_network(one.strip(), strict=False)
+        return value
 
     @field_validator("wpp_server_url", "public_webhook_url", "jwt_jwks_url", "cors_origins")
     @classmethod
@@ -174,6 +201,14 @@ class Settings(BaseSettings):
             raise ConfigurationError(f"WPP_SERVER_TOKEN lists {given} secrets for {len(urls)} servers")
         return dict(zip(urls, tokens, strict=True))
 
+    def rate_limit(self, door: str) -> str:
+        """The limit of a door, as `600/minute`, or OFF."""
+        return str(getattr(self, f"rate_limit_{door}"))
+
+    def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Whose word on where a request came from is taken."""
+        return tuple(ip_network(one.strip(), strict=False) for one in self.trusted_proxies.split(",") if one.strip())
+
     def origins(self) -> list[str]:
         """The web pages, by scheme, host and port, that may call the API from a browser."""
         return [origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip()]
@@ -199,6 +234,7 @@ class Settings(BaseSettings):
             self.qr_webhook_verify_token,
             self.auth_cookie_key,
             self.jwt_secret,
+            self.rate_limit_url,
             self.admin_password,
         )
         values = [*self.servers().values(), *(key.get_secret_value() for key in keys if key), *passwords]

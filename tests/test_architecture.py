@@ -37,7 +37,7 @@ SERVICES_MAY_IMPORT = {
     "log": {"settings"},
     "audit": GROUND | {"log"},
     "health": GROUND,
-    "identity": GROUND | {"audit", "log"},
+    "identity": GROUND | {"audit", "limits", "log"},
     "sessions": GROUND | {"audit", "log"},
     "messages": GROUND | {"audit", "log", "sessions"},
     "inbox": GROUND | {"audit", "log", "sessions", "messages"},
@@ -46,6 +46,7 @@ SERVICES_MAY_IMPORT = {
     "keys": GROUND | {"audit"},
     "tokens": GROUND | {"identity"},
     "live": GROUND,
+    "limits": GROUND,
     "qr": set[str](),
     "jobs": None,  # everything
 }
@@ -61,7 +62,7 @@ ONLY_IN = {
     "httpx": ("services/wppconnect/",),
     "requests": (),
     "starlette": ("app.py", "webhook.py", "web/", "sandbox/", "ui/live.py", "ui/cookie.py", "ui/headers.py"),
-    "uvicorn": ("webhook.py", "sandbox/"),
+    "uvicorn": ("webhook.py", "web/limits.py", "sandbox/"),
     "honcho": ("services/supervisor.py",),
 }
 # What the two lowest rooms may know of third parties.

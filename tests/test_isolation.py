@@ -43,6 +43,7 @@ CALLERS_OF = {
     "app.sign_out": {"plushify_console"},
     "app.revoke_tokens": {"authenticated"},
     "app.store_events": {"plushify_system"},
+    "app.count_hits": {"plushify_console"},
     "app.key_lookup": {"plushify_console"},
 }
 
@@ -181,6 +182,9 @@ def _furnished(database: Database, actor: Actor) -> Tenant:
         " values (%s, %s, array['ler'], 'plk_', sha256(%s::bytea))",
         actor.user_id, mark, mark.encode(),
     )  # fmt: skip
+    database.execute(
+        "insert into rate_limits (key, hits, expires_at) values (sha256(%s::bytea), 1, now())", mark.encode()
+    )
     database.execute("insert into parked_acks (session_id, wpp_id, ack) values (%s, 'parked', 1)", session_id)
     database.execute(
         "insert into events (session, kind, request_id, body) values (%s, 'onmessage', gen_random_uuid(), %s)",

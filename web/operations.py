@@ -3,7 +3,7 @@
 The routes and the OpenAPI document are both made from the same operations, so neither can tell of what the other lacks.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,17 +53,24 @@ class Operation:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def route(operation: Operation) -> Route:
-    """The route that serves `operation`."""
+def routes(operations: Iterable[Operation]) -> list[Route]:
+    """The routes that serve `operations`: one a path, so that its 405 names all the methods that there are."""
+    by_path: dict[str, dict[str, Operation]] = {}
+    for operation in operations:
+        by_path.setdefault(operation.path, {})[operation.method] = operation
+    return [_route(path, methods) for path, methods in by_path.items()]
 
+
+def _route(path: str, methods: Mapping[str, Operation]) -> Route:
     async def endpoint(request: Request) -> Response:
+        operation = methods["GET" if request.method == "HEAD" else request.method]
         log.bind_request_id()
         caller = await identify(request, operation.scope)
         body = _checked(operation.body, await _json(request, operation)) if operation.body else None
         query = _checked(operation.query, dict(request.query_params)) if operation.query else None
         return await operation.serve(Call(caller.actor, request, body, query, request.app.state.hub))
 
-    return Route(operation.path, endpoint, methods=[operation.method], name=operation.name)
+    return Route(path, endpoint, methods=list(methods))
 
 
 async def _json(request: Request, operation: Operation) -> Any:

@@ -11,12 +11,15 @@ import time
 from typing import Literal
 
 import structlog
+from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services import inbox
-from services.errors import DatabaseUnavailable
+from services import inbox, limits
+from services.errors import DatabaseUnavailable, RateLimited
 from services.inbox import Delivery, Inbox
+from services.limits import Door
 from services.sessions import WEBHOOK_PATH
+from web.limits import Networks, client_ip
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +31,7 @@ SESSION_NAME = re.compile(r"user_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}
 
 WRONG_METHOD = b'{"code":"metodo","message":"Use POST."}'
 WRONG_SECRET = b'{"code":"nao_autorizado","message":"Segredo do webhook incorreto."}'
+TOO_MANY = b'{"code":"limite_excedido","message":"Segredos incorretos demais em pouco tempo."}'
 TOO_LARGE = b'{"code":"corpo_grande","message":"Corpo maior que 64 MB."}'
 NOT_STORED = b'{"code":"banco_indisponivel","message":"Tente de novo."}'
 NOT_JSON = b'{"code":"corpo_invalido","message":"JSON esperado."}'
@@ -55,8 +59,9 @@ class Receiver:
     Everything else goes on to `app`. It stands before routing and middleware, which cost a third of a delivery's time.
     """
 
-    def __init__(self, app: ASGIApp, into: Inbox, shared_token: str) -> None:
+    def __init__(self, app: ASGIApp, into: Inbox, shared_token: str, proxies: Networks = ()) -> None:
         self._app = app
+        self._proxies = proxies
         self._inbox = into
         self._shared_token = shared_token.encode()
         # Headers that were proved a moment ago: the next deliveries of the same server need not be decoded and hashed.
@@ -72,10 +77,20 @@ class Receiver:
             return
         whose = await self._prove(session, scope["headers"])
         if whose is None:
-            self._inbox.security_event("webhook_refused", session or "", (scope.get("client") or ("?",))[0])
-            await _answer(send, 401, WRONG_SECRET)
+            await self._refuse(scope, session, send)
             return
         await self._take(session, whose == "current", scope["headers"], receive, send)
+
+    async def _refuse(self, scope: Scope, session: str | None, send: Send) -> None:
+        """Wrong secrets are counted by address, and only they are slowed: a true delivery comes once."""
+        address = client_ip(scope, self._proxies)
+        self._inbox.security_event("webhook_refused", session or "", address)
+        try:
+            await run_in_threadpool(limits.check, Door.REFUSED, "ip", address)
+        except RateLimited as error:
+            await _answer(send, 429, TOO_MANY, str(error.params["seconds"]))
+        else:
+            await _answer(send, 401, WRONG_SECRET)
 
     async def _prove(self, session: str | None, headers: Headers) -> Whose | None:
         presented = _presented(headers)
@@ -163,7 +178,9 @@ async def _read(headers: Headers, receive: Receive) -> bytes:
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def _answer(send: Send, status: int, body: bytes) -> None:
+async def _answer(send: Send, status: int, body: bytes, retry_after: str = "") -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if retry_after:
+        headers.append((b"retry-after", retry_after.encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -153,6 +153,14 @@ api_keys = Table(
     _time("revoked_at"),
 )
 
+rate_limits = Table(
+    "rate_limits",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("hits", Integer, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+)
+
 heartbeats = Table(
     "heartbeats",
     metadata,

@@ -159,6 +159,7 @@ def test_it_makes_secrets_once_each_of_its_own_and_readable_by_nobody_else(bare:
     files = {path.name: path.read_text() for path in folder.iterdir()}
     assert set(files) == {
         "auth_cookie_key",
+        "jwt_secret",
         "qr_webhook_verify_token",
         "wpp_server_token",
         "plushify_console_password",

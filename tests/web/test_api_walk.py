@@ -50,6 +50,9 @@ def house(cluster: EmbeddedPostgres, template: str, tmp_path_factory: pytest.Tem
             JWT_SECRET=JWT_SECRET,
             CORS_ORIGINS=ORIGIN,
             SEND_PACE_SECONDS="0",
+            RATE_LIMIT_API="off",
+            RATE_LIMIT_SEND="off",
+            RATE_LIMIT_REFUSED="off",
         ) as processes,
     ):
         yield House(database, processes)

@@ -1,0 +1,120 @@
+"""What one connection may cost the companion process, and where a request came from."""
+
+import asyncio
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Any
+
+import structlog
+import uvicorn
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+log = structlog.get_logger(__name__)
+
+# A browser sends some thirty headers in 4 KB; proxies add a few. httptools itself takes any number of any size.
+HEADERS_LIMIT = 100
+HEAD_BYTES_LIMIT = 32 * 1024
+# The slowest body that is waited for: a phone's network is faster by far.
+BODY_BYTES_PER_SECOND = 50_000
+# More connections than this are a flood; each costs some 20 KB.
+CONNECTIONS_LIMIT = 5_000
+TICKS_PER_SECOND = 10
+
+Networks = tuple[IPv4Network | IPv6Network, ...]
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with bounds to a request's head and to the time that a request may take to arrive."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.waiting_since: float | None = self.loop.time()
+        self.received = 0
+        self._in_head = True
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self.received = 0
+        if self.waiting_since is None:
+            self.waiting_since = self.loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        self.received += len(data)
+        super().data_received(data)
+        if self._in_head and self.received > HEAD_BYTES_LIMIT and not self.transport.is_closing():
+            self.send_400_response("Headers too large.")
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if len(self.headers) > HEADERS_LIMIT or (
+            self.received > HEAD_BYTES_LIMIT and self._head_bytes() > HEAD_BYTES_LIMIT
+        ):
+            raise ValueError("headers too large")  # the parser turns it into its own error, uvicorn that into a 400
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self.waiting_since = None
+        self._in_head = True
+        self.received = 0
+        super().on_message_complete()
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
+    def is_too_slow(self, now: float, seconds: float) -> bool:
+        """Whether what arrives has had its time: `seconds`, and one more for each BODY_BYTES_PER_SECOND that came."""
+        if self.waiting_since is None:
+            return False
+        # While the application does not read, it is not the sender who is slow.
+        if self.flow is not None and self.flow.read_paused:
+            return False
+        return now - self.waiting_since > seconds + self.received / BODY_BYTES_PER_SECOND
+
+
+class GuardedServer(uvicorn.Server):
+    """uvicorn's server, which cuts off whoever takes too long to say what they want."""
+
+    def __init__(self, config: uvicorn.Config, read_seconds: float) -> None:
+        super().__init__(config)
+        self._read_seconds = read_seconds
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_PER_SECOND == 0:
+            self._cut_the_slow()
+        return await super().on_tick(counter)
+
+    def _cut_the_slow(self) -> None:
+        now = asyncio.get_running_loop().time()
+        slow = [
+            connection
+            for connection in self.server_state.connections
+            if isinstance(connection, GuardedProtocol) and connection.is_too_slow(now, self._read_seconds)
+        ]
+        for connection in slow:
+            connection.transport.abort()
+        if slow:
+            log.warning("slow_clients_cut_off", count=len(slow))
+
+
+def client_ip(scope: Scope, proxies: Networks) -> str:
+    """Where a request came from: the peer, or where the peer is one of our `proxies`, whom it says it spoke to.
+
+    The right-most address that is no proxy of ours: what stands further left is what the sender itself wrote.
+    """
+    peer: str = (scope.get("client") or ("?",))[0]
+    if not proxies or not _is_one(peer, proxies):
+        return peer
+    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode("latin-1")
+    for address in reversed([one.strip() for one in forwarded.split(",") if one.strip()]):
+        if not _is_one(address, proxies):
+            return address[:45]
+    return peer
+
+
+def _is_one(address: str, networks: Networks) -> bool:
+    try:
+        found: Any = ip_address(address)
+    except ValueError:
+        return False
+    return any(found in network for network in networks)
