@@ -1,4 +1,4 @@
-"""The command line of an installation: run it, migrate it, make users."""
+"""The command line of an installation: run it, migrate it, make users, clean up."""
 
 import sys
 from collections.abc import Iterator
@@ -8,8 +8,9 @@ from typing import Annotated
 import structlog
 import typer
 
+from services import cleanup as cleaning
 from services import identity, settings, supervisor
-from services.db.actor import Role
+from services.db.actor import SYSTEM, Role
 from services.db.migrate import migrate as run_migrations
 from services.errors import ConfigurationError, ServiceError
 
@@ -48,6 +49,26 @@ def create_user(
         _migrate()  # the first user may come before the first start
         user_id = identity.create_user(email, password, role, name)
         typer.echo(f"Created {email} ({role}): {user_id}")
+
+
+@cli.command()
+def cleanup(
+    run: Annotated[bool, typer.Option("--run/--dry-run", help="Delete it, or only say what would go.")] = False,
+) -> None:
+    """Say what is past its retention, or delete it."""
+    with _plain_errors(), supervisor.any_database():
+        _print_findings()
+        if run:
+            done = cleaning.run_here()
+            went = ", ".join(f"{kind} {count}" for kind, count in done.counts.items()) or "nothing"
+            typer.echo(f"Gone: {went}. Sessions postponed: {done.postponed}.")
+            raise typer.Exit(FAILED if done.error else 0)
+
+
+def _print_findings() -> None:
+    for one in cleaning.preview(SYSTEM):
+        oldest = f"{one.oldest:%Y-%m-%d %H:%M}" if one.oldest else "-"
+        typer.echo(f"{one.kind:<17}{one.count:>9}  oldest {oldest:<17}kept {one.retention.days} d")
 
 
 def _migrate() -> None:

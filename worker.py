@@ -1,4 +1,4 @@
-"""The job worker's process: handles events, tends pairing sessions, sends from the lanes, runs the jobs."""
+"""The job worker's process: handles events, tends pairing sessions, sends from the lanes, cleans up, runs the jobs."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ import structlog
 from procrastinate.exceptions import ConnectorException
 from psycopg_pool import PoolTimeout
 
-from services import dispatch, health, inbox, jobs, log, sessions, settings
+from services import cleanup, dispatch, health, inbox, jobs, log, sessions, settings
 from services.db.notify import Listener
 from services.loop import Loop
 
@@ -21,7 +21,7 @@ RESTART_SECONDS = 2.0
 # A job under way at the end may take this long; what is cut off later is done by its next period.
 JOB_SECONDS = 20
 # NOTIFY channel → the loop that it wakes.
-CHANNELS = {"inbox": "inbox", "lanes": "send", "checks": "checks"}
+CHANNELS = {"inbox": "inbox", "lanes": "send", "checks": "checks", "cleanup": "cleanup"}
 
 
 def main() -> None:
@@ -34,10 +34,12 @@ def main() -> None:
         timedelta(seconds=configured.send_lease_seconds),
         on_free=lambda: loops["send"].ring(),
     )
+    cleaner = cleanup.Cleaner()
     loops = {
         "inbox": Loop("inbox", inbox.process),
         "checks": Loop("checks", sessions.tend, sessions.next_check_in),
         "send": Loop("send", dispatcher.step, dispatcher.idle_seconds),
+        "cleanup": Loop("cleanup", cleaner.step),
         "heartbeat": Loop("heartbeat", lambda: health.beat("worker")),
     }
     listener = Listener(
@@ -57,6 +59,7 @@ def main() -> None:
         for loop in loops.values():
             loop.stop()
         dispatcher.drain()
+        cleaner.close()
         logger.info("worker_stopped")
 
 

@@ -70,6 +70,11 @@ CATALOGUE: tuple[Fault, ...] = (
     Fault("ninth_digit", "O WhatsApp usa os celulares brasileiros sem o nono dígito."),
     Fault("huge_media", "As mensagens recebidas trazem um arquivo enorme em base64 no corpo.", {"megabytes": 20}),
     Fault("secrets_in_error", "O envio responde 500 com o token e a URL do webhook dentro do erro; nada sai."),
+    Fault(
+        "clear_hangs",
+        "clear-session-data nunca responde, mas apaga (cleared=false: não apaga).",
+        {"cleared": True},
+    ),
     Fault("server_hangs", "Nenhuma chamada da API responde."),
     Fault(
         "server_down",

@@ -49,10 +49,15 @@ async def clear_session_data(request: Request) -> Response:
     """Deletes what is stored of a session; a running one goes on running, as on the real server."""
     if not secret_is_right(request):
         return reply(request, 400, WRONG_TOKEN)
-    session = world_of(request).session(request.path_params["session"])
-    session.stored = False
-    if session.status in (None, "CLOSED"):
-        session.phone = None
+    world = world_of(request)
+    session = world.session(request.path_params["session"])
+    fault = world.faults.strike("clear_hangs", session.name)
+    if fault is None or fault["cleared"]:
+        session.stored = False
+        if session.status in (None, "CLOSED"):
+            session.phone = None
+    if fault is not None:
+        return Dropped(world.config.seconds(world.config.hang))
     return reply(request, 200, {"success": True})
 
 

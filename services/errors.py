@@ -13,7 +13,9 @@
     ├── NotFound                    404  not there, or not this actor's
     ├── Conflict                    409  the state does not allow it
     │   ├── SessionNotConnected     409
-    │   └── NumberNotOnWhatsApp     409
+    │   ├── NumberNotOnWhatsApp     409
+    │   ├── SessionBeingCleaned     409  its old data are being deleted: a start must wait
+    │   └── CleanupUnderWay         409
     ├── ConfigurationError          500  a setting is missing or wrong; names the variable
     ├── DatabaseUnavailable         503  safe to try again
     └── WppError                         a call to a WPPConnect server went wrong
@@ -147,6 +149,20 @@ class NumberNotOnWhatsApp(Conflict):
     code = "numero_sem_whatsapp"
     message = N_("Esse número não está no WhatsApp; nada foi enviado.")
     hint = N_("Confira o número com a pessoa.")
+
+
+class SessionBeingCleaned(Conflict):
+    code = "sessao_em_limpeza"
+    permanent = False
+    message = N_("Os dados antigos desta conexão estão sendo apagados agora.")
+    hint = N_("Espere um minuto e conecte de novo.")
+
+
+class CleanupUnderWay(Conflict):
+    code = "limpeza_em_andamento"
+    permanent = False
+    message = N_("Uma limpeza já está em andamento.")
+    hint = N_("Espere ela terminar; o andamento aparece nesta página.")
 
 
 class ConfigurationError(ServiceError):

@@ -3,7 +3,6 @@
 import os
 import socket
 from dataclasses import dataclass
-from datetime import timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -59,13 +58,6 @@ def parts() -> list[Part]:
         Part("worker", silence is not None and silence < ALIVE_SECONDS, _ago(silence)),
         Part("inbox", (lag or 0) < LAG_SECONDS, f"oldest waiting event: {float(lag or 0):.1f} s"),
     ]
-
-
-def forget_old_beats() -> int:
-    """Drop the heartbeats of processes that ended more than a day ago. Returns how many went."""
-    with transaction(SYSTEM) as tx:
-        old = heartbeats.delete().where(heartbeats.c.at < func.now() - timedelta(days=1))
-        return int(tx.execute(old).rowcount)
 
 
 def _ago(silence: float | None) -> str:

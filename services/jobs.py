@@ -4,7 +4,7 @@ import functools
 
 from procrastinate import App, PsycopgConnector
 
-from services import health, limits, messages, settings
+from services import cleanup, limits, messages, settings
 from services.db.actor import SYSTEM
 from services.db.engine import psycopg_url
 
@@ -20,7 +20,7 @@ def app() -> App:
     made = App(connector=connector)
     # The sixth field of a cron line is seconds (croniter's form, which procrastinate takes).
     made.periodic(cron="* * * * * */5")(made.task(name="reconcile_uncertain", queueing_lock="reconcile")(_reconcile))
-    made.periodic(cron="7 * * * *")(made.task(name="housekeeping", queueing_lock="housekeeping")(_housekeeping))
+    made.periodic(cron="7 * * * *")(made.task(name="cleanup", queueing_lock="cleanup")(_clean_up))
     return made
 
 
@@ -29,8 +29,7 @@ def _reconcile(timestamp: int) -> int:  # noqa: ARG001
     return messages.reconcile()
 
 
-def _housekeeping(timestamp: int) -> None:  # noqa: ARG001
-    """Drop what nobody will ask for again."""
-    messages.forget_parked_acks()
-    health.forget_old_beats()
+def _clean_up(timestamp: int) -> None:  # noqa: ARG001
+    """Ask for the hourly clean-up, which the worker's own loop carries out, and drop counters that are over."""
+    cleanup.hourly()
     limits.forget_old()

@@ -29,7 +29,8 @@ class Subscriber:
 
 
 class Hub:
-    """The subscribers of this process by the topic that they listen to: `session:<user>`, `message:<user>`, `fleet`.
+    """The subscribers of this process by the topic that they listen to: `session:<user>`, `message:<user>`, `fleet`,
+    `cleanup:`.
 
     Everything happens in the event loop, but for `hear` and `catch_up`, which the listener's thread calls.
     """
@@ -81,7 +82,7 @@ def _heard_as(what: str, who: str) -> tuple[str, ...]:
         return (f"session:{who}", "fleet")
     if what == "account":
         # Shut out or changed: every tab of theirs draws anew, and its guard sees to it.
-        return (f"session:{who}", f"message:{who}", "fleet")
+        return (f"session:{who}", f"message:{who}", "fleet", "cleanup:")
     return (f"{what}:{who}",)
 
 

@@ -324,12 +324,6 @@ def reconcile(limit: int = 50) -> int:
     return len(rows)
 
 
-def forget_parked_acks(older_than: timedelta = timedelta(days=1)) -> int:
-    """Drop acks that no message ever claimed: they belong to messages typed on the phone. Returns how many went."""
-    with transaction(SYSTEM) as tx:
-        return int(tx.execute(parked_acks.delete().where(parked_acks.c.at < func.now() - older_than)).rowcount)
-
-
 # --- one delivery -----------------------------------------------------------------------------------------------------
 
 

@@ -44,6 +44,7 @@ from services.errors import (
     Conflict,
     Forbidden,
     NotFound,
+    SessionBeingCleaned,
     WppDisconnected,
     WppError,
     WppOutcomeUnknown,
@@ -246,7 +247,8 @@ def get(actor: Actor, user_id: UUID | None = None) -> Session | None:
 def connect(actor: Actor, user_id: UUID | None = None, phone: str | None = None) -> Session:
     """Start pairing by QR, or by phone code where `phone` is given; a session that is up stays as it is.
 
-    Commits the intent and a fresh webhook secret, then calls the server. Raises InvalidPhone, Forbidden, or the
+    Commits the intent and a fresh webhook secret, then calls the server. Raises InvalidPhone, Forbidden,
+    SessionBeingCleaned while the data of its last connection are being deleted, or the
     WppError of the call (the row then says `desconectado` with the reason). Where the outcome is unknown the row stays
     `pareando`: the worker finds out.
     """
@@ -549,7 +551,7 @@ def _begin_pairing(tx: Connection, owner: UUID, phone: str | None, secret: str) 
     )
     row = tx.execute(
         update(sessions)
-        .where(sessions.c.user_id == owner, sessions.c.status != Status.CONNECTED)
+        .where(sessions.c.user_id == owner, sessions.c.status != Status.CONNECTED, ~_being_cleaned())
         .values(
             status=Status.PAIRING,
             server_url=case((sessions.c.server_url.in_(servers), sessions.c.server_url), else_=servers[0]),
@@ -567,9 +569,17 @@ def _begin_pairing(tx: Connection, owner: UUID, phone: str | None, secret: str) 
         .returning(*_TARGET_COLUMNS)
     ).one_or_none()
     if row is None:
+        _refuse_while_cleaned(tx, owner)
         return None
     tx.execute(insert(lanes).values(session_id=row.id).on_conflict_do_nothing())
     return _target(row)
+
+
+def _refuse_while_cleaned(tx: Connection, owner: UUID) -> None:
+    """What is being deleted on the server may not begin again there until it is gone."""
+    leased = select(sessions.c.id).where(sessions.c.user_id == owner, sessions.c.status != Status.CONNECTED)
+    if tx.execute(leased.where(_being_cleaned())).first():
+        raise SessionBeingCleaned(f"session of {owner}")
 
 
 def _start(actor: Actor, target: _Target, webhook: str, phone: str | None) -> None:
@@ -706,6 +716,11 @@ def _ends(value: str) -> Any:
     if value in PAIRING_ENDINGS:
         return sessions.c.status == Status.PAIRING
     return sessions.c.status.in_((Status.PAIRING, Status.CONNECTED))
+
+
+def _being_cleaned() -> ColumnElement[bool]:
+    """A clean-up holds the session; the lease ends by itself where the cleaner died."""
+    return func.coalesce(sessions.c.cleaning_until > func.clock_timestamp(), False)
 
 
 def _scanned(tx: Connection, name: str, at: datetime) -> None:

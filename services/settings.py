@@ -29,6 +29,9 @@ MIN_KEY_BYTES = 32
 # A rate limit that is none.
 OFF = "off"
 
+# A hundred years: whoever sets more has mistyped it.
+MAX_DAYS = 36_500
+
 CONSOLE_ROLE = "plushify_console"
 SYSTEM_ROLE = "plushify_system"
 
@@ -102,6 +105,17 @@ class Settings(BaseSettings):
     send_pace_seconds: float = Field(1.0, ge=0, allow_inf_nan=False)
     send_concurrency: int = Field(10, ge=1, le=200)
     send_lease_seconds: float = Field(60.0, ge=1)
+    cleanup_codes_days: int = Field(1, ge=1, le=MAX_DAYS)
+    cleanup_sessions_days: int = Field(7, ge=1, le=MAX_DAYS)
+    cleanup_history_days: int = Field(365, ge=1, le=MAX_DAYS)
+    cleanup_events_days: int = Field(30, ge=1, le=MAX_DAYS)
+    cleanup_parked_acks_days: int = Field(1, ge=1, le=MAX_DAYS)
+    cleanup_heartbeats_days: int = Field(1, ge=1, le=MAX_DAYS)
+    cleanup_sign_in_attempts_days: int = Field(1, ge=1, le=MAX_DAYS)
+    cleanup_signed_out_days: int = Field(0, ge=0, le=MAX_DAYS)
+    cleanup_security_events_days: int = Field(180, ge=1, le=MAX_DAYS)
+    cleanup_jobs_days: int = Field(7, ge=1, le=MAX_DAYS)
+    cleanup_runs_days: int = Field(365, ge=1, le=MAX_DAYS)
     log_level: str = "INFO"
 
     @classmethod

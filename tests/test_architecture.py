@@ -40,6 +40,7 @@ SERVICES_MAY_IMPORT = {
     "identity": GROUND | {"audit", "limits", "log"},
     "sessions": GROUND | {"audit", "log"},
     "messages": GROUND | {"audit", "log", "sessions"},
+    "cleanup": GROUND | {"audit"},
     "inbox": GROUND | {"audit", "log", "sessions", "messages"},
     "dispatch": GROUND | {"log", "messages"},
     "supervisor": GROUND | {"identity"},

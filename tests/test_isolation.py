@@ -45,6 +45,11 @@ CALLERS_OF = {
     "app.store_events": {"plushify_system"},
     "app.count_hits": {"plushify_console"},
     "app.key_lookup": {"plushify_console"},
+    "app.cleanup_findings": {"authenticated", "service_role"},
+    "app.clean": {"service_role"},
+    "app.claim_rubbish_session": {"service_role"},
+    "app.finish_rubbish_session": {"service_role"},
+    "app.release_rubbish_session": {"service_role"},
 }
 
 # How PostgreSQL says no to a write that the isolation does not admit, or that would break the table's own rules.
@@ -156,6 +161,7 @@ def furnish(database: Database, new_actor: Callable[[], Actor]) -> World:
     session_id = connected(database, d)
     database.execute("delete from lanes where session_id = %s", session_id)
     database.execute("insert into heartbeats (process, instance) values ('worker', 'here:1')")
+    database.execute("insert into cleanup_runs (actor_id, kinds) values (%s, '{codes}')", b.actor.user_id)
     database.execute("insert into sign_in_attempts (key) values ('\\x00')")
     database.execute("insert into signed_out (sign_in_id, expires_at) values (gen_random_uuid(), now())")
     fourth = Tenant(d, session_id, (str(d.user_id), str(session_id)))

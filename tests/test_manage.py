@@ -113,6 +113,21 @@ def test_it_migrates_as_often_as_one_likes(call: Callable[..., Done], data_dir: 
             assert connection.execute("select count(*) from public.alembic_version").fetchone() == (1,)
 
 
+def test_it_says_what_is_past_its_retention_and_deletes_it_only_when_told(
+    call: Callable[..., Done], database: Database, tmp_path: Path
+) -> None:
+    database.execute("insert into security_events (kind, at) values ('x', now() - interval '1 year'), ('y', now())")
+    where = {"DATABASE_URL": database.url, "DATA_DIR": str(tmp_path / "data")}
+    said = call(MANAGE, "cleanup", **where)
+    assert (said.returncode, said.stderr) == (0, "")
+    assert any(line.split()[:2] == ["security_events", "1"] for line in said.stdout.splitlines())
+    assert database.one("select count(*) from security_events") == 2
+    done = call(MANAGE, "cleanup", "--run", **where)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{said.stdout}Gone: security_events 1. Sessions postponed: 0.\n"
+    assert database.execute("select kind from security_events") == [("y",)]
+
+
 def test_it_says_in_one_line_what_the_database_refuses_to_a_migration(database: Database) -> None:
     database.execute("update public.alembic_version set version_num = 'of-a-newer-release'")
     with pytest.raises(ConfigurationError, match=r"^DATABASE_URL: the schema cannot be brought up to date: [^\n]+$"):

@@ -37,9 +37,13 @@ def revoke_key(name: str, key_id: UUID, end: Callable[[Actor, UUID], None]) -> N
         _("Revogar a chave {name}?").format(name=name),
         _("Os programas que a usam param de funcionar na hora. Não há volta: para eles será preciso outra chave."),
         partial(_for, key_id, end),
-        verb=_("Revogar"),
-        icon=":material/key_off:",
+        yes=(_("Revogar"), ":material/key_off:"),
     )
+
+
+def clean_up(what: str, start: Callable[[Actor], None]) -> None:
+    """Ask an admin whether to delete `what` (Markdown); `start` does it."""
+    _ask(_("Limpar agora?"), what, start, Role.ADMIN, yes=(_("Limpar"), ":material/mop:"))
 
 
 def _for(subject: UUID, end: Callable[[Actor, UUID], None], actor: Actor) -> None:
@@ -51,9 +55,10 @@ def _ask(
     consequence: str,
     act: Callable[[Actor], None],
     *roles: Role,
-    verb: str | None = None,
-    icon: str = ":material/link_off:",
+    yes: tuple[str, str] | None = None,
 ) -> None:
+    label, icon = yes or (_("Desconectar"), ":material/link_off:")
+
     @st.dialog(title)
     def dialog() -> None:
         actor = guard(*roles)
@@ -61,7 +66,7 @@ def _ask(
         with st.container(horizontal=True, horizontal_alignment="right"):
             if st.button(_("Voltar"), key="confirm_no"):
                 st.rerun()
-            if st.button(verb or _("Desconectar"), type="primary", icon=icon, key="confirm_yes"):
+            if st.button(label, type="primary", icon=icon, key="confirm_yes"):
                 act(actor)
 
     dialog()

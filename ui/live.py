@@ -32,7 +32,7 @@ RECHECK_SECONDS = 30.0
 # Application-defined close codes (RFC 6455, 7.4.2): the tab does not come back by itself after these.
 SIGNED_OUT = 4401
 
-Scope = Literal["session", "message", "fleet"]
+Scope = Literal["session", "message", "fleet", "cleanup"]
 
 # The component outlives the fragment's reruns: what it opened is kept with its element and only its voice is renewed.
 SCRIPT = """
@@ -122,7 +122,7 @@ def _topic(actor: Actor, scope: str) -> str | None:
     """What `actor` may listen to: changes of their own rows, and staff those of every session."""
     if scope in ("session", "message"):
         return f"{scope}:{actor.user_id}"
-    return "fleet" if scope == "fleet" and actor.is_staff else None
+    return {"fleet": "fleet", "cleanup": "cleanup:"}.get(scope) if actor.is_staff else None
 
 
 async def _actor(socket: WebSocket) -> Actor | None:

@@ -20,7 +20,11 @@ def pages_for(role: Role | None) -> dict[str, list[st.Page]]:
     ]
     if role not in STAFF:
         return {"": own}
-    return {"": own, _("Equipe"): [st.Page(PAGES / "sessions.py", title=_("Sessões"), icon=":material/devices:")]}
+    staff = [
+        st.Page(PAGES / "sessions.py", title=_("Sessões"), icon=":material/devices:"),
+        st.Page(PAGES / "cleanup.py", title=_("Limpeza"), icon=":material/mop:"),
+    ]
+    return {"": own, _("Equipe"): staff}
 
 
 def link(file: str, label: str, icon: str) -> None:

@@ -1,6 +1,6 @@
 """Moments as people read them, in the time zone of the person at the screen."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
@@ -24,6 +24,11 @@ def clock(moment: datetime) -> str:
     seen = local(moment)
     today = local(datetime.now(UTC)).date()
     return seen.strftime("%H:%M" if seen.date() == today else "%d/%m %H:%M")
+
+
+def since(moment: datetime) -> timedelta:
+    """How long ago."""
+    return datetime.now(UTC) - moment
 
 
 def ago(moment: datetime | None) -> str:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData()
 
@@ -68,6 +69,8 @@ sessions = Table(
     Column("webhook_secret_hash", LargeBinary),
     Column("webhook_secret_previous_hash", LargeBinary),
     _time("webhook_secret_used_at"),
+    _time("cleaning_until"),
+    _time("cleared_at"),
 )
 
 lanes = Table(
@@ -167,6 +170,21 @@ heartbeats = Table(
     Column("process", Text, primary_key=True),
     Column("instance", Text, primary_key=True),
     _time("at", default=True),
+)
+
+cleanup_runs = Table(
+    "cleanup_runs",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("actor_id", Uuid),
+    Column("kinds", ARRAY(Text), nullable=False),
+    Column("expected", JSONB, nullable=False, server_default="{}"),
+    Column("counts", JSONB, nullable=False, server_default="{}"),
+    Column("postponed", Integer, nullable=False, server_default="0"),
+    _time("created_at", default=True),
+    _time("started_at"),
+    _time("finished_at"),
+    Column("error", Text),
 )
 
 directory = Table(

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from sandbox.faults import CATALOGUE
-from tests.contract.conftest import WEBHOOK_PASSWORD, Sandbox, eventually, sandbox_with
+from tests.contract.conftest import SECRET, WEBHOOK_PASSWORD, Sandbox, eventually, sandbox_with
 
 TEXT = {"phone": "5511999999999", "message": "oi"}
 
@@ -321,6 +321,17 @@ def test_secrets_in_error(sandbox: Sandbox) -> None:
     assert WEBHOOK_PASSWORD in response.text
     assert client.headers["Authorization"] in response.text
     assert sandbox.sent() == []
+
+
+@pytest.mark.parametrize("cleared", [True, False])
+def test_clear_hangs(sandbox: Sandbox, cleared: bool) -> None:
+    sandbox.pair("user_a").post("close-session")
+    sandbox.fault("clear_hangs", cleared=cleared)
+    anonymous = sandbox.anonymous()
+    with pytest.raises(httpx.ReadTimeout):
+        anonymous.post(f"/api/user_a/{SECRET}/clear-session-data", timeout=0.3)
+    listed = anonymous.get(f"/api/{SECRET}/show-all-sessions").json()["response"]
+    assert listed == ([] if cleared else ["user_a"])
 
 
 def test_server_hangs(sandbox: Sandbox) -> None:

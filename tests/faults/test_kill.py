@@ -19,8 +19,9 @@ import httpx
 import psycopg
 import pytest
 
-from services import messages, sessions, settings
-from services.db.actor import Actor, Role, person
+from services import cleanup, messages, sessions, settings
+from services.cleanup import Kind, Run
+from services.db.actor import SYSTEM, Actor, Role, person
 from services.db.embedded import EmbeddedPostgres
 from services.db.migrate import migrate
 from services.errors import DatabaseUnavailable
@@ -348,3 +349,49 @@ def test_it_brings_a_killed_database_up_with_what_was_committed(stage: Stage) ->
     stage.kill_postgres()
     with psycopg.connect(stage.postgres.url()) as connection:
         assert connection.execute("select count(*) from auth.users where id = %s", [user.user_id]).fetchone() == (1,)
+
+
+def test_it_finishes_a_clean_up_whose_worker_was_killed(stage: Stage) -> None:
+    people = [stage.new_user() for _ in range(4)]
+    for actor in people:
+        sessions.connect(actor)
+        wait_for(partial(_qr, actor), what="a QR")
+    stage.processes.stop("worker")
+    stage.database.execute("update whatsapp_sessions set status = 'desconectado', check_at = null,"
+                           " updated_at = now() - interval '8 days'")  # fmt: skip
+    stage.database.execute(
+        "insert into events (kind, verdict, received_at, request_id, body)"
+        " select 'onack', 'handled', now() - interval '40 days', gen_random_uuid(), repeat('x', 500)"
+        " from generate_series(1, 60000)"
+    )
+    asked = cleanup.run(SYSTEM)
+    # One session's server never answers: the worker dies with its claim.
+    victim = people[2].user_id
+    stage.processes.control.fault("clear_hangs", f"user_{victim}", times=1)
+    stage.processes.start("worker")
+    held = "select count(*) from whatsapp_sessions where cleaning_until > now() and user_id = %s"
+    wait_for(lambda: stage.database.one(held, victim), 20, "the hanging call")
+    stage.processes.restart("worker")
+    gone = cleanup.progress(SYSTEM, asked.id).gone
+    wait_for(partial(_more_than, asked.id, gone), what="another batch")
+    stage.processes.kill("worker")
+    assert 0 < cleanup.progress(SYSTEM, asked.id).gone < 60000, "the kill came too late"
+    stage.processes.start("worker")
+    done = wait_for(partial(_finished, asked.id), 30, "the end of the run")
+    sessions_gone = 4 - stage.database.one("select count(*) from whatsapp_sessions")
+    assert done.counts == {Kind.SESSIONS: sessions_gone, Kind.EVENTS: 60000}
+    assert (sessions_gone, done.postponed) == (3, 1), "the claim of the dead worker holds until its lease ends"
+    stage.database.execute("update whatsapp_sessions set cleaning_until = now()")
+    again = cleanup.run(SYSTEM)
+    assert wait_for(partial(_finished, again.id), what="the next run").counts == {Kind.SESSIONS: 1}
+    assert not [one for one in stage.processes.control.state()["sessions"] if one["stored"]]
+
+
+def _more_than(run_id: int, gone: int) -> bool:
+    now = cleanup.progress(SYSTEM, run_id)
+    return now.gone > gone or now.finished_at is not None
+
+
+def _finished(run_id: int) -> Run | None:
+    now = cleanup.progress(SYSTEM, run_id)
+    return now if now.finished_at is not None else None

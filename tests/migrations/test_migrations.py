@@ -461,7 +461,7 @@ def test_it_describes_the_tables_as_the_migrations_make_them(place: Bare) -> Non
         "alter table messages add column extra text",
         "alter table messages alter column phone type integer using 1",
         "alter table messages alter column phone drop not null",
-        "drop table heartbeats",
+        "drop table heartbeats cascade",
     ],
 )
 def test_it_notices_where_tables_and_description_differ(bare: Bare, change: str) -> None:

@@ -26,10 +26,3 @@ def test_it_sees_events_that_nobody_handles(database: Database) -> None:
     assert not parts()["inbox"]
     database.execute("update events set verdict = 'handled'")
     assert parts()["inbox"]
-
-
-def test_it_forgets_processes_that_ended_long_ago(database: Database) -> None:
-    health.beat("worker")
-    assert health.forget_old_beats() == 0
-    database.execute("update heartbeats set at = now() - interval '2 days'")
-    assert health.forget_old_beats() == 1

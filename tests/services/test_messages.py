@@ -3,7 +3,7 @@
 import itertools
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -320,13 +320,6 @@ def test_an_ack_and_the_answer_that_names_it_never_miss_each_other(
         for thread in threads:
             thread.join()
         assert only(actor).state is State.SENT
-
-
-def test_it_forgets_acks_that_nobody_claimed(user: Actor, database: Database) -> None:
-    session_id = connected(database, user)
-    acknowledge(session_id, "typed_on_the_phone", 1)
-    assert messages.forget_parked_acks() == 0
-    assert messages.forget_parked_acks(timedelta(0)) == 1
 
 
 # --- the queries' plans -------------------------------------------------------------------------------------------

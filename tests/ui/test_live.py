@@ -98,7 +98,7 @@ def test_it_rings_staff_for_every_session(
     assert hears(socket)
 
 
-@pytest.mark.parametrize("scope", ["fleet", "", "everything"])
+@pytest.mark.parametrize("scope", ["fleet", "cleanup", "", "everything"])
 def test_it_refuses_a_user_what_is_not_theirs(user: Actor, listen: Callable[..., ClientConnection], scope: str) -> None:
     assert close_code(listen(user, scope)) == SIGNED_OUT
 

@@ -1,0 +1,152 @@
+"""The clean-up on the screen: what would go, how far a run is, and what earlier ones took."""
+
+from datetime import timedelta
+
+import streamlit as st
+
+from services import cleanup
+from services.cleanup import Finding, Kind, Run, State
+from services.db.actor import Actor, Role
+from ui import confirm, errors, times
+from ui.text import _
+
+# Under this a run's end is news: the person who started it is still looking.
+NEWS = timedelta(minutes=5)
+
+
+def words(kind: Kind) -> str:
+    """A kind of rubbish as people call it."""
+    names = {
+        Kind.CODES: _("Códigos QR e de pareamento"),
+        Kind.SESSIONS: _("Sessões desconectadas"),
+        Kind.EVENTS: _("Eventos já tratados"),
+        Kind.PARKED_ACKS: _("Confirmações sem mensagem"),
+        Kind.HEARTBEATS: _("Sinais de processos encerrados"),
+        Kind.SIGN_IN_ATTEMPTS: _("Tentativas de entrada"),
+        Kind.SIGNED_OUT: _("Saídas de acessos já vencidos"),
+        Kind.SECURITY_EVENTS: _("Eventos de segurança"),
+        Kind.JOBS: _("Tarefas concluídas"),
+        Kind.RUNS: _("Registros de limpezas antigas"),
+    }
+    return names[kind]
+
+
+def offer(actor: Actor, findings: list[Finding], runs: list[Run]) -> None:
+    """What would go, and for admins the button."""
+    _news(runs)
+    found = [one for one in findings if one.count]
+    if not found:
+        st.success(_("**Nada para limpar.** Tudo o que está guardado ainda está no prazo."), icon=":material/done_all:")
+    else:
+        with st.container(border=True, horizontal=True, vertical_alignment="center"):
+            st.markdown(_("Fora do prazo: **{total}**").format(total=_number(sum(one.count for one in found))))
+            st.space("stretch")
+            _button(actor, found)
+    st.table([_finding_cells(one) for one in findings], hide_index=True)
+    st.caption(
+        _(
+            "Quem tem mensagens de até {days} dias não perde a sessão nem o histórico: saem só os dados de pareamento "
+            "e os que o servidor do WhatsApp guarda. Eventos ainda não tratados nunca são apagados."
+        ).format(days=cleanup.history_retention().days)
+    )
+
+
+def progress(run: Run) -> None:
+    """How far the run under way is."""
+    with st.container(border=True):
+        if run.state is State.QUEUED:
+            st.progress(0.0, text=_("Na fila: a limpeza começa em instantes…"))
+        else:
+            st.progress(run.fraction, text=_progress_words(run))
+        st.caption(_("Pode fechar esta página: a limpeza continua sozinha."))
+
+
+def history(runs: list[Run]) -> None:
+    """Who cleaned when, and what went."""
+    ended = [run for run in runs if run.finished_at is not None]
+    st.subheader(_("Limpezas anteriores"), anchor=False)
+    if not ended:
+        st.caption(_("Nenhuma ainda. A primeira acontece sozinha dentro de uma hora."))
+        return
+    for run in ended:
+        with st.container(gap=None):
+            # An e-mail is somebody's own text: never read as Markdown.
+            st.text(f"{times.clock(run.finished_at)} · {_who(run)}" if run.finished_at else "")
+            st.caption(_what(run))
+
+
+def _button(actor: Actor, found: list[Finding]) -> None:
+    if actor.role is not Role.ADMIN:
+        st.caption(_("Só a administração pode limpar antes da hora."))
+    elif st.button(_("Limpar agora"), type="primary", icon=":material/mop:", key="cleanup_run"):
+        confirm.clean_up(_consequence(found), _start)
+
+
+def _start(actor: Actor) -> None:
+    with errors.shown(), st.spinner(_("Pedindo a limpeza…")):
+        cleanup.run(actor)
+        st.rerun()
+
+
+def _consequence(found: list[Finding]) -> str:
+    lines = [_("Serão apagados de vez:"), ""]
+    lines += [f"- {words(one.kind)}: **{_number(one.count)}**" for one in found]
+    return "\n".join([*lines, "", _("Isso não pode ser desfeito. A ação fica registrada em seu nome.")])
+
+
+def _news(runs: list[Run]) -> None:
+    newest = runs[0] if runs else None
+    if newest is None or newest.finished_at is None or times.since(newest.finished_at) > NEWS:
+        return
+    if newest.state is State.FAILED:
+        st.error(
+            _("**A última limpeza parou no meio.** O que já saiu está contado; o resto continua na próxima."),
+            icon=":material/error:",
+        )
+    elif newest.postponed:
+        st.warning(
+            _(
+                "**Sessões que ficaram para depois: {count}.** O servidor do WhatsApp não respondeu por elas; "
+                "a próxima limpeza tenta de novo."
+            ).format(count=_number(newest.postponed)),
+            icon=":material/cloud_off:",
+        )
+
+
+def _progress_words(run: Run) -> str:
+    under_way = next((kind for kind in run.kinds if run.counts.get(kind, 0) < run.expected.get(kind, 0)), None)
+    expected = max(sum(run.expected.values()), run.gone)
+    counted = _("{gone} de {expected}").format(gone=_number(run.gone), expected=_number(expected))
+    return f"{words(under_way) if under_way else _('Terminando')} · {counted}"
+
+
+def _finding_cells(one: Finding) -> dict[str, str]:
+    return {
+        _("O quê"): words(one.kind),
+        _("A apagar"): _number(one.count),
+        _("Mais antigo"): times.ago(one.oldest) if one.oldest else "—",
+        _("Guardado por"): _days(one.retention),
+    }
+
+
+def _who(run: Run) -> str:
+    return run.by or (_("Automática") if run.actor_id is None else _("Pessoa removida"))
+
+
+def _what(run: Run) -> str:
+    went = [f"{words(kind)}: {_number(run.counts[kind])}" for kind in run.kinds if run.counts.get(kind)]
+    if run.postponed:
+        went.append(_("Sessões adiadas: {count}").format(count=_number(run.postponed)))
+    if run.error:
+        went.append(_("Parou com um erro no meio"))
+    return " · ".join(went) or _("Nada havia para limpar")
+
+
+def _days(retention: timedelta) -> str:
+    if retention.days == 0:
+        return _("até vencer")
+    return _("1 dia") if retention.days == 1 else _("{n} dias").format(n=retention.days)
+
+
+def _number(value: int) -> str:
+    return f"{value:,}".replace(",", ".")
