@@ -76,10 +76,11 @@ class Sender:
         with httpx.Client(base_url=self.url, headers={"x-verify": SHARED_TOKEN}, timeout=40) as http:
             while not self._stopped.is_set() and left != 0:
                 message_id = f"false_5511999999999@c.us_{uuid4().hex}"
-                self._post_one(http, message_id)
-                left = left - 1 if left else left
+                # Only what was answered counts: a slow restart must not use up what was to be posted.
+                if self._post_one(http, message_id) and left:
+                    left -= 1
 
-    def _post_one(self, http: httpx.Client, message_id: str) -> None:
+    def _post_one(self, http: httpx.Client, message_id: str) -> bool:
         body = {"event": "onmessage", "session": self.session, "id": message_id, "body": "oi", "type": "chat",
                 "t": 1760000000, "from": "5511999999999@c.us", "to": "5511988887777@c.us", "fromMe": False}  # fmt: skip
         try:
@@ -87,11 +88,12 @@ class Sender:
         except httpx.HTTPError as error:
             self.refused[type(error).__name__] += 1
             time.sleep(0.02)  # a server that is down answers at once: do not spin
-            return
+            return False
         if answer.status_code == 200:
             self.answered.append(message_id)
         else:
             self.refused[str(answer.status_code)] += 1
+        return answer.status_code == 200
 
 
 @dataclass
@@ -250,7 +252,7 @@ def assert_nothing_was_sent_twice_or_lost(stage: Stage, queued: list[str]) -> No
 
 
 def test_it_loses_no_answered_event_when_the_receiver_is_killed(stage: Stage) -> None:
-    with posting(stage, total=4000) as sender:
+    with posting(stage, total=3000) as sender:
         for answered in (500, 1200, 2000):
             sender.wait_for_more_than(answered)
             stage.processes.restart("webhook")
