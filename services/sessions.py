@@ -402,6 +402,7 @@ def report_status(tx: Connection, name: str, value: str, received_at: datetime, 
     elif value in ENDINGS and current:
         ended = _end(tx, name, ENDINGS[value], received_at, only=_ends(value))
         if not ended:
+            _explain(tx, name, value)
             _ask_soon(tx, name, value, received_at)
     else:
         _ask_soon(tx, name, value, received_at)
@@ -766,6 +767,16 @@ def _end(
         )
     )
     return bool(done.rowcount)
+
+
+def _explain(tx: Connection, name: str, value: str) -> None:
+    """A loss that the worker found by asking, before the server's own word came: that word says why."""
+    if value not in PAIRING_ENDINGS:
+        tx.execute(
+            _in_status(name, Status.DISCONNECTED)
+            .where(sessions.c.failure == "lost")
+            .values(failure=ENDINGS[value], updated_at=func.now())
+        )
 
 
 def _ask_soon(tx: Connection, name: str, value: str, at: datetime) -> None:

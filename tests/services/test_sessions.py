@@ -338,6 +338,23 @@ def test_it_disconnects_and_checks_that_it_did(
     assert state is None or state["status"] != "CONNECTED"
 
 
+@pytest.mark.parametrize(
+    ("found", "value", "said"),
+    [
+        ("lost", "disconnectedMobile", "phone_logged_out"),
+        ("lost", "autocloseCalled", "lost"),
+        ("closed", "disconnectedMobile", "closed"),
+    ],
+)
+def test_it_takes_the_servers_word_for_why_a_loss_came(
+    database: Database, user: Actor, found: str, value: str, said: str
+) -> None:
+    connected(database, user)
+    database.execute("update whatsapp_sessions set status = 'desconectado', failure = %s", found)
+    report(user, value)
+    assert database.execute("select status, failure from whatsapp_sessions") == [("desconectado", said)]
+
+
 def test_it_does_not_call_a_session_ended_that_the_server_reports_as_up(
     user: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
