@@ -176,8 +176,7 @@ class Inbox:
         """Store one delivery durably; returns after its commit. False where its body is no JSON object: it is kept all
         the same, marked `invalid`. Raises DatabaseUnavailable where it could not be stored in time.
         """
-        size = len(delivery.body)
-        if self.waiting_bytes and self.waiting_bytes + size > WAITING_BYTES:
+        if self.waiting_bytes and self.waiting_bytes + len(delivery.body) > WAITING_BYTES:
             raise DatabaseUnavailable("too much is waiting")
         row = _row(delivery, self._id_prefix + next(self._numbers).to_bytes(8))
         group = self._group
@@ -185,7 +184,7 @@ class Inbox:
             group = self._group = _Group(asyncio.get_running_loop().create_future(), time.monotonic())
             self._wake.set()
         group.rows.append(row)
-        self.waiting_bytes += size
+        self.waiting_bytes += len(row.body)  # as it comes off again: what is no text is kept in a longer form
         # Shared by all that arrived together: cheaper than a future and a timer each; the writer keeps the time.
         await group.stored
         return row.verdict == RECEIVED

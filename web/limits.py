@@ -34,8 +34,6 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = True
-        self.received = 0
         if self.waiting_since is None:
             self.waiting_since = self.loop.time()
 

@@ -147,8 +147,9 @@ def test_it_keeps_a_connection_that_only_rests(http: httpx.Client) -> None:
         b"".join(b"X-%d: y\r\n" % number for number in range(10_000)),
         b"X: " + b"y" * 200_000 + b"\r\n",
         b"X: " + b"y" * 200_000,
+        b"X: " + b"y" * 40_000 + b"\r\n\r\n",
     ],
-    ids=["many", "long", "without end"],
+    ids=["many", "long", "without end", "in one piece"],
 )
 def test_it_refuses_headers_without_measure(http: httpx.Client, head: bytes) -> None:
     with raw(http) as sock:

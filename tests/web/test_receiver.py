@@ -1,5 +1,6 @@
 """The webhook's door over real HTTP, and the inbox behind it."""
 
+import asyncio
 import base64
 import json
 import socket
@@ -68,6 +69,21 @@ def stored(database: Database) -> list[tuple[Any, ...]]:
 
 def refusals(database: Database) -> int:
     return int(database.one("select coalesce(sum((detail ->> 'count')::int), 0) from security_events"))
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"event":"onmessage"}', b"\xff\xfe" * 1000, b"\x00{"], ids=["good", "no text", "NUL"]
+)
+def test_it_knows_that_nothing_waits_once_everything_is_stored(database: Database, body: bytes) -> None:
+    async def waiting() -> int:
+        into = inbox.Inbox(settings.get().system_database_url.get_secret_value())
+        await into.start()
+        for _ in range(3):
+            await into.receive(inbox.Delivery(None, True, body))
+        await into.stop()
+        return into.waiting_bytes
+
+    assert asyncio.run(waiting()) == 0
 
 
 # --- who may come in ----------------------------------------------------------------------------------------------
