@@ -2,7 +2,6 @@
 
 import statistics
 import time
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import jwt
@@ -56,8 +55,7 @@ def _limits(on: Stage, users: list[UUID]) -> None:
 
 
 def _load(on: Stage, before: list[bytes], after: bytes, seconds: float, expected: int = 200) -> Result:
-    address = urlsplit(on.webhook)
-    load = post((str(address.hostname), address.port or 80), before, after, CONNECTIONS, seconds, expected)
+    load = post(on.webhook_address, before, after, CONNECTIONS, seconds, expected)
     assert load.refused == 0, load.refused
     return load
 

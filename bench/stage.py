@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import psycopg
@@ -60,6 +61,12 @@ class Stage:
         finally:
             started.terminate()
             started.wait(30)
+
+    @property
+    def webhook_address(self) -> tuple[str, int]:
+        """Host and port of the companion process, for a plain socket."""
+        parts = urlsplit(self.webhook)
+        return str(parts.hostname), parts.port or 80
 
     def execute(self, query: str, *params: object) -> list[tuple[object, ...]]:
         """Run one statement as the owner."""

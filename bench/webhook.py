@@ -5,7 +5,6 @@ import json
 import re
 import statistics
 import subprocess
-from urllib.parse import urlsplit
 
 from bench.http_load import Result, post
 from bench.stage import Stage, figure, stage
@@ -46,9 +45,7 @@ def _load(on: Stage, session: str, secret: str, prefix: str, seconds: float) -> 
         f"Authorization: Basic {credentials}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(marked) + NUMBER_DIGITS + len(after)}\r\n\r\n"
     )
-    address = urlsplit(on.webhook)
-    target = (str(address.hostname), address.port or 80)
-    return post(target, [head.encode() + marked], after, CONNECTIONS, seconds)
+    return post(on.webhook_address, [head.encode() + marked], after, CONNECTIONS, seconds)
 
 
 def _message(session: str) -> str:

@@ -215,8 +215,8 @@ def open_sign_in(user_id: UUID) -> SignIn:
 
     Raises Unauthenticated if there is no such active user.
     """
-    row = _lookup(user_id, None)
-    if row is None or not row.active:
+    row = _active(user_id)
+    if row is None:
         raise Unauthenticated
     return _new_sign_in(user_id, row.token_version)
 
@@ -232,24 +232,28 @@ def account_of(sign_in: SignIn) -> Account | None:
     """Who that is now, with the role of now; None if expired, signed out, revoked, deactivated, banned or deleted."""
     if sign_in.expires_at <= time.time():
         return None
-    row = _lookup(sign_in.user_id, sign_in.sign_in_id)
-    if row is None or not row.active or row.token_version != sign_in.token_version:
+    row = _active(sign_in.user_id, sign_in.sign_in_id)
+    if row is None or row.token_version != sign_in.token_version:
         return None
-    return Account(person(sign_in.user_id, Role(row.role), row.email or ""), row.name or "")
+    return _account(sign_in.user_id, row)
 
 
 def account_for(user_id: UUID) -> Account | None:
     """Who that user is now, whoever vouched for them; None if there is no such active user."""
-    row = _lookup(user_id, None)
-    if row is None or not row.active:
-        return None
+    row = _active(user_id)
+    return _account(user_id, row) if row else None
+
+
+def _account(user_id: UUID, row: Any) -> Account:
     return Account(person(user_id, Role(row.role), row.email or ""), row.name or "")
 
 
-def _lookup(user_id: UUID, sign_in_id: UUID | None) -> Any:
+def _active(user_id: UUID, sign_in_id: UUID | None = None) -> Any:
+    """What the database knows of that user, or None if they may not (or, by this sign-in, no longer) come in."""
     query = text("select * from app.session_lookup(:user_id, cast(:sign_in_id as uuid))")
     with transaction(ANONYMOUS) as tx:
-        return tx.execute(query, {"user_id": user_id, "sign_in_id": sign_in_id}).one_or_none()
+        row = tx.execute(query, {"user_id": user_id, "sign_in_id": sign_in_id}).one_or_none()
+    return row if row is not None and row.active else None
 
 
 def sign_out(sign_in: SignIn) -> None:

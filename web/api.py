@@ -105,9 +105,7 @@ async def live(call: Call) -> Response:
     if call.hub.listeners(f"session:{call.actor.user_id}") >= STREAMS_PER_USER:
         raise StreamsExhausted
     current = SessionShape.of(await run_in_threadpool(sessions.get, call.actor))
-    return StreamingResponse(
-        _events(call.hub, call.actor, current), media_type="text/event-stream", headers={**HEADERS}
-    )
+    return StreamingResponse(_events(call.hub, call.actor, current), media_type="text/event-stream", headers=HEADERS)
 
 
 async def _events(hub: Hub, actor: Actor, shown: SessionShape) -> AsyncIterator[bytes]:

@@ -44,10 +44,14 @@ async def identify(request: Request, scope: Scope) -> Caller:
     try:
         return await run_in_threadpool(_admitted, _bearer(request), scope, address)
     except Refused as error:
-        inbox: Inbox = request.app.state.inbox
-        inbox.security_event("api_refused", error.reason, address)
-        await run_in_threadpool(limits.check, Door.REFUSED, "ip", address)
+        await note_refusal(request.app.state.inbox, "api_refused", error.reason, address)
         raise
+
+
+async def note_refusal(inbox: Inbox, kind: str, subject: str, address: str) -> None:
+    """Make a refused credential a security event and count it by address. Raises RateLimited past the limit."""
+    inbox.security_event(kind, subject, address)
+    await run_in_threadpool(limits.check, Door.REFUSED, "ip", address)
 
 
 def _admitted(credential: str, scope: Scope, address: str) -> Caller:

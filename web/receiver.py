@@ -11,14 +11,13 @@ import time
 from typing import Literal
 
 import structlog
-from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services import inbox, limits
+from services import inbox
 from services.errors import DatabaseUnavailable, RateLimited
 from services.inbox import Delivery, Inbox
-from services.limits import Door
 from services.sessions import WEBHOOK_PATH
+from web.callers import note_refusal
 from web.limits import Networks, client_ip
 
 log = structlog.get_logger(__name__)
@@ -83,10 +82,8 @@ class Receiver:
 
     async def _refuse(self, scope: Scope, session: str | None, send: Send) -> None:
         """Wrong secrets are counted by address, and only they are slowed: a true delivery comes once."""
-        address = client_ip(scope, self._proxies)
-        self._inbox.security_event("webhook_refused", session or "", address)
         try:
-            await run_in_threadpool(limits.check, Door.REFUSED, "ip", address)
+            await note_refusal(self._inbox, "webhook_refused", session or "", client_ip(scope, self._proxies))
         except RateLimited as error:
             await _answer(send, 429, TOO_MANY, str(error.params["seconds"]))
         else:

@@ -62,12 +62,9 @@ begin
    where k.secret_hash = hash and k.revoked_at is null and coalesce(k.expires_at > now(), true)
      and coalesce(k.last_used_at < now() - interval '1 minute', true);
   return query
-    select k.id, k.user_id, u.email::text, k.scopes
-      from public.api_keys k
-      join auth.users u on u.id = k.user_id
-      left join public.accounts c on c.user_id = k.user_id
-     where k.secret_hash = hash and k.revoked_at is null and coalesce(k.expires_at > now(), true)
-       and u.deleted_at is null and coalesce(u.banned_until <= now(), true) and coalesce(c.active, true);
+    select k.id, k.user_id, u.email, k.scopes
+      from public.api_keys k cross join lateral app.session_lookup(k.user_id) u
+     where k.secret_hash = hash and k.revoked_at is null and coalesce(k.expires_at > now(), true) and u.active;
 end $f$;
 revoke execute on function app.key_lookup(bytea) from public;
 grant execute on function app.key_lookup(bytea) to {console};

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -23,6 +24,8 @@ from services.errors import ConfigurationError, DatabaseUnavailable
 POOL_SIZE = 20
 POOL_TIMEOUT_SECONDS = 10
 CONNECT_TIMEOUT_SECONDS = 5
+# The kernel gives a silent dead peer up after idle + interval x count = 15 s.
+KEEPALIVE = {"keepalives": "1", "keepalives_idle": "5", "keepalives_interval": "5", "keepalives_count": "2"}
 
 
 @functools.cache
@@ -40,6 +43,11 @@ def system_engine() -> Engine:
 def psycopg_url(url: str) -> str:
     """`url` without SQLAlchemy's driver suffix, as psycopg takes it."""
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def lasting(url: str) -> str:
+    """`url` for a connection that is held for as long as the process lives, and must notice when its peer is gone."""
+    return make_conninfo(psycopg_url(url), connect_timeout=str(CONNECT_TIMEOUT_SECONDS), **KEEPALIVE)
 
 
 def _engine(url: str) -> Engine:

@@ -1,13 +1,9 @@
 """A lock that one process of the installation holds for as long as it works, and loses at once when it dies."""
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
-from services.db.engine import CONNECT_TIMEOUT_SECONDS, psycopg_url
+from services.db.engine import lasting
 from services.errors import DatabaseUnavailable
-
-# The kernel gives a silent dead peer up after idle + interval x count = 15 s.
-KEEPALIVE = {"keepalives": "1", "keepalives_idle": "5", "keepalives_interval": "5", "keepalives_count": "2"}
 
 
 class ProcessLock:
@@ -16,7 +12,7 @@ class ProcessLock:
     """
 
     def __init__(self, url: str, name: str) -> None:
-        self._conninfo = make_conninfo(psycopg_url(url), connect_timeout=str(CONNECT_TIMEOUT_SECONDS), **KEEPALIVE)
+        self._conninfo = lasting(url)
         self._name = name
         self._connection: psycopg.Connection | None = None
 

@@ -6,17 +6,14 @@ from collections.abc import Callable
 import psycopg
 import structlog
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
-from services.db.engine import psycopg_url
+from services.db.engine import lasting
 
 log = structlog.get_logger(__name__)
 
 # Long enough to cost nothing, short enough to see `stop` and a dead socket soon.
 POLL_SECONDS = 1.0
 RECONNECT_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
-# The kernel gives a silent dead peer up after idle + interval x count = 15 s.
-KEEPALIVE = {"keepalives": "1", "keepalives_idle": "5", "keepalives_interval": "5", "keepalives_count": "2"}
 
 
 class Listener:
@@ -33,7 +30,7 @@ class Listener:
         on_notify: Callable[[str, str], None],
         on_catch_up: Callable[[], None],
     ) -> None:
-        self._conninfo = make_conninfo(psycopg_url(url), connect_timeout="5", **KEEPALIVE)
+        self._conninfo = lasting(url)
         self._channels = channels
         self._on_notify = on_notify
         self._on_catch_up = on_catch_up

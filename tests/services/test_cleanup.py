@@ -289,14 +289,19 @@ def test_it_takes_finished_jobs_and_leaves_the_others(database: Database, cleane
     assert left == {"todo 6", "todo 8", "doing 6", "doing 8", "succeeded 6", "failed 6", "cancelled 6", "aborted 6"}
 
 
-def test_it_works_in_batches_that_are_each_committed_with_their_count(
-    database: Database, cleaner: Cleaner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def a_run_of_three_batches(database: Database, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Asked for, with 25 rows that go 10 at a time."""
     monkeypatch.setattr(cleanup, "BATCH_ROWS", 10)
     database.execute(
         "insert into security_events (kind, at) select 'x', now() - interval '1 year' from generate_series(1, 25)"
     )
-    asked = cleanup.run(SYSTEM)
+    return cleanup.run(SYSTEM)
+
+
+def test_it_works_in_batches_that_are_each_committed_with_their_count(
+    database: Database, cleaner: Cleaner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = a_run_of_three_batches(database, monkeypatch)
     seen = []
     while cleaner.step():
         left = database.one("select count(*) from security_events")
@@ -332,11 +337,7 @@ def test_it_refuses_a_second_run_while_one_is_not_finished(admin: Actor, cleaner
 def test_it_lets_one_process_work_and_the_next_go_on_where_it_stopped(
     database: Database, cleaner: Cleaner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cleanup, "BATCH_ROWS", 10)
-    database.execute(
-        "insert into security_events (kind, at) select 'x', now() - interval '1 year' from generate_series(1, 25)"
-    )
-    asked = cleanup.run(SYSTEM)
+    asked = a_run_of_three_batches(database, monkeypatch)
     assert cleaner.step()
     other = Cleaner()
     assert not other.step()
