@@ -6,9 +6,11 @@ by putting a number into bytes.
 
 import select
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -44,7 +46,7 @@ def post(
     result = Result()
     wanted = f"HTTP/1.1 {expected}".encode()
     answered, clock = result.latencies.append, time.perf_counter
-    poll = select.poll()
+    poll, patience = _poll()
     sockets: dict[int, socket.socket] = {}
     sent_at: dict[int, float] = {}
     heads: dict[int, bytes] = {}
@@ -58,7 +60,7 @@ def post(
         sock.sendall(b"%b%010d%b" % (heads[sock.fileno()], number, after))
     started, number = clock(), connections
     while sockets:
-        for descriptor, _events in poll.poll(30_000):
+        for descriptor, _events in poll.poll(patience):
             sock = sockets[descriptor]
             answer = _whole(sock)
             now = clock()
@@ -76,6 +78,14 @@ def post(
                 sock.close()
     result.seconds = clock() - started
     return result
+
+
+def _poll() -> tuple[Any, int]:
+    """The cheapest poll object of this system, and 30 seconds in its own unit."""
+    if sys.platform == "linux":
+        return select.epoll(), 30
+    else:  # noqa: RET505 - mypy knows a platform's own branch only so
+        return select.poll(), 30_000
 
 
 def _whole(sock: socket.socket) -> bytes:

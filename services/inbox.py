@@ -90,8 +90,7 @@ insert into security_events (kind, subject, ip, detail) select k, s, i, json_bui
 """
 
 
-@dataclass(frozen=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One webhook delivery, its sender already proved. `session` is the one that the URL proved, or None."""
 
     session: str | None

@@ -7,7 +7,8 @@ from typing import Any
 import structlog
 import uvicorn
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import HTTPScope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 log = structlog.get_logger(__name__)
 
@@ -24,50 +25,69 @@ Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with bounds to a request's head and to the time that a request may take to arrive."""
+    """uvicorn's HTTP protocol with bounds to a request's head and to the time that a request may take to arrive.
+
+    Who is slow is found by looking at each connection once a second: clocks kept for each request would cost every
+    delivery what only a flood needs.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.waiting_since: float | None = self.loop.time()
-        self.received = 0
-        self._in_head = True
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        if self.waiting_since is None:
-            self.waiting_since = self.loop.time()
+        self._received = 0
+        self._chunk = 0
+        self._head = 0
+        self._watch(self, self.loop.time())
 
     def data_received(self, data: bytes) -> None:
-        self.received += len(data)
+        self._chunk = len(data)
+        self._received += self._chunk
+        before = self.scope
         super().data_received(data)
-        if self._in_head and self.received > HEAD_BYTES_LIMIT and not self.transport.is_closing():
-            self.send_400_response("Headers too large.")
+        if not self._in_head():
+            self._head = 0
+        elif before is None or before is self.scope:
+            self._head += self._chunk
+            if self._head > HEAD_BYTES_LIMIT and not self.transport.is_closing():
+                self.send_400_response("Headers too large.")
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
         if len(self.headers) > HEADERS_LIMIT or (
-            self.received > HEAD_BYTES_LIMIT and self._head_bytes() > HEAD_BYTES_LIMIT
+            self._head + self._chunk > HEAD_BYTES_LIMIT and self._head_bytes() > HEAD_BYTES_LIMIT
         ):
             raise ValueError("headers too large")  # the parser turns it into its own error, uvicorn that into a 400
         super().on_headers_complete()
 
-    def on_message_complete(self) -> None:
-        self.waiting_since = None
-        self._in_head = True
-        self.received = 0
-        super().on_message_complete()
+    def is_too_slow(self, now: float, seconds: float) -> bool:
+        """Whether what arrives has had its time: `seconds`, and one more for each BODY_BYTES_PER_SECOND that came.
+
+        To be asked about once a second; `now` is on the loop's clock.
+        """
+        awaited = self._awaited()
+        if awaited is not self._watched:
+            self._watch(awaited, now)
+        # While the application does not read, it is not the sender who is slow.
+        if awaited is None or self.flow.read_paused:
+            return False
+        return now - self._watched_since > seconds + (self._received - self._watched_from) / BODY_BYTES_PER_SECOND
+
+    def _in_head(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.scope is not self.scope
+
+    def _awaited(self) -> object:
+        """What has not wholly arrived: a request (by its scope), the connection's first one, or None."""
+        if self._in_head():
+            begun: HTTPScope | None = self.scope
+            return begun or self
+        return self.scope if self.cycle.more_body else None
+
+    def _watch(self, awaited: object, now: float) -> None:
+        self._watched = awaited
+        self._watched_since = now
+        self._watched_from = self._received
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-
-    def is_too_slow(self, now: float, seconds: float) -> bool:
-        """Whether what arrives has had its time: `seconds`, and one more for each BODY_BYTES_PER_SECOND that came."""
-        if self.waiting_since is None:
-            return False
-        # While the application does not read, it is not the sender who is slow.
-        if self.flow is not None and self.flow.read_paused:
-            return False
-        return now - self.waiting_since > seconds + self.received / BODY_BYTES_PER_SECOND
 
 
 class GuardedServer(uvicorn.Server):

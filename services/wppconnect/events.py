@@ -22,7 +22,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from services.wppconnect import fields
 
@@ -130,8 +130,7 @@ class Unsupported:
 Event = QrCode | PhoneCode | StatusFind | SessionClosed | InboundMessage | Ack | Unsupported
 
 
-@dataclass(frozen=True)
-class EventKey:
+class EventKey(NamedTuple):
     """What the receiver stores beside the raw event. `session` is what the body claims, which proves
     nothing."""
 
