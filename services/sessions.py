@@ -34,7 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from services import audit, settings
+from services import audit, settings, timeline
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.db.models import Record, directory, lanes, sessions
@@ -258,7 +258,7 @@ def connect(actor: Actor, user_id: UUID | None = None, phone: str | None = None)
     with transaction(actor) as tx:
         target = _begin_pairing(tx, owner, digits, secret)
         if target is not None:
-            _audit_for_other(tx, actor, owner, "session.connect")
+            _note_for_other(tx, actor, owner, target.id, "session.connect")
     if target is not None:
         _start(actor, target, webhook_url(secret, target.name), digits)
     return _require(actor, owner)
@@ -292,7 +292,7 @@ def disconnect(actor: Actor, user_id: UUID | None = None) -> Session:
             raise
     with transaction(actor) as tx:
         _end(tx, target.name, None)
-        _audit_for_other(tx, actor, owner, "session.disconnect")
+        _note_for_other(tx, actor, owner, target.id, "session.disconnect")
     return _require(actor, owner)
 
 
@@ -810,9 +810,11 @@ def _target_of(actor: Actor, owner: UUID) -> _Target | None:
     return _target(row) if row else None
 
 
-def _audit_for_other(tx: Connection, actor: Actor, owner: UUID, action: str) -> None:
+def _note_for_other(tx: Connection, actor: Actor, owner: UUID, session_id: UUID, action: str) -> None:
+    """What staff do to somebody's session stands in the audit log and in the session's own timeline."""
     if owner != actor.user_id:
         audit.record(tx, actor, action, f"user_{owner}")
+        timeline.note(tx, session_id, owner, timeline.Kind.STAFF, action)
 
 
 def _target(row: Record) -> _Target:

@@ -191,6 +191,10 @@ def _furnished(database: Database, actor: Actor) -> Tenant:
     database.execute(
         "insert into rate_limits (key, hits, expires_at) values (sha256(%s::bytea), 1, now())", mark.encode()
     )
+    database.execute(
+        "insert into session_timeline (session_id, user_id, kind, what) values (%s, %s, 'staff', 'session.connect')",
+        session_id, actor.user_id,
+    )  # fmt: skip
     database.execute("insert into parked_acks (session_id, wpp_id, ack) values (%s, 'parked', 1)", session_id)
     database.execute(
         "insert into events (session, kind, request_id, body) values (%s, 'onmessage', gen_random_uuid(), %s)",
@@ -366,6 +370,7 @@ def test_it_lets_a_tenant_read_their_own(world: World) -> None:
         own = {one.name for one in world.relations if visible(connection, caller, one)}
     assert own == {
         "public.whatsapp_sessions", "public.lanes", "public.messages", "public.accounts", "public.api_keys",
+        "public.session_timeline",
     }  # fmt: skip
 
 

@@ -73,6 +73,21 @@ sessions = Table(
     _time("cleared_at"),
 )
 
+session_timeline = Table(
+    "session_timeline",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("session_id", Uuid, nullable=False),
+    Column("user_id", Uuid, nullable=False),
+    _time("at", default=True),
+    Column("kind", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("outcome", Text),
+    Column("detail", JSONB, nullable=False, server_default="{}"),
+    Column("actor_id", Uuid, server_default=text("auth.uid()")),
+    Column("request_id", Text),
+)
+
 lanes = Table(
     "lanes",
     metadata,
