@@ -11,7 +11,7 @@ import structlog
 from procrastinate.exceptions import ConnectorException
 from psycopg_pool import PoolTimeout
 
-from services import cleanup, dispatch, health, inbox, jobs, log, sessions, settings
+from services import cleanup, dispatch, healing, health, inbox, jobs, log, sessions, settings
 from services.db.notify import Listener
 from services.loop import Loop
 
@@ -34,12 +34,13 @@ def main() -> None:
         timedelta(seconds=configured.send_lease_seconds),
         on_free=lambda: loops["send"].ring(),
     )
-    cleaner = cleanup.Cleaner()
+    cleaner, sweeper = cleanup.Cleaner(), healing.Sweeper()
     loops = {
         "inbox": Loop("inbox", inbox.process),
         "checks": Loop("checks", sessions.tend, sessions.next_check_in),
         "send": Loop("send", dispatcher.step, dispatcher.idle_seconds),
         "cleanup": Loop("cleanup", cleaner.step),
+        "health": Loop("health", sweeper.step, sweeper.idle_seconds),
         "heartbeat": Loop("heartbeat", lambda: health.beat("worker")),
     }
     listener = Listener(

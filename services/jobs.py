@@ -4,7 +4,7 @@ import functools
 
 from procrastinate import App, PsycopgConnector
 
-from services import cleanup, limits, messages, settings
+from services import cleanup, healing, limits, messages, settings
 from services.db.actor import SYSTEM
 from services.db.engine import psycopg_url
 
@@ -30,6 +30,7 @@ def _reconcile(timestamp: int) -> int:  # noqa: ARG001
 
 
 def _clean_up(timestamp: int) -> None:  # noqa: ARG001
-    """Ask for the hourly clean-up, which the worker's own loop carries out, and drop counters that are over."""
+    """Ask for the hourly clean-up, which the worker's own loop carries out; drop old counters and figures."""
     cleanup.hourly()
     limits.forget_old()
+    healing.forget_old()

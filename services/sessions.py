@@ -148,6 +148,8 @@ ENDINGS = {
     "closesession": "closed",
     "logoutsession": "logged_out",
 }
+# Endings after which nobody expects the session back: its owner or the phone ended it. None is our own disconnect.
+FINAL = ("phone_logged_out", "logged_out")
 # Endings of an unscanned start: they say nothing of a session that is already up.
 PAIRING_ENDINGS = {"autocloseCalled", "qrReadFail", "qrReadError"}
 # States in which a start is under way, so that another start-session changes nothing there.
@@ -228,6 +230,7 @@ class _Target:
     status: Status
     attempt: datetime | None
     scanned: bool
+    phone: str | None
 
 
 # --- what a person does ---------------------------------------------------------------------------------------------
@@ -265,13 +268,16 @@ def connect(actor: Actor, user_id: UUID | None = None, phone: str | None = None)
 
 
 def reconnect(actor: Actor, user_id: UUID | None = None) -> Session:
-    """Close what runs on the server, without unpairing the phone, and start it again. Raises as `connect`."""
+    """Close what runs on the server, without unpairing the phone, and start it again, by phone code where it was.
+
+    Raises as `connect`.
+    """
     target = _target_of(actor, _owner(actor, user_id))
     if target is not None and target.status is not Status.DISCONNECTED:
         client().close_session(target.server_url, target.name)
         with transaction(actor) as tx:
             _end(tx, target.name, "closed")
-    return connect(actor, user_id)
+    return connect(actor, user_id, target.phone if target else None)
 
 
 def disconnect(actor: Actor, user_id: UUID | None = None) -> Session:
@@ -428,6 +434,12 @@ def webhook_secret_used(tx: Connection, name: str) -> None:
         .where(sessions.c.session_id == name, sessions.c.webhook_secret_used_at.is_(None))
         .values(webhook_secret_used_at=func.now())
     )
+
+
+def lose(tx: Connection, name: str, attempt: datetime | None) -> bool:
+    """Say that a session which was up by the start `attempt` is not; False where it has moved on since."""
+    same = and_(sessions.c.status == Status.CONNECTED, sessions.c.pairing_started_at.is_not_distinct_from(attempt))
+    return _end(tx, name, "lost", only=same)
 
 
 def id_of(tx: Connection, name: str) -> UUID | None:
@@ -644,6 +656,7 @@ _TARGET_COLUMNS = (
     sessions.c.status,
     sessions.c.pairing_started_at,
     sessions.c.scanned_at,
+    sessions.c.pairing_phone,
 )
 _OWN_COLUMNS = (
     *_TARGET_COLUMNS,
@@ -655,7 +668,6 @@ _OWN_COLUMNS = (
     sessions.c.qr_count,
     sessions.c.phone_code,
     sessions.c.phone_code_at,
-    sessions.c.pairing_phone,
     sessions.c.reported_state,
     sessions.c.reported_at,
     sessions.c.last_proof_at,
@@ -684,6 +696,7 @@ def _reported(state: str, at: Moment) -> dict[str, Any]:
 def _connected(at: Any) -> dict[str, Any]:
     return {
         "status": Status.CONNECTED,
+        "wanted": True,
         "connected_at": func.coalesce(sessions.c.connected_at, at),
         "reported_state": "CONNECTED",
         "reported_at": at,
@@ -762,11 +775,17 @@ def _end(
             connected_at=None,
             check_at=None,
             updated_at=func.now(),
+            **_given_up(failure),
             **_NO_CODES,
             **_reported("CLOSED", at or func.now()),
         )
     )
     return bool(done.rowcount)
+
+
+def _given_up(failure: str | ColumnElement[str] | None) -> dict[str, Any]:
+    final = failure is None or (isinstance(failure, str) and failure in FINAL)
+    return {"wanted": False} if final else {}
 
 
 def _explain(tx: Connection, name: str, value: str) -> None:
@@ -775,7 +794,7 @@ def _explain(tx: Connection, name: str, value: str) -> None:
         tx.execute(
             _in_status(name, Status.DISCONNECTED)
             .where(sessions.c.failure == "lost")
-            .values(failure=ENDINGS[value], updated_at=func.now())
+            .values(failure=ENDINGS[value], updated_at=func.now(), **_given_up(ENDINGS[value]))
         )
 
 
@@ -792,7 +811,7 @@ def _ask_soon(tx: Connection, name: str, value: str, at: datetime) -> None:
 
 def _owner(actor: Actor, user_id: UUID | None) -> UUID:
     owner = user_id or actor.user_id
-    if owner is None or (owner != actor.user_id and not actor.is_staff):
+    if owner is None or (owner != actor.user_id and not actor.is_staff and actor != SYSTEM):
         raise Forbidden(f"session of {owner}")
     return owner
 
@@ -812,7 +831,7 @@ def _target_of(actor: Actor, owner: UUID) -> _Target | None:
 
 def _note_for_other(tx: Connection, actor: Actor, owner: UUID, session_id: UUID, action: str) -> None:
     """What staff do to somebody's session stands in the audit log and in the session's own timeline."""
-    if owner != actor.user_id:
+    if actor.is_staff and owner != actor.user_id:
         audit.record(tx, actor, action, f"user_{owner}")
         timeline.note(tx, session_id, owner, timeline.Kind.STAFF, action)
 
@@ -825,6 +844,7 @@ def _target(row: Record) -> _Target:
         Status(row.status),
         row.pairing_started_at,
         row.scanned_at is not None,
+        row.pairing_phone,
     )
 
 

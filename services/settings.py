@@ -116,6 +116,17 @@ class Settings(BaseSettings):
     cleanup_security_events_days: int = Field(180, ge=1, le=MAX_DAYS)
     cleanup_jobs_days: int = Field(7, ge=1, le=MAX_DAYS)
     cleanup_runs_days: int = Field(365, ge=1, le=MAX_DAYS)
+    health_sweep_seconds: float = Field(10.0, gt=0, le=3600)
+    health_proof_seconds: float = Field(300.0, gt=0, le=86_400)
+    health_stuck_seconds: float = Field(30.0, gt=0, le=3600)
+    health_unacked_seconds: float = Field(120.0, gt=0, le=86_400)
+    health_silence_minutes: float = Field(60.0, gt=0, le=1440)
+    health_step_seconds: float = Field(60.0, gt=0, le=3600)
+    health_probes_per_server: int = Field(8, ge=1, le=100)
+    health_heals_per_server: int = Field(3, ge=1, le=100)
+    health_heal: bool = True
+    alert_webhook_url: SecretStr = SecretStr("")
+    alert_cooldown_minutes: float = Field(15.0, ge=0, le=10_080)
     log_level: str = "INFO"
 
     @classmethod
@@ -163,6 +174,13 @@ class Settings(BaseSettings):
         if value and not all(_is_http(url.strip()) for url in value.split(",")):
             raise ValueError("must be an http:// or https:// address")
         return value.rstrip("/")
+
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _alert_urls(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not _is_http(value.get_secret_value()):
+            raise ValueError("must be an http:// or https:// address")
+        return value
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -249,6 +267,7 @@ class Settings(BaseSettings):
             self.auth_cookie_key,
             self.jwt_secret,
             self.rate_limit_url,
+            self.alert_webhook_url,
             self.admin_password,
         )
         values = [*self.servers().values(), *(key.get_secret_value() for key in keys if key), *passwords]

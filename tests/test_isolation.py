@@ -160,6 +160,7 @@ def furnish(database: Database, new_actor: Callable[[], Actor]) -> World:
     c, d = new_actor(), new_actor()
     session_id = connected(database, d)
     database.execute("delete from lanes where session_id = %s", session_id)
+    database.execute("insert into fleet_samples values (now(), '{}')")
     database.execute("insert into heartbeats (process, instance) values ('worker', 'here:1')")
     database.execute("insert into cleanup_runs (actor_id, kinds) values (%s, '{codes}')", b.actor.user_id)
     database.execute("insert into sign_in_attempts (key) values ('\\x00')")
@@ -195,6 +196,10 @@ def _furnished(database: Database, actor: Actor) -> Tenant:
         "insert into session_timeline (session_id, user_id, kind, what) values (%s, %s, 'staff', 'session.connect')",
         session_id, actor.user_id,
     )  # fmt: skip
+    database.execute(
+        "insert into findings (session_id, user_id, kind) values (%s, %s, 'zombie')", session_id, actor.user_id
+    )
+    database.execute("insert into session_hours values (%s, now(), 1, now())", name)
     database.execute("insert into parked_acks (session_id, wpp_id, ack) values (%s, 'parked', 1)", session_id)
     database.execute(
         "insert into events (session, kind, request_id, body) values (%s, 'onmessage', gen_random_uuid(), %s)",
@@ -370,7 +375,7 @@ def test_it_lets_a_tenant_read_their_own(world: World) -> None:
         own = {one.name for one in world.relations if visible(connection, caller, one)}
     assert own == {
         "public.whatsapp_sessions", "public.lanes", "public.messages", "public.accounts", "public.api_keys",
-        "public.session_timeline",
+        "public.session_timeline", "public.findings",
     }  # fmt: skip
 
 

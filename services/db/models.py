@@ -71,6 +71,8 @@ sessions = Table(
     _time("webhook_secret_used_at"),
     _time("cleaning_until"),
     _time("cleared_at"),
+    Column("wanted", Boolean, nullable=False, server_default="false"),
+    _time("probed_at"),
 )
 
 session_timeline = Table(
@@ -86,6 +88,39 @@ session_timeline = Table(
     Column("detail", JSONB, nullable=False, server_default="{}"),
     Column("actor_id", Uuid, server_default=text("auth.uid()")),
     Column("request_id", Text),
+)
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("session_id", Uuid),
+    Column("user_id", Uuid),
+    Column("server_url", Text),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="open"),
+    _time("found_at", default=True),
+    Column("steps", Integer, nullable=False, server_default="0"),
+    _time("acted_at"),
+    _time("due_at", default=True),
+    _time("ended_at"),
+    _time("told_at"),
+)
+
+session_hours = Table(
+    "session_hours",
+    metadata,
+    Column("session", Text, primary_key=True),
+    Column("hour", DateTime(timezone=True), primary_key=True),
+    Column("events", Integer, nullable=False),
+    Column("last_at", DateTime(timezone=True), nullable=False),
+)
+
+fleet_samples = Table(
+    "fleet_samples",
+    metadata,
+    Column("at", DateTime(timezone=True), primary_key=True),
+    Column("figures", JSONB, nullable=False),
 )
 
 lanes = Table(

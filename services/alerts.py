@@ -1,0 +1,82 @@
+"""Tells people what was found, at ALERT_WEBHOOK_URL: one post a round, each fault of each session once in a while.
+
+A row's `told_at` says that it was posted, or that its like was so short a time ago that posting it again would only
+train people to look away. What could not be posted stays untold and is tried again in the next round.
+"""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+
+import structlog
+from sqlalchemy import text
+
+from services import settings
+from services.db.actor import SYSTEM
+from services.db.engine import transaction
+from services.db.models import Record
+from services.findings import WORDS, Kind, State
+
+log = structlog.get_logger(__name__)
+
+POST_SECONDS = 5.0
+# What a chat shows without folding it; the rest is a number.
+LISTED = 10
+NEEDS = {State.NEEDS_PHONE: " (precisa do celular da pessoa)", State.NEEDS_PERSON: " (precisa de alguém da equipe)"}
+
+
+def tell() -> int:
+    """Post what nobody was told of yet; returns how many findings were posted."""
+    configured = settings.get()
+    address = configured.alert_webhook_url.get_secret_value()
+    with transaction(SYSTEM) as tx:
+        tx.execute(_PASSED_OVER, {"cooldown": configured.alert_cooldown_minutes * 60, "silent": not address})
+        rows = tx.execute(_UNTOLD).all()
+    if not rows or not _post(address, _body(rows)):
+        return 0
+    with transaction(SYSTEM) as tx:
+        tx.execute(_TOLD, {"ids": [row.id for row in rows]})
+    return len(rows)
+
+
+def _body(rows: Sequence[Record]) -> bytes:
+    lines = [f"{WORDS[Kind(row.kind)][0]}: {row.subject}{NEEDS.get(row.state, '')}" for row in rows[:LISTED]]
+    if len(rows) > LISTED:
+        lines.append(f"… e mais {len(rows) - LISTED}")
+    found = [
+        {"kind": row.kind, "subject": row.subject, "state": row.state, "found_at": row.found_at.isoformat()}
+        for row in rows
+    ]
+    return json.dumps({"text": "\n".join(lines), "findings": found}, ensure_ascii=False).encode()
+
+
+def _post(address: str, body: bytes) -> bool:
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=POST_SECONDS) as answer:
+            answer.read(1)
+    # Without the error's text: it may quote the address, which holds a token.
+    except (OSError, ValueError) as error:
+        log.warning("alert_not_posted", error=type(error).__name__, status=getattr(error, "code", None))
+        return False
+    return True
+
+
+# The server's address is nobody's business: its sessions' owners are named by their session, a server by its number.
+_PASSED_OVER = text("""
+update public.findings f set told_at = clock_timestamp()
+ where f.told_at is null and (:silent or f.ended_at is not null or exists (select from public.findings o
+   where o.kind = f.kind and o.session_id is not distinct from f.session_id
+     and o.server_url is not distinct from f.server_url
+     and o.told_at > clock_timestamp() - make_interval(secs => :cooldown)))
+""")
+
+_UNTOLD = text("""
+select f.id, f.kind, f.state, f.found_at,
+       coalesce('user_' || f.user_id, 'servidor com ' || (select count(*) from public.whatsapp_sessions s
+         where s.server_url = f.server_url) || ' sessões') as subject
+  from public.findings f where f.told_at is null order by f.id limit 200
+""")
+
+_TOLD = text("update public.findings set told_at = clock_timestamp() where id = any(:ids)")
