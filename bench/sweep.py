@@ -1,0 +1,91 @@
+"""How long a sweep of 1,000 sessions takes, against asking one by one with tokens that the server makes.
+
+Nobody has fresh evidence, so every session is asked: the dearest sweep there is. The other way is measured on a few
+sessions, because it takes the same time for each.
+"""
+
+import logging
+import multiprocessing
+import time
+from multiprocessing.connection import Connection
+from uuid import uuid4
+
+import httpx
+import structlog
+
+from bench.stage import figure, stage
+from sandbox.server import SandboxServer
+from sandbox.state import Config, Session
+from services import healing, settings
+
+SESSIONS = 1000
+ONE_BY_ONE = 20
+PHONE = "5511999990000"
+
+
+def run() -> None:
+    """Ask some one by one, then sweep all of them."""
+    # As the worker of an installation that logs warnings only, like the other measurements' processes.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    with stage() as on:
+        names = [f"user_{uuid4()}" for _ in range(SESSIONS)]
+        ((url, secret),) = settings.get().servers().items()
+        process = multiprocessing.get_context("spawn")
+        ours, theirs = process.Pipe()
+        server = process.Process(target=_serve, args=(theirs, int(url.rpartition(":")[2]), secret, names), daemon=True)
+        server.start()
+        assert ours.recv() == "ready"
+        try:
+            on.execute("insert into auth.users (id) select right(n, 36)::uuid from unnest(%s::text[]) n", names)
+            on.execute(
+                "insert into whatsapp_sessions (user_id, session_id, status, server_url, wanted)"
+                " select right(n, 36)::uuid, n, 'conectado', %s, true from unnest(%s::text[]) n",
+                url,
+                names,
+            )
+            one = _one_by_one(url, secret, names[:ONE_BY_ONE])
+            swept = _sweep()
+        finally:
+            ours.send("end")
+            server.join(10)
+        ((proved,),) = on.execute("select count(*) from whatsapp_sessions where last_proof_kind = 'phone_number'")
+    assert proved == SESSIONS, proved
+    figure("sweep_seconds", swept, "s")
+    figure("one_by_one_seconds", one * SESSIONS, "s")
+    figure("sweep_speedup", one * SESSIONS / swept, "ratio")
+
+
+def _sweep() -> float:
+    started = time.perf_counter()
+    asked = 0
+    while asked < SESSIONS:
+        asked += healing.probe()
+    return time.perf_counter() - started
+
+
+def _one_by_one(url: str, secret: str, names: list[str]) -> float:
+    """Seconds for one session: its token from the server, then the same question."""
+    with httpx.Client(base_url=url, trust_env=False, timeout=30) as http:
+        http.get("/healthz")
+        started = time.perf_counter()
+        for name in names:
+            made = http.post(f"/api/{name}/{secret}/generate-token").raise_for_status().json()
+            answer = http.get(f"/api/{name}/get-phone-number", headers={"Authorization": f"Bearer {made['token']}"})
+            answer.raise_for_status()
+        return (time.perf_counter() - started) / len(names)
+
+
+def _serve(pipe: Connection, port: int, secret: str, names: list[str]) -> None:
+    """A server whose sessions are all up, in a process of its own as in life."""
+    server = SandboxServer(Config(secret=secret), port)
+    server.world.sessions = {
+        name: Session(name, started=True, stored=True, status="CONNECTED", phone=PHONE) for name in names
+    }
+    server.start()
+    pipe.send("ready")
+    pipe.recv()
+    server.stop()
+
+
+if __name__ == "__main__":
+    run()
