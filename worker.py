@@ -11,7 +11,7 @@ import structlog
 from procrastinate.exceptions import ConnectorException
 from psycopg_pool import PoolTimeout
 
-from services import cleanup, dispatch, healing, health, inbox, jobs, log, sessions, settings
+from services import cleanup, dispatch, healing, health, inbox, jobs, log, sessions, settings, waves
 from services.db.notify import Listener
 from services.loop import Loop
 
@@ -21,7 +21,7 @@ RESTART_SECONDS = 2.0
 # A job under way at the end may take this long; what is cut off later is done by its next period.
 JOB_SECONDS = 20
 # NOTIFY channel → the loop that it wakes.
-CHANNELS = {"inbox": "inbox", "lanes": "send", "checks": "checks", "cleanup": "cleanup"}
+CHANNELS = {"inbox": "inbox", "lanes": "send", "checks": "checks", "cleanup": "cleanup", "waves": "waves"}
 
 
 def main() -> None:
@@ -41,6 +41,7 @@ def main() -> None:
         "send": Loop("send", dispatcher.step, dispatcher.idle_seconds),
         "cleanup": Loop("cleanup", cleaner.step),
         "health": Loop("health", sweeper.step, sweeper.idle_seconds),
+        "waves": Loop("waves", waves.step),
         "heartbeat": Loop("heartbeat", lambda: health.beat("worker")),
     }
     listener = Listener(

@@ -1,34 +1,47 @@
-"""Sessões: every user and their session, what the server says beside what was proved; connect and disconnect."""
+"""Sessões: the fleet's figures, what is wrong, and every user's session with what the server says beside the proof."""
 
 import streamlit as st
 
-from services import sessions
+from services import findings, settings, waves
+from services import fleet as service
 from services.db.actor import Role
-from services.sessions import Status
-from ui import errors, fleet, live, status
+from services.fleet import Show
+from ui import errors, fleet, live
 from ui.guard import guard
 from ui.text import _
 
-actor = guard(Role.ADMIN, Role.OPERATOR)
+guard(Role.ADMIN, Role.OPERATOR)
 st.set_page_config(layout="wide")
 st.title(_("Sessões"), anchor=False)
 
-find, narrow = st.columns([3, 2], vertical_alignment="bottom")
-search = find.text_input(_("Buscar"), placeholder=_("E-mail, nome ou número"), key="search")
-chosen = narrow.selectbox(
-    _("Estado"), [None, *Status], format_func=lambda one: status.session_word(one) if one else _("Todos"), key="status"
-)
-
 
 @st.fragment
-def table() -> None:
+def everything() -> None:
     actor = guard(Role.ADMIN, Role.OPERATOR)
     live.listen("fleet")
     with errors.stopping():
-        fleet.figures(sessions.counts(actor))
-        page = fleet.page_number()
-        found = sessions.fleet(actor, search=search, status=chosen, page=page)
+        fleet.figures(actor)
+        fleet.alerts(findings.listing(actor))
+    find, narrow, where, sort = st.columns([4, 2, 2, 3], vertical_alignment="bottom")
+    search = find.text_input(_("Buscar"), placeholder=_("E-mail, nome ou número"), key="search")
+    show = narrow.selectbox(_("Estado"), [None, *Show], format_func=fleet.show_word, key="show")
+    numbers = range(1, len(settings.get().servers()) + 1)
+    server = where.selectbox(_("Servidor"), [None, *numbers], format_func=fleet.server_word, key="server")
+    orders = fleet.orders()
+    order, descending = orders[sort.selectbox(_("Ordem"), list(orders), key="order")]
+    with errors.stopping():
+        found = service.rows(
+            actor,
+            search=search,
+            show=show,
+            server=server,
+            order=order,
+            descending=descending,
+            page=fleet.page_number(),
+        )
+        wave = waves.newest(actor)
     fleet.table(actor, found)
+    fleet.restarts(actor, wave, server)
 
 
-table()
+everything()

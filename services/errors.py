@@ -15,7 +15,9 @@
     │   ├── SessionNotConnected     409
     │   ├── NumberNotOnWhatsApp     409
     │   ├── SessionBeingCleaned     409  its old data are being deleted: a start must wait
-    │   └── CleanupUnderWay         409
+    │   ├── CleanupUnderWay         409
+    │   ├── WaveUnderWay            409
+    │   └── NothingToRestart        409
     ├── ConfigurationError          500  a setting is missing or wrong; names the variable
     ├── DatabaseUnavailable         503  safe to try again
     └── WppError                         a call to a WPPConnect server went wrong
@@ -163,6 +165,22 @@ class CleanupUnderWay(Conflict):
     permanent = False
     message = N_("Uma limpeza já está em andamento.")
     hint = N_("Espere ela terminar; o andamento aparece nesta página.")
+
+
+class WaveUnderWay(Conflict):
+    """Sessions are being restarted already."""
+
+    code = "reinicio_em_andamento"
+    message = N_("Um reinício em ondas já está em andamento.")
+    hint = N_("Espere o fim dele ou cancele-o.")
+
+
+class NothingToRestart(Conflict):
+    """No session of the chosen server is connected."""
+
+    code = "nada_a_reiniciar"
+    message = N_("Nenhuma sessão conectada para reiniciar.")
+    hint = N_("Escolha outro servidor ou conecte as sessões antes.")
 
 
 class ConfigurationError(ServiceError):

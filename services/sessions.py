@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
@@ -28,7 +28,6 @@ from sqlalchemy import (
     case,
     func,
     null,
-    or_,
     select,
     update,
 )
@@ -37,7 +36,7 @@ from sqlalchemy.dialects.postgresql import insert
 from services import audit, settings, timeline
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
-from services.db.models import Record, directory, lanes, sessions
+from services.db.models import Record, lanes, sessions
 from services.errors import (
     N_,
     ConfigurationError,
@@ -70,7 +69,6 @@ CHECK_LEASE = timedelta(seconds=60)
 CHECKS_AT_ONCE = 8
 # A proof is written down at most this often, so that a busy session does not rewrite its row for each message.
 PROOF_GRAIN = timedelta(seconds=30)
-PAGE_SIZE = 50
 
 # A time from the event's row, or the database's own clock: the clocks of our machines never decide an order.
 Moment = datetime | ColumnElement[datetime]
@@ -197,30 +195,6 @@ class Session:
 
 
 @dataclass(frozen=True)
-class FleetRow:
-    """One user and their session as staff see it: never a QR or a pairing code."""
-
-    user_id: UUID
-    email: str
-    name: str
-    status: Status | None
-    reported_state: str | None
-    last_proof_at: datetime | None
-    last_proof_kind: str | None
-    last_activity: datetime | None
-    phone_number: str | None
-    failure: str | None
-
-
-@dataclass(frozen=True)
-class FleetPage:
-    """One page of the fleet; `total` counts every row that the filter admits."""
-
-    rows: list[FleetRow]
-    total: int
-
-
-@dataclass(frozen=True)
 class _Target:
     """A session on its server, as a call needs it. `attempt` is the start that the call belongs to."""
 
@@ -272,11 +246,13 @@ def reconnect(actor: Actor, user_id: UUID | None = None) -> Session:
 
     Raises as `connect`.
     """
-    target = _target_of(actor, _owner(actor, user_id))
+    owner = _owner(actor, user_id)
+    target = _target_of(actor, owner)
     if target is not None and target.status is not Status.DISCONNECTED:
         client().close_session(target.server_url, target.name)
         with transaction(actor) as tx:
             _end(tx, target.name, "closed")
+            _note_for_other(tx, actor, owner, target.id, "session.restart")
     return connect(actor, user_id, target.phone if target else None)
 
 
@@ -302,43 +278,43 @@ def disconnect(actor: Actor, user_id: UUID | None = None) -> Session:
     return _require(actor, owner)
 
 
-def fleet(
-    actor: Actor,
-    *,
-    search: str = "",
-    status: Status | None = None,
-    order: Literal["email", "status", "last_proof_at", "last_activity"] = "email",
-    descending: bool = False,
-    page: int = 1,
-) -> FleetPage:
-    """One page (50 rows) of every user and their session, for staff. Raises Forbidden for anybody else.
+def close(actor: Actor, user_id: UUID | None = None) -> Session:
+    """Stop the session on its server and leave it stopped; the phone stays paired. Raises as `disconnect`."""
+    owner = _owner(actor, user_id)
+    target = _target_of(actor, owner)
+    if target is None:
+        raise NotFound(f"no session of {owner}")
+    client().close_session(target.server_url, target.name)
+    _refuse_if_up(target)
+    with transaction(actor) as tx:
+        _end(tx, target.name, None)
+        _note_for_other(tx, actor, owner, target.id, "session.close")
+    return _require(actor, owner)
 
-    `search` finds a part of the e-mail, the name or the number.
+
+def move(actor: Actor, server_url: str, user_id: UUID | None = None) -> Session:
+    """Take the session off its server and start it on another one, where the phone must be paired anew.
+
+    A server that cannot be reached does not hold it back. Raises ConfigurationError for a server that is no configured
+    one, NotFound without a session, and as `connect`.
     """
-    if not actor.is_staff:
-        raise Forbidden("fleet")
-    people = select(directory, *_FLEET_COLUMNS, func.count().over().label("total")).select_from(
-        directory.outerjoin(sessions, sessions.c.user_id == directory.c.user_id)
-    )
-    people = people.where(or_(directory.c.role == "user", sessions.c.id.is_not(None)))
-    if search.strip():
-        pattern = "%" + search.strip().replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_") + "%"
-        columns = (directory.c.email, directory.c.name, sessions.c.phone_number)
-        people = people.where(or_(*(column.ilike(pattern) for column in columns)))
-    if status is not None:
-        people = people.where(func.coalesce(sessions.c.status, Status.DISCONNECTED) == status)
-    key = directory.c.email if order == "email" else sessions.c[order]
-    people = people.order_by((key.desc() if descending else key.asc()).nulls_last(), directory.c.user_id)
+    owner = _owner(actor, user_id)
+    if server_url not in settings.get().servers():
+        raise ConfigurationError("WPP_SERVER_URL: the session's server is not a configured one")
+    target = _target_of(actor, owner)
+    if target is None:
+        raise NotFound(f"no session of {owner}")
+    try:
+        _end_on_server(target)
+    except WppError as error:
+        if not error.safe_to_retry:
+            raise
+        log.warning("moved_without_ending", session=target.name, error=type(error).__name__)
     with transaction(actor) as tx:
-        rows = tx.execute(people.limit(PAGE_SIZE).offset((page - 1) * PAGE_SIZE)).all()
-    return FleetPage([_fleet_row(row) for row in rows], rows[0].total if rows else 0)
-
-
-def counts(actor: Actor) -> dict[Status, int]:
-    """How many sessions are in each status, as far as the actor may see them."""
-    with transaction(actor) as tx:
-        rows = tx.execute(select(sessions.c.status, func.count().label("n")).group_by(sessions.c.status)).all()
-    return dict.fromkeys(Status, 0) | {Status(row.status): int(row.n) for row in rows}
+        _end(tx, target.name, None)
+        tx.execute(update(sessions).where(sessions.c.id == target.id).values(server_url=server_url))
+        _note_for_other(tx, actor, owner, target.id, "session.move")
+    return connect(actor, owner)
 
 
 def webhook_url(secret: str, name: str) -> str:
@@ -633,6 +609,11 @@ def _end_on_server(target: _Target) -> None:
     unpaired = client().logout_session(target.server_url, target.name)
     if not unpaired:
         client().close_session(target.server_url, target.name)
+    _refuse_if_up(target)
+
+
+def _refuse_if_up(target: _Target) -> None:
+    """Closing and logging out may say that they worked and yet not have."""
     state = client().status_session(target.server_url, target.name)
     if state.status == "CONNECTED":
         raise WppOutcomeUnknown(f"{target.name} is still reported as up after its end")
@@ -677,15 +658,6 @@ _OWN_COLUMNS = (
     sessions.c.device_name,
     sessions.c.failure,
     sessions.c.updated_at,
-)
-_FLEET_COLUMNS = (
-    sessions.c.status,
-    sessions.c.reported_state,
-    sessions.c.last_proof_at,
-    sessions.c.last_proof_kind,
-    sessions.c.last_activity,
-    sessions.c.phone_number,
-    sessions.c.failure,
 )
 
 
@@ -872,19 +844,4 @@ def _session(row: Record, *, reveal: bool) -> Session:
         device_name=row.device_name,
         failure=row.failure,
         updated_at=row.updated_at,
-    )
-
-
-def _fleet_row(row: Record) -> FleetRow:
-    return FleetRow(
-        user_id=row.user_id,
-        email=row.email,
-        name=row.name,
-        status=Status(row.status) if row.status else None,
-        reported_state=row.reported_state,
-        last_proof_at=row.last_proof_at,
-        last_proof_kind=row.last_proof_kind,
-        last_activity=row.last_activity,
-        phone_number=row.phone_number,
-        failure=row.failure,
     )

@@ -233,6 +233,11 @@ class Settings(BaseSettings):
             raise ConfigurationError(f"WPP_SERVER_TOKEN lists {given} secrets for {len(urls)} servers")
         return dict(zip(urls, tokens, strict=True))
 
+    def server_number(self, url: str | None) -> int | None:
+        """What people call a server, counted from 1 as configured: its address stays here. None for an unknown one."""
+        urls = list(self.servers())
+        return urls.index(url) + 1 if url in urls else None
+
     def rate_limit(self, door: str) -> str:
         """The limit of a door, as `600/minute`, or OFF."""
         return str(getattr(self, f"rate_limit_{door}"))

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, insert, select
 from services import log
 from services.db.actor import Actor
 from services.db.engine import transaction
-from services.db.models import Record, directory, session_timeline, sessions
+from services.db.models import Record, directory, events, session_timeline, sessions
 
 PAGE_SIZE = 50
 
@@ -50,6 +50,15 @@ class TimelinePage:
 
     entries: list[Entry]
     total: int
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One webhook delivery of the session, without its contents."""
+
+    received_at: datetime
+    kind: str
+    verdict: str
 
 
 def note(
@@ -89,6 +98,18 @@ def of(actor: Actor, user_id: UUID, page: int = 1) -> TimelinePage:
     with transaction(actor) as tx:
         rows = tx.execute(entries).all()
     return TimelinePage([_entry(row) for row in rows], rows[0].total if rows else 0)
+
+
+def deliveries(actor: Actor, user_id: UUID, limit: int = 20) -> list[Delivery]:
+    """The newest webhook deliveries of a session, for staff; empty for anybody else."""
+    newest = (
+        select(events.c.received_at, events.c.kind, events.c.verdict)
+        .where(events.c.session == f"user_{user_id}", events.c.verdict != "received")
+        .order_by(events.c.id.desc())
+        .limit(limit)
+    )
+    with transaction(actor) as tx:
+        return [Delivery(row.received_at, row.kind, row.verdict) for row in tx.execute(newest)]
 
 
 def _entry(row: Record) -> Entry:

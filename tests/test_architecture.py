@@ -43,6 +43,8 @@ SERVICES_MAY_IMPORT = {
     "findings": GROUND | {"timeline"},
     "alerts": GROUND | {"findings"},
     "healing": GROUND | {"alerts", "findings", "sessions", "timeline"},
+    "fleet": GROUND | {"findings", "sessions"},
+    "waves": GROUND | {"audit", "sessions", "timeline"},
     "messages": GROUND | {"audit", "log", "sessions"},
     "cleanup": GROUND | {"audit"},
     "inbox": GROUND | {"audit", "log", "sessions", "messages"},

@@ -18,14 +18,13 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from psycopg import errors, sql
 
-from services import identity, messages, sessions
+from services import fleet, identity, messages, sessions
 from services import settings as configuration
 from services.db.actor import SYSTEM, Actor, Role
 from services.db.embedded import EmbeddedPostgres
 from services.db.engine import transaction
 from services.errors import Forbidden, NotFound
 from services.messages import State
-from services.sessions import Status
 from tests.conftest import Database, connected
 
 SCHEMAS = ("public", "app", "jobs", "auth")
@@ -160,6 +159,11 @@ def furnish(database: Database, new_actor: Callable[[], Actor]) -> World:
     c, d = new_actor(), new_actor()
     session_id = connected(database, d)
     database.execute("delete from lanes where session_id = %s", session_id)
+    database.execute("insert into waves (actor_id) values (%s)", b.actor.user_id)
+    database.execute(
+        "insert into wave_items (wave_id, session_id, user_id, server_url)"
+        " select w.id, s.id, s.user_id, s.server_url from waves w, whatsapp_sessions s"
+    )
     database.execute("insert into fleet_samples values (now(), '{}')")
     database.execute("insert into heartbeats (process, instance) values ('worker', 'here:1')")
     database.execute("insert into cleanup_runs (actor_id, kinds) values (%s, '{codes}')", b.actor.user_id)
@@ -730,7 +734,7 @@ def test_it_answers_a_tenants_services_with_their_own_only(world: World) -> None
     assert mine is not None
     assert mine.user_id == a.user_id
     assert [one.body in world.a.marks for one in messages.recent(a)] == [True]
-    assert sessions.counts(a) == {Status.CONNECTED: 1, Status.PAIRING: 0, Status.DISCONNECTED: 0}
+    assert fleet.figures(a) == fleet.Figures(1, 0, 0, 1, 0)
     # B's key is nothing to A: neither B's message comes back nor is A's refused.
     sent = messages.queue(a, "11987654321", "de A", "a-key-of-a")
     theirs = messages.queue(b, "11987654321", "de B", "a-key-of-a")
@@ -750,7 +754,7 @@ def test_it_refuses_a_tenant_another_tenants_session(world: World, call: Callabl
 
 def test_it_refuses_a_tenant_the_fleet(world: World) -> None:
     with pytest.raises(Forbidden):
-        sessions.fleet(world.a.actor)
+        fleet.rows(world.a.actor)
 
 
 def test_it_still_isolates_when_a_service_forgets_to_ask(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from services.db.actor import Actor, Role
 from ui.guard import guard
 from ui.text import _
 
+STAFF = (Role.ADMIN, Role.OPERATOR)
+
 
 def disconnect_own(end: Callable[[Actor], None]) -> None:
     """Ask whether to disconnect one's own session; `end` does it."""
@@ -26,8 +28,55 @@ def disconnect_other(email: str, user_id: UUID, end: Callable[[Actor, UUID], Non
         _("Desconectar {email}?").format(email=email),
         _("A pessoa precisará ler um novo código no celular para voltar. A ação fica registrada em seu nome."),
         partial(_for, user_id, end),
-        Role.ADMIN,
-        Role.OPERATOR,
+        *STAFF,
+    )
+
+
+def restart(email: str, user_id: UUID, act: Callable[[Actor, UUID], None]) -> None:
+    """Ask staff whether to close and start somebody's session; `act` does it."""
+    _ask(
+        _("Reiniciar {email}?").format(email=email),
+        _("A sessão sai do ar por alguns segundos e volta sozinha; o celular continua pareado."),
+        partial(_for, user_id, act),
+        *STAFF,
+        yes=(_("Reiniciar"), ":material/restart_alt:"),
+    )
+
+
+def close(email: str, user_id: UUID, act: Callable[[Actor, UUID], None]) -> None:
+    """Ask staff whether to stop somebody's session; `act` does it."""
+    _ask(
+        _("Fechar {email}?").format(email=email),
+        _("A sessão para e fica parada até alguém conectar de novo; o celular continua pareado."),
+        partial(_for, user_id, act),
+        *STAFF,
+        yes=(_("Fechar"), ":material/stop_circle:"),
+    )
+
+
+def move(email: str, server: str, act: Callable[[Actor], None]) -> None:
+    """Ask staff whether to take somebody's session to another server; `act` does it."""
+    _ask(
+        _("Mover {email}?").format(email=email),
+        _("A sessão termina onde está e começa em {server}: a pessoa precisará ler um novo código no celular.").format(
+            server=server
+        ),
+        act,
+        *STAFF,
+        yes=(_("Mover"), ":material/move_up:"),
+    )
+
+
+def restart_waves(which: str, act: Callable[[Actor], None]) -> None:
+    """Ask staff whether to restart many sessions; `act` begins it."""
+    _ask(
+        _("Reiniciar em ondas?"),
+        _(
+            "**{which}**: cada sessão conectada sai do ar por alguns segundos, poucas de cada vez. Dá para pausar."
+        ).format(which=which),
+        act,
+        *STAFF,
+        yes=(_("Começar"), ":material/restart_alt:"),
     )
 
 

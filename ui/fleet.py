@@ -1,24 +1,113 @@
-"""The fleet as staff see it: figures, one page of the table, and what can be done with a chosen session."""
+"""The fleet as staff see it: figures with their last day, what is wrong, one page of the table, restarts in waves."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 import pandas as pd
 import streamlit as st
 
-from services import sessions
+from services import fleet, sessions, settings, waves
 from services.db.actor import Actor
-from services.sessions import PAGE_SIZE, FleetPage, FleetRow, Status
+from services.findings import Finding, FindingsPage, State
+from services.fleet import PAGE_SIZE, Figures, FleetPage, FleetRow, Order, Sample, Show
+from services.sessions import Status
+from services.waves import Wave
 from services.wppconnect.phone import display
-from ui import confirm, errors, status, times
+from ui import confirm, errors, navigation, status, times
 from ui.text import _
 
 _PAGE = "fleet_page"
+# However many tabs look and however much happens, the figures are counted this often.
+FIGURES_SECONDS = 2
+LISTED = 5
 
 
-def figures(counts: dict[Status, int]) -> None:
-    """How many sessions are in each state."""
-    for column, one in zip(st.columns(3), (Status.CONNECTED, Status.PAIRING, Status.DISCONNECTED), strict=True):
-        column.metric(status.session_word(one), counts[one], border=True)
+@st.cache_data(ttl=FIGURES_SECONDS, show_spinner=False)
+def _counted(_actor: Actor) -> tuple[Figures, list[Sample]]:
+    """The same for all staff; whoever calls it is behind the page's guard."""
+    return fleet.figures(_actor), fleet.samples(_actor)
+
+
+def figures(actor: Actor) -> None:
+    """How many sessions are in each state, now and over the last day."""
+    now, day = _counted(actor)
+    shown: list[tuple[str, Callable[[Figures], int], str]] = [
+        (_("Conectadas"), lambda one: one.connected, _("O servidor diz conectada.")),
+        (_("Pareando"), lambda one: one.pairing, _("Esperando a leitura de um código.")),
+        (_("Desconectadas"), lambda one: one.disconnected, _("Nada está em execução.")),
+        (_("Sem prova"), lambda one: one.unproven, _("Ditas conectadas, mas sem prova recente de vida.")),
+        (_("Caladas"), lambda one: one.silent, _("Nada recebem num horário em que costumam receber.")),
+    ]
+    with st.container(horizontal=True):
+        for word, of, what in shown:
+            history = [of(one.figures) for one in day]
+            st.metric(
+                word, of(now), help=what, border=True, chart_data=history if len(history) > 1 else None, width=170
+            )
+
+
+def alerts(found: FindingsPage) -> None:
+    """What is wrong now, newest first."""
+    if not found.total:
+        st.success(_("**Nenhum problema em aberto.**"), icon=":material/check_circle:")
+        return
+    title = _("Problemas em aberto: {total}").format(total=found.total)
+    with st.expander(title, icon=":material/warning:", expanded=True):
+        for one in found.findings[:LISTED]:
+            _alert(one)
+        if found.total > LISTED:
+            st.caption(_("Veja todos com o filtro “Com problema”."))
+
+
+def _alert(one: Finding) -> None:
+    what, next_step = status.finding(one.kind)
+    with st.container(gap=None):
+        if one.user_id is not None:
+            navigation.link("session.py", one.email or _("Pessoa removida"), ":material/person:", user=str(one.user_id))
+        elif number := settings.get().server_number(one.server_url):
+            st.text(_("Servidor {number}").format(number=number))
+        st.caption(f"**{what}** · {times.ago(one.found_at)} · {state(one)}  \n{next_step}")
+
+
+def state(one: Finding) -> str:
+    """How far the healing of a finding is."""
+    words = {
+        State.OPEN: _("em tratamento automático ({steps} tentativas)").format(steps=one.steps),
+        State.NEEDS_PHONE: _("precisa do celular da pessoa"),
+        State.NEEDS_PERSON: _("precisa de alguém da equipe"),
+        State.HEALED: _("resolvido"),
+        State.OVER: _("encerrado"),
+    }
+    return words[one.state]
+
+
+def show_word(show: Show | None) -> str:
+    """A filter as people call it."""
+    words = {
+        None: _("Todos"),
+        Show.CONNECTED: _("Conectado"),
+        Show.PAIRING: _("Pareando"),
+        Show.DISCONNECTED: _("Desconectado"),
+        Show.UNPROVEN: _("Sem prova"),
+        Show.TROUBLED: _("Com problema"),
+    }
+    return words[show]
+
+
+def orders() -> dict[str, tuple[Order, bool]]:
+    """The orders on offer: words → column, and whether it descends."""
+    return {
+        _("Usuário"): ("email", False),
+        _("Estado"): ("status", False),
+        _("Prova mais antiga"): ("last_proof_at", False),
+        _("Prova mais recente"): ("last_proof_at", True),
+        _("Atividade mais recente"): ("last_activity", True),
+    }
+
+
+def server_word(number: int | None) -> str:
+    """A server's name on the screen: its address stays in the processes."""
+    return _("Servidor {number}").format(number=number) if number else _("Todos os servidores")
 
 
 def page_number() -> int:
@@ -46,21 +135,24 @@ def table(actor: Actor, found: FleetPage) -> None:
     if pages > 1:
         st.pagination(pages, key=_PAGE)
     if chosen := event["selection"]["rows"]:
-        _actions(actor, found.rows[chosen[0]])
+        if chosen[0] < len(found.rows):
+            _actions(actor, found.rows[chosen[0]])
     else:
-        st.caption(_("Escolha uma linha para conectar ou desconectar por alguém."))
+        st.caption(_("Escolha uma linha para abrir a sessão, conectar ou desconectar por alguém."))
 
 
 def _cells(row: FleetRow) -> dict[str, str]:
-    proof = times.ago(row.last_proof_at)
-    if row.last_proof_at is not None:
-        proof += " · " + status.proof_phrase(row.last_proof_kind)
+    word = status.session_word(row.status)
+    if row.status is Status.CONNECTED:
+        word += " · " + _("provado {when}").format(when=status.proof(row.last_proof_at, row.last_proof_kind))
     return {
         _("Usuário"): row.email,
-        _("Estado"): status.session_word(row.status),
-        _("Provado"): proof,
+        _("Estado"): word,
+        _("Problema"): status.finding(row.finding)[0] if row.finding else "—",
         _("Servidor diz"): row.reported_state or "—",
+        _("Servidor"): str(row.server or "—"),
         _("Número"): display(row.phone_number) if row.phone_number else "—",
+        _("Aparelho"): row.device_name or "—",
         _("Última atividade"): times.ago(row.last_activity),
         _("Última falha"): row.failure or "—",
     }
@@ -74,11 +166,13 @@ def _actions(actor: Actor, row: FleetRow) -> None:
             st.caption(status.session_failure(row.failure))
         if row.status is Status.PAIRING:
             st.caption(_("O código aparece só na tela da própria pessoa."))
-        if row.status in (None, Status.DISCONNECTED):
-            if st.button(_("Conectar por esta pessoa"), icon=":material/link:", key="fleet_connect"):
-                _connect(actor, row.user_id)
-        elif st.button(_("Desconectar"), icon=":material/link_off:", key="fleet_disconnect"):
-            confirm.disconnect_other(row.email, row.user_id, _disconnect)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            navigation.link("session.py", _("Abrir a sessão"), ":material/open_in_full:", user=str(row.user_id))
+            if row.status in (None, Status.DISCONNECTED):
+                if st.button(_("Conectar por esta pessoa"), icon=":material/link:", key="fleet_connect"):
+                    _connect(actor, row.user_id)
+            elif st.button(_("Desconectar"), icon=":material/link_off:", key="fleet_disconnect"):
+                confirm.disconnect_other(row.email, row.user_id, _disconnect)
 
 
 def _connect(actor: Actor, user_id: UUID) -> None:
@@ -91,3 +185,45 @@ def _disconnect(actor: Actor, user_id: UUID) -> None:
     with errors.shown(), st.spinner(_("Encerrando no servidor…")):
         sessions.disconnect(actor, user_id)
         st.rerun()
+
+
+# --- restarts in waves ------------------------------------------------------------------------------------------------
+
+
+def restarts(actor: Actor, wave: Wave | None, server: int | None) -> None:
+    """The wave under way with its bar, or the button that begins one."""
+    if wave is not None and wave.ended_at is None:
+        _progress(actor, wave)
+        return
+    if wave is not None and wave.ended_at is not None and times.since(wave.ended_at).total_seconds() < 600:
+        st.caption(
+            _("Último reinício em ondas: {done} de {total} voltaram, {failed} falharam.").format(
+                done=wave.done, total=wave.total, failed=wave.failed
+            )
+        )
+    if st.button(_("Reiniciar em ondas"), icon=":material/restart_alt:", key="wave_start"):
+        confirm.restart_waves(server_word(server), lambda someone: _begin(someone, server))
+
+
+def _begin(actor: Actor, server: int | None) -> None:
+    with errors.shown(), st.spinner(_("Preparando as ondas…")):
+        waves.start(actor, list(settings.get().servers())[server - 1] if server else None)
+        st.rerun()
+
+
+def _progress(actor: Actor, wave: Wave) -> None:
+    with st.container(border=True):
+        words = _("{done} de {total} reiniciadas · {under_way} em andamento · {failed} falharam").format(
+            done=wave.done, total=wave.total, under_way=wave.under_way, failed=wave.failed
+        )
+        st.progress(wave.fraction, text=_("Em pausa · ") + words if wave.paused else words)
+        with st.container(horizontal=True):
+            label, icon = (_("Continuar"), "play_arrow") if wave.paused else (_("Pausar"), "pause")
+            if st.button(label, icon=f":material/{icon}:", key="wave_pause"):
+                with errors.shown():
+                    waves.pause(actor, wave.id, on=not wave.paused)
+                    st.rerun(scope="fragment")
+            if st.button(_("Cancelar o restante"), icon=":material/cancel:", key="wave_cancel"):
+                with errors.shown():
+                    waves.cancel(actor, wave.id)
+                    st.rerun(scope="fragment")

@@ -22,11 +22,12 @@ def pages_for(role: Role | None) -> dict[str, list[st.Page]]:
         return {"": own}
     staff = [
         st.Page(PAGES / "sessions.py", title=_("Sessões"), icon=":material/devices:"),
+        st.Page(PAGES / "session.py", title=_("Uma sessão"), icon=":material/device_thermostat:", visibility="hidden"),
         st.Page(PAGES / "cleanup.py", title=_("Limpeza"), icon=":material/mop:"),
     ]
     return {"": own, _("Equipe"): staff}
 
 
-def link(file: str, label: str, icon: str) -> None:
-    """A link to the page in `pages/<file>`."""
-    st.page_link(str(Path("..") / "pages" / file), label=label, icon=icon)
+def link(file: str, label: str, icon: str, **query: str) -> None:
+    """A link to the page in `pages/<file>`, with `query` as its parameters."""
+    st.page_link(str(Path("..") / "pages" / file), label=label, icon=icon, query_params=query or None)

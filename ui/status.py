@@ -1,9 +1,11 @@
 """How states look: a word, a colour and an icon, the same on every page."""
 
+from datetime import datetime
 from typing import Literal
 
 import streamlit as st
 
+from services.findings import WORDS, Kind
 from services.messages import FAILURES as MESSAGE_FAILURES
 from services.messages import Message, State
 from services.sessions import FAILURES as SESSION_FAILURES
@@ -36,6 +38,19 @@ def proof_phrase(kind: str | None) -> str:
         Proof.MESSAGE: _("mensagem recebida"),
     }
     return phrases[Proof(kind)] if kind else _("nada ainda")
+
+
+def proof(at: datetime | None, kind: str | None) -> str:
+    """When and by what a session last proved to live: `há 2 min por consulta ao WhatsApp`."""
+    if at is None:
+        return _("nunca")
+    return _("{ago} por {what}").format(ago=times.ago(at), what=proof_phrase(kind))
+
+
+def finding(kind: Kind) -> tuple[str, str]:
+    """What is wrong, and what to do."""
+    what, next_step = WORDS[kind]
+    return _(what), _(next_step)
 
 
 def session_failure(code: str) -> str:

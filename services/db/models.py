@@ -123,6 +123,29 @@ fleet_samples = Table(
     Column("figures", JSONB, nullable=False),
 )
 
+waves = Table(
+    "waves",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("actor_id", Uuid, nullable=False),
+    Column("server_url", Text),
+    Column("paused", Boolean, nullable=False, server_default="false"),
+    _time("created_at", default=True),
+    _time("ended_at"),
+    Column("cancelled", Boolean, nullable=False, server_default="false"),
+)
+
+wave_items = Table(
+    "wave_items",
+    metadata,
+    Column("wave_id", BigInteger, primary_key=True),
+    Column("session_id", Uuid, primary_key=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("server_url", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="waiting"),
+    _time("started_at"),
+)
+
 lanes = Table(
     "lanes",
     metadata,

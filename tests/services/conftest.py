@@ -28,3 +28,15 @@ def control(server: SandboxServer) -> Iterator[Control]:
     made = Control(server.url)
     yield made
     made.close()
+
+
+@pytest.fixture
+def two_servers(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[SandboxServer, SandboxServer]]:
+    """Two WPPConnect servers that share a secret; the first is where new sessions go."""
+    config = Config(secret=SECRET, clock_scale=0.02)
+    with running(config) as first, running(config) as second:
+        monkeypatch.setenv("WPP_SERVER_TOKEN", SECRET)
+        monkeypatch.setenv("WPP_SERVER_URL", f"{first.url},{second.url}")
+        monkeypatch.setenv("PUBLIC_WEBHOOK_URL", "http://127.0.0.1:9")
+        forget_process_state()
+        yield first, second

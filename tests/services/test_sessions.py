@@ -10,10 +10,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sandbox.server import SandboxServer
-from services import sessions
+from services import sessions, timeline
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
-from services.errors import Forbidden, InvalidPhone, NotFound, WppOutcomeUnknown, WppUnauthorized, WppUnreachable
+from services.errors import (
+    ConfigurationError,
+    Forbidden,
+    InvalidPhone,
+    NotFound,
+    WppOutcomeUnknown,
+    WppUnauthorized,
+    WppUnreachable,
+)
 from services.sessions import ENDINGS, FIRST_QR_LIFETIME, NEXT_QR_LIFETIME, UP, Proof, Session, Status
 from tests.conftest import Database, connected, forget_process_state
 from tests.installation import Control, wait_for
@@ -402,7 +410,9 @@ def test_staff_act_for_a_user_on_the_record_and_never_see_the_codes(
     assert actions == [("session.connect", name_of(user)), ("session.disconnect", name_of(user))]
 
 
-@pytest.mark.parametrize("act", [sessions.get, sessions.connect, sessions.disconnect, sessions.reconnect])
+@pytest.mark.parametrize(
+    "act", [sessions.get, sessions.connect, sessions.disconnect, sessions.reconnect, sessions.close]
+)
 def test_a_user_cannot_act_for_another(
     user: Actor, new_actor: Callable[..., Actor], act: Callable[..., Any], database: Database
 ) -> None:
@@ -412,32 +422,61 @@ def test_a_user_cannot_act_for_another(
         act(user, other.user_id)
 
 
-def test_the_fleet_is_found_sorted_and_paged_in_the_database(
-    staff: Actor, new_actor: Callable[..., Actor], database: Database
+# --- closing and moving -----------------------------------------------------------------------------------------------
+
+
+def test_it_closes_a_session_that_then_stays_closed(
+    user: Actor, staff: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
-    people = [new_actor(email=f"{chr(97 + number % 26)}{number}_x@example.com") for number in range(60)]
-    connected(database, people[3])
-    first, second = (sessions.fleet(staff, page=page) for page in (1, 2))
-    assert (len(first.rows), len(second.rows), first.total) == (50, 10, 60)
-    emails = [row.email for row in (*first.rows, *second.rows)]
-    assert emails == sorted(emails)
-    assert [row.user_id for row in sessions.fleet(staff, status=Status.CONNECTED).rows] == [people[3].user_id]
-    assert sessions.fleet(staff, search="551199999").total == 1
-    assert sessions.fleet(staff, search="d3_x").total == 1
-    assert sessions.fleet(staff, search="%").total == 0, "what is typed is looked for as it is"
-    by_proof = sessions.fleet(staff, order="last_activity", descending=True)
-    assert by_proof.total == 60
+    pair(user, control, database)
+    assert sessions.close(staff, user.user_id).status is Status.DISCONNECTED
+    assert own(user).failure is None
+    assert database.one("select wanted from whatsapp_sessions") is False
+    found = control.session(name_of(user))
+    assert found is not None
+    assert found["status"] != "CONNECTED"
+    assert sessions.connect(user).status is Status.PAIRING
 
 
-def test_the_fleet_is_closed_to_users(user: Actor) -> None:
-    with pytest.raises(Forbidden):
-        sessions.fleet(user)
-
-
-def test_it_counts_what_the_actor_may_see(
-    user: Actor, staff: Actor, new_actor: Callable[..., Actor], database: Database
+def test_it_does_not_call_closed_what_is_still_up(
+    user: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
+    pair(user, control, database)
+    control.fault("close_half_works", name_of(user))
+    with pytest.raises(WppOutcomeUnknown):
+        sessions.close(user)
+    assert own(user).status is Status.CONNECTED
+
+
+def test_it_moves_a_session_to_another_server(
+    user: Actor, staff: Actor, two_servers: tuple[SandboxServer, SandboxServer], database: Database
+) -> None:
+    first, second = two_servers
+    control = Control(first.url)
+    pair(user, control, database)
+    moved = sessions.move(staff, second.url, user.user_id)
+    assert moved.status is Status.PAIRING
+    assert database.one("select server_url from whatsapp_sessions") == second.url
+    found = control.session(name_of(user))
+    assert found is None or found["status"] != "CONNECTED"
+    control.close()
+    told = [entry.what for entry in timeline.of(staff, moved.user_id).entries]
+    assert {"session.move", "moved"} <= set(told)
+
+
+def test_it_moves_off_a_server_that_is_down(
+    user: Actor, staff: Actor, two_servers: tuple[SandboxServer, SandboxServer], database: Database
+) -> None:
+    first, second = two_servers
+    control = Control(first.url)
+    pair(user, control, database)
+    control.close()
+    first.stop()
+    assert sessions.move(staff, second.url, user.user_id).status is Status.PAIRING
+
+
+def test_it_moves_to_configured_servers_only(user: Actor, staff: Actor, database: Database) -> None:
     connected(database, user)
-    pairing(database, new_actor())
-    assert sessions.counts(staff) == {Status.CONNECTED: 1, Status.PAIRING: 1, Status.DISCONNECTED: 0}
-    assert sessions.counts(user)[Status.PAIRING] == 0
+    with pytest.raises(ConfigurationError):
+        sessions.move(staff, "http://169.254.169.254", user.user_id)
+    assert own(user).status is Status.CONNECTED

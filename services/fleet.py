@@ -1,0 +1,199 @@
+"""The fleet as staff see it: figures now and over the last day, and every session, paged and sorted in SQL."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, or_, select, text
+
+from services import settings
+from services.db.actor import Actor
+from services.db.engine import transaction
+from services.db.models import Record, directory, findings, fleet_samples, sessions
+from services.errors import Forbidden
+from services.findings import Kind
+from services.sessions import Status
+
+PAGE_SIZE = 50
+
+Order = Literal["email", "status", "last_proof_at", "last_activity"]
+
+
+class Show(StrEnum):
+    """Which sessions: those of one status, or those that somebody should look at."""
+
+    CONNECTED = "conectado"
+    PAIRING = "pareando"
+    DISCONNECTED = "desconectado"
+    UNPROVEN = "unproven"  # said to be connected, not proved for twice the time after which they are asked
+    TROUBLED = "troubled"  # with an open finding
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How many sessions are in each state; `unproven` and `silent` are among the connected ones."""
+
+    connected: int
+    pairing: int
+    disconnected: int
+    unproven: int
+    silent: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The figures at one moment of the past."""
+
+    at: datetime
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class FleetRow:
+    """One user and their session: never a QR or a pairing code. `server` is its number, None for an unknown one."""
+
+    user_id: UUID
+    email: str
+    name: str
+    status: Status | None
+    reported_state: str | None
+    last_proof_at: datetime | None
+    last_proof_kind: str | None
+    last_activity: datetime | None
+    server: int | None
+    phone_number: str | None
+    device_name: str | None
+    failure: str | None
+    finding: Kind | None
+
+
+@dataclass(frozen=True)
+class FleetPage:
+    """One page of the fleet; `total` counts every row that the filter admits."""
+
+    rows: list[FleetRow]
+    total: int
+
+
+def figures(actor: Actor) -> Figures:
+    """The fleet now, as far as the actor may see it."""
+    with transaction(actor) as tx:
+        row = tx.execute(_FIGURES, {"unproven": _unproven_after().total_seconds()}).one()
+    return Figures(row.connected, row.pairing, row.disconnected, row.unproven, row.silent)
+
+
+def samples(actor: Actor, since: timedelta = timedelta(hours=24)) -> list[Sample]:
+    """What the worker wrote down, oldest first. Empty for whoever is no staff."""
+    with transaction(actor) as tx:
+        found = select(fleet_samples).where(fleet_samples.c.at > func.now() - since).order_by(fleet_samples.c.at)
+        rows = tx.execute(found).all()
+    return [_sample(row) for row in rows]
+
+
+def rows(
+    actor: Actor,
+    *,
+    search: str = "",
+    show: Show | None = None,
+    server: int | None = None,
+    order: Order = "email",
+    descending: bool = False,
+    page: int = 1,
+) -> FleetPage:
+    """One page (50 rows) of every user and their session, for staff. Raises Forbidden for anybody else.
+
+    `search` finds a part of the e-mail, the name or the number; `server` is a server's number.
+    """
+    if not actor.is_staff:
+        raise Forbidden("fleet")
+    people = select(directory, *_COLUMNS, _FINDING, func.count().over().label("total")).select_from(
+        directory.outerjoin(sessions, sessions.c.user_id == directory.c.user_id)
+    )
+    people = people.where(or_(directory.c.role == "user", sessions.c.id.is_not(None)))
+    if search.strip():
+        pattern = "%" + search.strip().replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_") + "%"
+        columns = (directory.c.email, directory.c.name, sessions.c.phone_number)
+        people = people.where(or_(*(column.ilike(pattern) for column in columns)))
+    if show is not None:
+        people = people.where(_admits(show))
+    if server is not None:
+        people = people.where(sessions.c.server_url == list(settings.get().servers())[server - 1])
+    key = directory.c.email if order == "email" else sessions.c[order]
+    people = people.order_by((key.desc() if descending else key.asc()).nulls_last(), directory.c.user_id)
+    with transaction(actor) as tx:
+        found = tx.execute(people.limit(PAGE_SIZE).offset((page - 1) * PAGE_SIZE)).all()
+    return FleetPage([_row(row) for row in found], found[0].total if found else 0)
+
+
+def one(actor: Actor, user_id: UUID) -> FleetRow | None:
+    """One user and their session, for staff; None for nobody. Raises Forbidden for anybody else."""
+    if not actor.is_staff:
+        raise Forbidden("fleet")
+    person = select(directory, *_COLUMNS, _FINDING).select_from(
+        directory.outerjoin(sessions, sessions.c.user_id == directory.c.user_id)
+    )
+    with transaction(actor) as tx:
+        row = tx.execute(person.where(directory.c.user_id == user_id)).one_or_none()
+    return _row(row) if row else None
+
+
+def _admits(show: Show) -> ColumnElement[bool]:
+    if show is Show.TROUBLED:
+        return _FINDING_OF.exists()
+    if show is Show.UNPROVEN:
+        stale = func.coalesce(sessions.c.last_proof_at < func.now() - _unproven_after(), True)
+        return (sessions.c.status == Status.CONNECTED) & stale
+    return func.coalesce(sessions.c.status, Status.DISCONNECTED) == show.value
+
+
+def _unproven_after() -> timedelta:
+    return timedelta(seconds=2 * settings.get().health_proof_seconds)
+
+
+_FINDING_OF = select(findings.c.kind).where(findings.c.session_id == sessions.c.id, findings.c.ended_at.is_(None))
+_FINDING = _FINDING_OF.order_by(findings.c.id.desc()).limit(1).scalar_subquery().label("finding")
+_COLUMNS = (
+    sessions.c.status,
+    sessions.c.reported_state,
+    sessions.c.last_proof_at,
+    sessions.c.last_proof_kind,
+    sessions.c.last_activity,
+    sessions.c.server_url,
+    sessions.c.phone_number,
+    sessions.c.device_name,
+    sessions.c.failure,
+)
+_FIGURES = text("""
+select count(*) filter (where status = 'conectado') as connected,
+       count(*) filter (where status = 'pareando') as pairing,
+       count(*) filter (where status = 'desconectado') as disconnected,
+       count(*) filter (where status = 'conectado'
+         and coalesce(last_proof_at < now() - make_interval(secs => :unproven), true)) as unproven,
+       (select count(*) from public.findings where kind = 'silent' and ended_at is null) as silent
+  from public.whatsapp_sessions
+""")
+
+
+def _sample(row: Record) -> Sample:
+    of = row.figures
+    return Sample(row.at, Figures(of["conectado"], of["pareando"], of["desconectado"], of["unproven"], of["silent"]))
+
+
+def _row(row: Record) -> FleetRow:
+    return FleetRow(
+        user_id=row.user_id,
+        email=row.email,
+        name=row.name,
+        status=Status(row.status) if row.status else None,
+        reported_state=row.reported_state,
+        last_proof_at=row.last_proof_at,
+        last_proof_kind=row.last_proof_kind,
+        last_activity=row.last_activity,
+        server=settings.get().server_number(row.server_url),
+        phone_number=row.phone_number,
+        device_name=row.device_name,
+        failure=row.failure,
+        finding=Kind(row.finding) if row.finding else None,
+    )
