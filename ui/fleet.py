@@ -42,7 +42,7 @@ def figures(actor: Actor) -> None:
         for word, of, what in shown:
             history = [of(one.figures) for one in day]
             st.metric(
-                word, of(now), help=what, border=True, chart_data=history if len(history) > 1 else None, width=170
+                word, of(now), help=what, border=True, chart_data=history if len(history) > 1 else None, width=152
             )
 
 

@@ -40,16 +40,21 @@ def head(row: FleetRow) -> None:
         st.warning(f"**{what}.** {next_step}", icon=":material/warning:")
     elif row.failure:
         st.warning(status.session_failure(row.failure), icon=":material/info:")
-    with st.container(horizontal=True):
-        st.metric(_("Estado"), status.session_word(row.status), border=True)
-        st.metric(_("Provado"), status.proof(row.last_proof_at, row.last_proof_kind), border=True)
-        st.metric(_("Servidor diz"), row.reported_state or "—", border=True)
     facts = [
+        (_("Estado"), status.session_word(row.status)),
+        (_("Provado"), status.proof(row.last_proof_at, row.last_proof_kind)),
+        (_("Servidor diz"), row.reported_state or "—"),
+    ]
+    for column, (word, value) in zip(st.columns(3), facts, strict=True):
+        with column.container(border=True, gap=None, height="stretch"):
+            st.caption(word)
+            st.text(value)
+    beside = [
         _("Número: {value}").format(value=display(row.phone_number) if row.phone_number else "—"),
         _("Servidor: {value}").format(value=row.server or _("não configurado")),
         _("Última atividade: {value}").format(value=times.ago(row.last_activity)),
     ]
-    st.caption(" · ".join(facts))
+    st.caption(" · ".join(beside))
     if row.device_name:
         st.text(_("Aparelho: {value}").format(value=row.device_name))
 

@@ -23,6 +23,7 @@ ROLES = {
     "send": set(Role),
     "keys": set(Role),
     "sessions": STAFF,
+    "session": STAFF,
     "cleanup": STAFF,
 }
 EVERYBODY = [(page, role) for page in PAGES for role in Role]

@@ -1,0 +1,92 @@
+"""The fleet and one session as staff run them: what is wrong, what was done, and everything that can be done."""
+
+import contextlib
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, TimeoutError, expect
+
+from services.db.actor import Role
+from tests.browser.conftest import Visitor
+from tests.browser.test_fleet import choose_first_row, email_of, search
+from tests.browser.test_pairing import connect
+from tests.installation import wait_for
+
+pytestmark = pytest.mark.browser
+
+Visit = Callable[..., Visitor]
+
+
+@pytest.fixture
+def staff(visit: Visit) -> Visitor:
+    return visit(Role.OPERATOR, viewport={"width": 1300, "height": 1000})
+
+
+def confirm(page: Page, label: str) -> None:
+    page.get_by_role("button", name=label, exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name=label, exact=True).click()
+
+
+def open_session(page: Page) -> None:
+    """A redraw that arrives together with the click may swallow it, as it may a person's."""
+    for _ in range(3):
+        page.get_by_text("Abrir a sessão").click()
+        with contextlib.suppress(TimeoutError):
+            page.wait_for_url("**/session?user=*", timeout=5_000)
+            break
+    expect(page.get_by_text("Aparelho:")).to_be_visible()
+
+
+def test_it_runs_one_session_from_the_list_to_its_end(visit: Visit, staff: Visitor) -> None:
+    user, page = visit(), staff.page
+    connect(user)
+    staff.go("/sessions")
+    search(page, email_of(user))
+    choose_first_row(page)
+    open_session(page)
+    confirm(page, "Reiniciar")
+    expect(page.get_by_text("A equipe reiniciou a sessão")).to_be_visible()
+    expect(user.page.get_by_text("Conectado!")).to_be_visible()
+    confirm(page, "Fechar")
+    expect(page.get_by_text("A equipe fechou a sessão")).to_be_visible()
+    expect(user.page.get_by_text("Conecte seu WhatsApp")).to_be_visible()
+    page.get_by_role("button", name="Conectar", exact=True).click()
+    expect(user.page.get_by_text("Conectado!")).to_be_visible()
+    page.get_by_role("tab", name="Últimos eventos").click()
+    expect(page.get_by_test_id("stDataFrame").first).to_be_visible()
+    assert page.locator(".picture").count() == 0
+
+
+def test_it_shows_a_dead_session_as_such_and_its_healing(visit: Visit, staff: Visitor) -> None:
+    user, page = visit(), staff.page
+    connect(user)
+    user.house.processes.control.kill(user.session)
+    user.house.database.execute(
+        "update whatsapp_sessions set last_proof_at = now() - interval '1 hour' where user_id = %s", user.user_id
+    )
+    staff.go(f"/session?user={user.user_id}")
+    expect(page.get_by_text("Sessão morta:").first).to_be_visible(timeout=40_000)
+    expect(page.get_by_text("Reiniciou a sessão")).to_be_visible(timeout=40_000)
+    expect(page.get_by_text("Problema resolvido: Sessão morta")).to_be_visible(timeout=40_000)
+    expect(user.page.get_by_text("Conectado!")).to_be_visible()
+
+
+def test_it_restarts_many_in_waves_that_can_be_held(visit: Visit, staff: Visitor) -> None:
+    people = [visit() for _ in range(2)]
+    for user in people:
+        connect(user)
+    page = staff.page
+    staff.go("/sessions")
+    page.get_by_role("button", name="Reiniciar em ondas").click()
+    page.get_by_role("dialog").get_by_role("button", name="Começar").click()
+    expect(page.get_by_text("reiniciadas").or_(page.get_by_text("Último reinício em ondas")).first).to_be_visible()
+    wait_for(lambda: staff.house.database.one("select ended_at is not null from waves"), 60)
+    expect(page.get_by_text("Último reinício em ondas")).to_be_visible()
+    assert staff.house.database.one("select count(*) > 1 from wave_items where state = 'done'")
+
+
+def test_it_says_so_where_nobody_is_chosen(staff: Visitor) -> None:
+    staff.go("/session")
+    expect(staff.page.get_by_text("Escolha uma sessão na lista.")).to_be_visible()
+    staff.go("/session?user=00000000-0000-4000-8000-000000000000")
+    expect(staff.page.get_by_text("Esta pessoa não existe mais.")).to_be_visible()
