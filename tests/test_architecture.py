@@ -49,6 +49,7 @@ SERVICES_MAY_IMPORT = {
     "live": GROUND,
     "limits": GROUND,
     "qr": set[str](),
+    "doctor": GROUND | {"health"},
     "jobs": None,  # everything
 }
 
