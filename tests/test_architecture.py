@@ -50,6 +50,8 @@ SERVICES_MAY_IMPORT = {
     "limits": GROUND,
     "qr": set[str](),
     "doctor": GROUND | {"health"},
+    "evidence": GROUND | {"messages"},
+    "diagnostics": GROUND | {"evidence", "health", "messages", "sessions"},
     "jobs": None,  # everything
 }
 

@@ -9,7 +9,7 @@ from services import sessions
 from services.db.actor import Actor
 from services.sessions import PAGE_SIZE, FleetPage, FleetRow, Status
 from services.wppconnect.phone import display
-from ui import confirm, errors, status, times
+from ui import confirm, errors, navigation, status, times
 from ui.text import _
 
 _PAGE = "fleet_page"
@@ -74,6 +74,7 @@ def _actions(actor: Actor, row: FleetRow) -> None:
             st.caption(status.session_failure(row.failure))
         if row.status is Status.PAIRING:
             st.caption(_("O código aparece só na tela da própria pessoa."))
+        navigation.link("diagnostics.py", _("Diagnosticar"), ":material/stethoscope:", user=str(row.user_id))
         if row.status in (None, Status.DISCONNECTED):
             if st.button(_("Conectar por esta pessoa"), icon=":material/link:", key="fleet_connect"):
                 _connect(actor, row.user_id)

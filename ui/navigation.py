@@ -17,6 +17,7 @@ def pages_for(role: Role | None) -> dict[str, list[st.Page]]:
         st.Page(PAGES / "my_whatsapp.py", title=_("Meu WhatsApp"), icon=":material/qr_code_2:", default=True),
         st.Page(PAGES / "send.py", title=_("Enviar"), icon=":material/send:"),
         st.Page(PAGES / "keys.py", title=_("Chaves"), icon=":material/key:"),
+        st.Page(PAGES / "diagnostics.py", title=_("Diagnóstico"), icon=":material/stethoscope:"),
     ]
     if role not in STAFF:
         return {"": own}
@@ -27,6 +28,6 @@ def pages_for(role: Role | None) -> dict[str, list[st.Page]]:
     return {"": own, _("Equipe"): staff}
 
 
-def link(file: str, label: str, icon: str) -> None:
-    """A link to the page in `pages/<file>`."""
-    st.page_link(str(Path("..") / "pages" / file), label=label, icon=icon)
+def link(file: str, label: str, icon: str, **query: str) -> None:
+    """A link to the page in `pages/<file>`, with `query` in its address."""
+    st.page_link(str(Path("..") / "pages" / file), label=label, icon=icon, query_params=query or None)
