@@ -434,7 +434,8 @@ def _delivers(case: _Case) -> Check:
     question = N_("O servidor consegue nos avisar?")
     facts = case.facts
     if lost := _unannounced(case):
-        return Check(question, *lost)
+        message = case.facts.unacknowledged
+        return Check(question, *lost, message=message.id if message else None)
     if case.delivered and facts.earlier_address:
         fact = N_("O último aviso veio pelo endereço de uma conexão anterior.")
         name, step = "old_address", Step.RECONNECT

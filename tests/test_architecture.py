@@ -52,6 +52,7 @@ SERVICES_MAY_IMPORT = {
     "doctor": GROUND | {"health"},
     "evidence": GROUND | {"messages"},
     "diagnostics": GROUND | {"evidence", "health", "messages", "sessions"},
+    "dossier": GROUND | {"diagnostics", "evidence", "health", "messages", "sessions"},
     "jobs": None,  # everything
 }
 

@@ -183,7 +183,10 @@ def _step(actor: Actor, of: Subject, report: Report, check: Check, key: str) -> 
 
 def _way(of: Subject, check: Check) -> None:
     """The page where the next step is taken."""
-    if not of.own:
+    if check.step is Step.MESSAGE and check.message is not None:
+        label = _("Por que não chegou?") if check.result is not Result.OK else _("Passo a passo")
+        navigation.link("message.py", label, ":material/quiz:", id=str(check.message))
+    elif not of.own:
         st.caption(_("O próximo passo é da própria pessoa, na tela dela."))
     elif check.step is Step.PAIR:
         navigation.link("my_whatsapp.py", _("Ir para Meu WhatsApp"), ":material/qr_code_2:")

@@ -25,6 +25,7 @@ ROLES = {
     "sessions": STAFF,
     "cleanup": STAFF,
     "diagnostics": set(Role),
+    "message": set(Role),
 }
 EVERYBODY = [(page, role) for page in PAGES for role in Role]
 
