@@ -211,7 +211,7 @@ def restart_all(one: Subject) -> None:
 
 def banned(one: Subject) -> None:
     one.pair()
-    one.fault("banned", limit=11)
+    one.fault("banned", limit=11, window=3000.0)
     for _ in range(12):
         messages.queue(one.actor, "(11) 91234-5678", "promoção", uuid4().hex)
     wait_for(lambda: one.row("failure") == "phone_logged_out")
