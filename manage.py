@@ -1,5 +1,6 @@
-"""The command line of an installation: run it, migrate it, make users, clean up."""
+"""The command line of an installation: run it, migrate it, make users, clean up, examine it."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ import structlog
 import typer
 
 from services import cleanup as cleaning
+from services import doctor as examination
 from services import identity, settings, supervisor
 from services.db.actor import SYSTEM, Role
 from services.db.migrate import migrate as run_migrations
@@ -71,6 +73,18 @@ def _print_findings() -> None:
         typer.echo(f"{one.kind:<17}{one.count:>9}  oldest {oldest:<17}kept {one.retention.days} d")
 
 
+@cli.command()
+def doctor() -> None:
+    """Examine the installation: a line for each point, exit code 1 where one is ill. Changes nothing."""
+    with _plain_errors(logs_from=logging.CRITICAL):
+        supervisor.use_running_database()
+        ill = False
+        for finding in examination.examine():
+            ill = ill or not finding.ok
+            typer.echo(finding.line())
+        raise typer.Exit(FAILED if ill else 0)
+
+
 def _migrate() -> None:
     url = settings.get().database_url
     assert url is not None
@@ -78,11 +92,12 @@ def _migrate() -> None:
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
+def _plain_errors(logs_from: int = logging.WARNING) -> Iterator[None]:
     """One line for a person instead of a traceback."""
     # These commands talk to a person: only what is wrong, on the error stream.
     structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(30), logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+        wrapper_class=structlog.make_filtering_bound_logger(logs_from),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     try:
         yield

@@ -55,7 +55,7 @@ CLAIM = text(
        where lanes.session_id = lane.session_id
       returning lanes.session_id, head.id as message_id
     ), taken as (
-      update messages set attempts = attempts + 1, updated_at = now()
+      update messages set attempts = attempts + 1, claimed_at = clock_timestamp(), updated_at = now()
         from leased where messages.id = leased.message_id
       returning messages.id, messages.session_id, messages.phone, messages.body, messages.attempts, messages.request_id
     )

@@ -264,6 +264,7 @@ def settle(tx: Connection, claimed: Claimed, outcome: Outcome, *, late: bool = F
             accepted_at=func.now() if outcome.state is State.ACCEPTED else None,
             ended_at=func.now() if outcome.state is State.FAILED else None,
             reconcile_at=func.now() + RECONCILE_AFTER[0] if outcome.state is State.UNCERTAIN else None,
+            uncertain_at=func.now() if outcome.state is State.UNCERTAIN else messages.c.uncertain_at,
             updated_at=func.now(),
         )
     )
@@ -281,6 +282,7 @@ def abandon(tx: Connection, session_ids: Sequence[UUID]) -> int:
             state=State.UNCERTAIN,
             failure="unknown",
             reconcile_at=func.now() + RECONCILE_AFTER[0],
+            uncertain_at=func.now(),
             updated_at=func.now(),
         )
     )
@@ -435,6 +437,7 @@ def _may_be(candidate: ChatMessage, body: str, sending_at: datetime) -> bool:
 def _adopt_uncertain(tx: Connection, row: Record, candidate: ChatMessage) -> bool:
     if not _adopt(tx, row.session_id, row.id, candidate.id, max(candidate.ack or 0, 0)):
         return False
+    tx.execute(update(messages).where(messages.c.id == row.id).values(reconciled_at=func.now()))
     tx.execute(
         update(messages)
         .where(messages.c.id == row.id, messages.c.state == State.UNCERTAIN)

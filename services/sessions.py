@@ -129,6 +129,10 @@ FAILURES: dict[str, tuple[str, str]] = {
         N_("Conecte de novo e leia o código com o celular."),
     ),
     "closed": (N_("A conexão foi fechada no servidor."), N_("Conecte de novo.")),
+    "not_ended": (
+        N_("Pedimos para desconectar e o servidor não confirmou o fim."),
+        N_("Desconecte de novo; se repetir, remova o aparelho pelo celular."),
+    ),
     "lost": (
         N_("A conexão caiu: o WhatsApp não responde mais por ela."),
         N_("Confira se o celular está online e conecte de novo."),
@@ -271,6 +275,7 @@ def disconnect(actor: Actor, user_id: UUID | None = None) -> Session:
     except WppError as error:
         # A start that nobody will scan dies by itself; one that is up must not be called ended while it is not.
         if target.status is Status.CONNECTED or not error.safe_to_retry:
+            _note_unfinished(actor, target)
             raise
     with transaction(actor) as tx:
         _end(tx, target.name, None)
@@ -686,6 +691,12 @@ def _of(owner: UUID) -> Select[Any]:
 
 def _in_status(name: str, *statuses: Status) -> Update:
     return update(sessions).where(sessions.c.session_id == name, sessions.c.status.in_(statuses))
+
+
+def _note_unfinished(actor: Actor, target: _Target) -> None:
+    """An end that was asked for and not confirmed: the session counts as it did, and the row says so."""
+    with transaction(actor) as tx:
+        tx.execute(update(sessions).where(_as_read(target)).values(failure="not_ended", updated_at=func.now()))
 
 
 def _as_read(target: _Target) -> Any:

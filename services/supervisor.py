@@ -164,6 +164,13 @@ def any_database() -> Iterator[None]:
         yield
 
 
+def use_running_database() -> None:
+    """Point this process at our own embedded server where it runs and none is configured; start nothing."""
+    configured = settings.get()
+    if configured.database_url is None and (running := EmbeddedPostgres(configured.data_dir)).alive():
+        _use(running.url())
+
+
 def check_ports(configured: Settings, run: Sequence[Program]) -> None:
     """Raise ConfigurationError for the first port that somebody else has, or that two programs would share."""
     taken: dict[int, str] = {}

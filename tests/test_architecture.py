@@ -55,6 +55,10 @@ SERVICES_MAY_IMPORT = {
     "live": GROUND,
     "limits": GROUND,
     "qr": set[str](),
+    "doctor": GROUND | {"health"},
+    "evidence": GROUND | {"messages"},
+    "diagnostics": GROUND | {"evidence", "health", "messages", "sessions"},
+    "dossier": GROUND | {"diagnostics", "evidence", "health", "messages", "sessions"},
     "jobs": None,  # everything
 }
 

@@ -49,6 +49,9 @@ CALLERS_OF = {
     "app.claim_rubbish_session": {"service_role"},
     "app.finish_rubbish_session": {"service_role"},
     "app.release_rubbish_session": {"service_role"},
+    "app.session_evidence": {"authenticated"},
+    "app.message_evidence": {"authenticated"},
+    "app.message_acks": {"authenticated"},
 }
 
 # How PostgreSQL says no to a write that the isolation does not admit, or that would break the table's own rules.

@@ -206,3 +206,30 @@ def test_what_the_ci_calls_is_a_sound_script() -> None:
     subprocess.run(["bash", "-n", str(script)], check=True)
     calls = [line for line in script.read_text().splitlines() if line.startswith("make ")]
     assert " ".join(calls).replace("make", "").split() == ["check", "test"]
+
+
+def test_the_doctor_gives_each_point_a_line_and_the_exit_code_1_where_one_is_ill(
+    call: Callable[..., Done], database: Database
+) -> None:
+    data_dir = os.environ["DATA_DIR"]
+    done = call(MANAGE, "doctor", DATABASE_URL=database.url, DATA_DIR=data_dir, WEBHOOK_PORT="9")
+    assert (done.returncode, done.stderr) == (1, "")
+    lines = done.stdout.splitlines()
+    assert all(line.startswith(("ok     ", "fault  ")) for line in lines)
+    assert any(line.startswith("ok     migrations: at ") for line in lines)
+    assert "fault  receiver: does not answer /healthz -> start it: python webhook.py" in done.stdout
+
+
+def test_the_doctor_says_in_a_line_that_no_database_answers(call: Callable[..., Done], tmp_path: Path) -> None:
+    gone = "postgresql://plushify:sesame@127.0.0.1:1/none"
+    done = call(MANAGE, "doctor", DATABASE_URL=gone, DATA_DIR=str(tmp_path), WEBHOOK_PORT="9")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("fault  database: cannot be reached")
+    assert "sesame" not in done.stdout
+
+
+def test_the_doctor_starts_nothing(call: Callable[..., Done], tmp_path: Path) -> None:
+    done = call(MANAGE, "doctor", DATA_DIR=str(tmp_path / "data"), WEBHOOK_PORT="9")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("fault  database: none runs here")
+    assert not (tmp_path / "data" / "postgres").exists()

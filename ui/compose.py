@@ -8,7 +8,7 @@ from services import messages
 from services.db.actor import Actor
 from services.messages import Message, State
 from services.wppconnect.phone import display
-from ui import errors, status
+from ui import dossier, errors, status
 from ui.text import _
 
 # One key a draft: a double click, a reload in mid-submit or a repeated run queues the same message once.
@@ -58,3 +58,4 @@ def _message(message: Message) -> None:
     st.text(message.body)
     if message.failure and message.state in (State.FAILED, State.UNCERTAIN):
         st.caption(status.message_failure(message.failure))
+    dossier.link(message.id, message.state)

@@ -168,6 +168,7 @@ def _actions(actor: Actor, row: FleetRow) -> None:
             st.caption(_("O código aparece só na tela da própria pessoa."))
         with st.container(horizontal=True, vertical_alignment="center"):
             navigation.link("session.py", _("Abrir a sessão"), ":material/open_in_full:", user=str(row.user_id))
+            navigation.link("diagnostics.py", _("Diagnosticar"), ":material/stethoscope:", user=str(row.user_id))
             if row.status in (None, Status.DISCONNECTED):
                 if st.button(_("Conectar por esta pessoa"), icon=":material/link:", key="fleet_connect"):
                     _connect(actor, row.user_id)

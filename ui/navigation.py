@@ -17,6 +17,9 @@ def pages_for(role: Role | None) -> dict[str, list[st.Page]]:
         st.Page(PAGES / "my_whatsapp.py", title=_("Meu WhatsApp"), icon=":material/qr_code_2:", default=True),
         st.Page(PAGES / "send.py", title=_("Enviar"), icon=":material/send:"),
         st.Page(PAGES / "keys.py", title=_("Chaves"), icon=":material/key:"),
+        st.Page(PAGES / "diagnostics.py", title=_("Diagnóstico"), icon=":material/stethoscope:"),
+        # Reached from a message: without one there is nothing to see.
+        st.Page(PAGES / "message.py", title=_("Por que não chegou?"), icon=":material/quiz:", visibility="hidden"),
     ]
     if role not in STAFF:
         return {"": own}

@@ -75,6 +75,7 @@ def actions(actor: Actor, row: FleetRow) -> None:
             if st.button(_("Desconectar"), icon=":material/link_off:", key="session_disconnect"):
                 confirm.disconnect_other(row.email, row.user_id, _disconnect)
         if row.status is not None:
+            navigation.link("diagnostics.py", _("Diagnosticar"), ":material/stethoscope:", user=str(row.user_id))
             _moving(row)
 
 

@@ -64,7 +64,12 @@ def message_failure(code: str) -> str:
 
 
 def message_badge(message: Message) -> None:
-    """The state of a message as a badge, with WhatsApp's own ticks where it has them."""
+    """The state of a message as a badge."""
+    state_badge(message.state)
+
+
+def state_badge(state: State) -> None:
+    """A message's state as a badge, with WhatsApp's own ticks where it has them."""
     words: dict[State, tuple[str, Colour, str]] = {
         State.QUEUED: (_("Na fila"), "gray", ":material/schedule:"),
         State.SENDING: (_("Enviando"), "blue", ":material/arrow_upward:"),
@@ -76,7 +81,7 @@ def message_badge(message: Message) -> None:
         State.UNCERTAIN: (_("Incerta"), "orange", ":material/help:"),
         State.RECEIVED: (_("Recebida"), "gray", ":material/inbox:"),
     }
-    word, colour, icon = words[message.state]
+    word, colour, icon = words[state]
     st.badge(word, color=colour, icon=icon)
 
 

@@ -26,6 +26,11 @@ def clock(moment: datetime) -> str:
     return seen.strftime("%H:%M" if seen.date() == today else "%d/%m %H:%M")
 
 
+def to_the_second(moment: datetime) -> str:
+    """`22/11 14:05:33`, for stories whose steps are seconds apart."""
+    return local(moment).strftime("%d/%m %H:%M:%S")
+
+
 def since(moment: datetime) -> timedelta:
     """How long ago."""
     return datetime.now(UTC) - moment

@@ -5,9 +5,11 @@ from pathlib import Path
 import psycopg
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
+from services.db.engine import CONNECT_TIMEOUT_SECONDS, psycopg_url
 from services.errors import ConfigurationError
 
 SCRIPTS = Path(__file__).parents[2] / "migrations"
@@ -27,3 +29,13 @@ def migrate(database_url: str, revision: str = "head") -> None:
         # The first line only: the others quote SQL, with the roles' passwords in it.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigurationError(f"DATABASE_URL: the schema cannot be brought up to date: {reason}") from error
+
+
+def revisions(database_url: str) -> tuple[str | None, str]:
+    """The revision that the database is at (None before the first), and the newest one. Raises psycopg.Error."""
+    with psycopg.connect(psycopg_url(database_url), connect_timeout=CONNECT_TIMEOUT_SECONDS) as owner:
+        known = owner.execute("select to_regclass('public.alembic_version') is not null").fetchone()
+        row = owner.execute("select version_num from public.alembic_version").fetchone() if known and known[0] else None
+    newest = ScriptDirectory(str(SCRIPTS)).get_current_head()
+    assert newest is not None
+    return row[0] if row else None, newest

@@ -203,6 +203,9 @@ messages = Table(
     _time("reconcile_at"),
     Column("reconciliations", Integer, nullable=False, server_default="0"),
     _time("updated_at", default=True),
+    _time("claimed_at"),
+    _time("uncertain_at"),
+    _time("reconciled_at"),
 )
 
 parked_acks = Table(

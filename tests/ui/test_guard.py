@@ -25,6 +25,8 @@ ROLES = {
     "sessions": STAFF,
     "session": STAFF,
     "cleanup": STAFF,
+    "diagnostics": set(Role),
+    "message": set(Role),
 }
 EVERYBODY = [(page, role) for page in PAGES for role in Role]
 

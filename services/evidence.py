@@ -1,0 +1,225 @@
+"""What is known of one session: the database's facts, and what its server answers when asked now.
+
+Facts without contents: no QR, no code, no text leaves here, so that staff may look at any session.
+`diagnostics` judges them.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from services.db.actor import Actor
+from services.db.engine import transaction
+from services.db.models import sessions as session_rows
+from services.errors import ConfigurationError, Forbidden, InvalidPhone, WppDisconnected, WppError
+from services.messages import State
+from services.wppconnect.connection import client
+
+CHAT_DEPTH = 50
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the server and WhatsApp answered just now.
+
+    `state` is `status-session`'s word, None where there was no answer and `error` says why (an error's code). `number`:
+    WhatsApp itself answered for the session. `page`: what `check-connection-session` said. `chat_ack`: how far the chat
+    says that the unacknowledged message got, None where it could not be read or does not have it.
+    """
+
+    at: datetime
+    state: str | None = None
+    error: str = ""
+    page: bool | None = None
+    number: str | None = None
+    signed_out: bool = False
+    chat_read: bool = False
+    chat_ack: int | None = None
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How often, and when last."""
+
+    count: int
+    at: datetime | None
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One handled event of a session's life. `mark` tells two codes apart and says nothing else of them."""
+
+    kind: str
+    at: datetime
+    word: str | None
+    mark: str | None
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A message without its text."""
+
+    id: UUID
+    phone: str
+    address: str | None
+    wpp_id: str | None
+    state: State
+    failure: str | None
+    created_at: datetime
+    accepted_at: datetime | None
+    sent_at: datetime | None
+    uncertain_at: datetime | None
+    reconciled_at: datetime | None
+    lid_ack: bool
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the database knows of one session (`app.session_evidence`, migration 0012)."""
+
+    now: datetime
+    begun: datetime | None
+    secret_used_at: datetime | None
+    qr_count: int
+    worker_at: datetime | None
+    waiting_since: datetime | None
+    delivered_at: datetime | None
+    earlier_address: bool
+    refused: Tally
+    signals: tuple[Signal, ...]
+    sessionless: Tally
+    doubled: Tally
+    reused: Tally
+    largest: Tally
+    restarted: int
+    fallen: int
+    neighbours: int
+    acked_at: datetime | None
+    before_the_end: int
+    last: Outgoing | None
+    unacknowledged: Outgoing | None
+    uncertain: Outgoing | None
+
+
+def ask(actor: Actor, user_id: UUID | None = None) -> Asked | None:
+    """Ask the session's server, and WhatsApp through it, what is true now; None where the person never connected.
+
+    Reads only. Takes as long as the server does: up to about 40 s where it hangs. Raises Forbidden where it is
+    somebody else's and the actor is no staff, DatabaseUnavailable.
+    """
+    owner = owner_of(actor, user_id)
+    with transaction(actor) as tx:
+        row = tx.execute(
+            select(session_rows.c.session_id, session_rows.c.server_url).where(session_rows.c.user_id == owner)
+        ).one_or_none()
+    if row is None:
+        return None
+    facts = gather(actor, owner)
+    now = datetime.now(UTC)
+    try:
+        state = client().status_session(row.server_url, row.session_id).status
+    except (WppError, ConfigurationError) as error:
+        return Asked(now, error=error.code)
+    if state != "CONNECTED":
+        return Asked(now, state)
+    page, number, signed_out = _ask_whatsapp(row.server_url, row.session_id)
+    read, ack = False, None
+    if number and facts.unacknowledged is not None:
+        read, ack = _ask_chat(row.server_url, row.session_id, facts.unacknowledged)
+    return Asked(now, state, "", page, number, signed_out, read, ack)
+
+
+def owner_of(actor: Actor, user_id: UUID | None) -> UUID:
+    """Whose session is meant (default: the actor's own). Raises Forbidden where the actor may not look at it."""
+    owner = user_id or actor.user_id
+    if owner is None or (owner != actor.user_id and not actor.is_staff):
+        raise Forbidden(f"diagnosis of {owner}")
+    return owner
+
+
+def gather(actor: Actor, owner: UUID) -> Facts:
+    """The database's facts of the session of `owner`. Raises Forbidden where the database says no."""
+    with transaction(actor) as tx:
+        found = tx.execute(select(func.app.session_evidence(owner))).scalar_one()
+    if found is None:
+        raise Forbidden(f"diagnosis of {owner}")
+    return Facts(
+        now=moment(found["now"]),
+        begun=moment(found["begun"]),
+        secret_used_at=moment(found["secret_used_at"]),
+        qr_count=found["qr_count"] or 0,
+        worker_at=moment(found["worker_at"]),
+        waiting_since=moment(found["waiting_since"]),
+        delivered_at=moment(found["delivered_at"]),
+        earlier_address=found["earlier_address"],
+        refused=_tally(found["refused"]),
+        signals=tuple(_signal(one) for one in found["signals"]),
+        sessionless=_tally(found["sessionless"]),
+        doubled=_tally(found["doubled"]),
+        reused=_tally(found["reused"]),
+        largest=_tally(found["largest"]),
+        restarted=found["restarted"],
+        fallen=found["fallen"],
+        neighbours=found["neighbours"],
+        acked_at=moment(found["acked_at"]),
+        before_the_end=found["before_the_end"],
+        last=_outgoing(found["last"]),
+        unacknowledged=_outgoing(found["unacknowledged"]),
+        uncertain=_outgoing(found["uncertain"]),
+    )
+
+
+def moment(value: str | None) -> Any:
+    """A time out of JSON, as PostgreSQL writes it."""
+    return datetime.fromisoformat(value) if value else None
+
+
+def _tally(found: dict[str, Any] | None) -> Tally:
+    return Tally(int(found["count"]), moment(found["at"])) if found else Tally(0, None)
+
+
+def _signal(found: dict[str, Any]) -> Signal:
+    return Signal(found["kind"], moment(found["at"]), found["word"], found["mark"])
+
+
+def _outgoing(found: dict[str, Any] | None) -> Outgoing | None:
+    if found is None:
+        return None
+    return Outgoing(
+        id=UUID(found["id"]),
+        phone=found["phone"],
+        address=found["address"],
+        wpp_id=found["wpp_id"],
+        state=State(found["state"]),
+        failure=found["failure"],
+        lid_ack=found["lid_ack"],
+        created_at=moment(found["created_at"]),
+        accepted_at=moment(found["accepted_at"]),
+        sent_at=moment(found["sent_at"]),
+        uncertain_at=moment(found["uncertain_at"]),
+        reconciled_at=moment(found["reconciled_at"]),
+    )
+
+
+def _ask_whatsapp(server_url: str, name: str) -> tuple[bool | None, str | None, bool]:
+    """The page's word, the session's number if WhatsApp gave it, and whether nobody is signed in."""
+    page: bool | None = None
+    try:
+        page = client().check_connection(server_url, name)
+        return page, client().phone_number(server_url, name), False
+    except WppDisconnected:
+        return page, None, True
+    except WppError:
+        return page, None, False
+
+
+def _ask_chat(server_url: str, name: str, message: Outgoing) -> tuple[bool, int | None]:
+    """Whether the chat could be read, and the ack that it has for the message. Texts are dropped right here."""
+    try:
+        chat = client().get_messages(server_url, name, message.address or message.phone, count=CHAT_DEPTH)
+    except (WppError, InvalidPhone):
+        return False, None
+    return True, next((one.ack for one in chat if one.id == message.wpp_id), None)

@@ -1,0 +1,238 @@
+"""A message's story: every step in its order with its time, and the right conclusion for whoever asks."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from sandbox.server import SandboxServer
+from services import dispatch, dossier, health, inbox, messages, sessions
+from services.db.actor import SYSTEM, Actor
+from services.db.engine import transaction
+from services.diagnostics import Result, Step
+from services.dossier import Dossier
+from services.errors import NotFound
+from services.messages import State
+from services.wppconnect import events as webhook
+from tests.conftest import Database, connected
+from tests.installation import Control, wait_for
+
+PHONE = "(11) 91234-5678"
+NO_PACE = dispatch.Pace(0)
+
+
+@pytest.fixture
+def sender(user: Actor, server: SandboxServer, control: Control, database: Database) -> Actor:
+    """A user whose session is up, on the sandbox too, beside a worker that lives."""
+    sessions.connect(user)
+    name = f"user_{user.user_id}"
+    wait_for(lambda: (state := control.session(name)) and state["status"] == "QRCODE")
+    control.scan(name, "5511987654321")
+    with transaction(SYSTEM) as tx:
+        sessions.report_status(tx, name, "inChat", datetime.now(UTC), current=True)
+    health.beat("worker")
+    return user
+
+
+def queue(actor: Actor) -> UUID:
+    return messages.queue(actor, PHONE, "um segredo entre nós", uuid4().hex).id
+
+
+def deliver() -> None:
+    for one in dispatch.claim(10)[0]:
+        dispatch.finish(one, messages.deliver(one), NO_PACE)
+
+
+def arrive(database: Database, actor: Actor, payload: dict[str, Any]) -> None:
+    """An event as the receiver stores it, handled as the worker does."""
+    name = f"user_{actor.user_id}"
+    key = webhook.summary(payload)
+    database.execute(
+        "insert into events (session, kind, dedupe_key, request_id, body) values (%s, %s, %s, gen_random_uuid(), %s)",
+        name,
+        key.kind,
+        UUID(bytes=webhook.dedupe_key(name, key) or b""),
+        json.dumps(payload),
+    )
+    inbox.process()
+
+
+def ack(database: Database, actor: Actor, wpp_id: str, number: int) -> None:
+    arrive(database, actor, {"event": "onack", "id": {"_serialized": wpp_id}, "ack": number})
+
+
+def wpp_id(database: Database, message: UUID) -> str:
+    return str(database.one("select wpp_id from messages where id = %s", message))
+
+
+def told(found: Dossier) -> list[str]:
+    return [one.what.format(**one.params) for one in found.moments]
+
+
+def test_it_tells_every_step_of_a_message_that_was_read_in_its_order(sender: Actor, database: Database) -> None:
+    message = queue(sender)
+    deliver()
+    for number in (1, 2, 3):
+        ack(database, sender, wpp_id(database, message), number)
+    found = dossier.of(sender, message)
+    assert told(found) == [
+        "Entrou na fila.",
+        "Um worker a pegou (tentativa 1).",
+        "Enviada ao servidor.",
+        "O servidor aceitou e deu uma identificação.",
+        "O WhatsApp recebeu a mensagem (confirmação 1).",
+        "Chegou ao celular da pessoa (confirmação 2).",
+        "Foi lida (confirmação 3).",
+    ]
+    times = [one.at for one in found.moments]
+    assert None not in times
+    assert times == sorted(times, key=lambda one: one or datetime.min)
+    assert (found.state, found.conclusion.result, found.conclusion.what) == (
+        State.READ,
+        Result.OK,
+        "Chegou e foi lida.",
+    )
+
+
+def test_it_tells_that_an_ack_came_before_the_reply_and_was_kept_until_it(
+    sender: Actor, control: Control, database: Database
+) -> None:
+    message = queue(sender)
+    claimed, _ = dispatch.claim(1)
+    outcome = messages.deliver(claimed[0])
+    assert outcome is not None
+    assert outcome.wpp_id is not None
+    ack(database, sender, outcome.wpp_id, 1)
+    dispatch.finish(claimed[0], outcome, NO_PACE)
+    story = told(dossier.of(sender, message))
+    first = story.index("O WhatsApp recebeu a mensagem (confirmação 1).")
+    assert story[first + 1] == "Essa confirmação chegou antes da resposta do servidor e ficou guardada até ela."
+    assert first < story.index("O servidor aceitou e deu uma identificação.")
+
+
+def test_it_tells_of_an_ack_that_is_parked_under_a_lid(sender: Actor, database: Database) -> None:
+    message = queue(sender)
+    deliver()
+    with_lid = wpp_id(database, message).split("_")
+    with_lid[1] = "212345678901234@lid"
+    ack(database, sender, "_".join(with_lid), 2)
+    found = dossier.of(sender, message)
+    assert "Chegou a confirmação 2, mas com outro endereço (@lid): ficou guardada." in told(found)
+    assert found.conclusion.what.startswith("Ela saiu: a confirmação chegou com um código anônimo")
+
+
+def test_it_tells_of_doubt_and_of_its_end(sender: Actor, control: Control, database: Database) -> None:
+    name = f"user_{sender.user_id}"
+    control.fault("error_but_delivered", name, times=1)
+    message = queue(sender)
+    deliver()
+    found = dossier.of(sender, message)
+    assert "Ficou incerta: o servidor deu erro, não respondeu, ou o envio foi interrompido." in told(found)
+    assert found.moments[-1].ahead
+    assert (found.conclusion.result, found.conclusion.step) == (Result.WARNING, None)
+    database.execute("update messages set reconcile_at = now()")
+    messages.reconcile()
+    found = dossier.of(sender, message)
+    assert "Encontrada na conversa: ela saiu." in told(found)
+    assert "O servidor aceitou e deu uma identificação." not in told(found)
+    assert found.state is not State.UNCERTAIN
+
+
+def test_it_hands_what_stays_in_doubt_to_a_person(sender: Actor, control: Control, database: Database) -> None:
+    control.fault("error_but_delivered", f"user_{sender.user_id}", delivered=False)
+    message = queue(sender)
+    deliver()
+    for _ in messages.RECONCILE_AFTER:
+        database.execute("update messages set reconcile_at = now() where reconcile_at is not null")
+        messages.reconcile()
+    found = dossier.of(sender, message)
+    assert f"A conversa foi lida {len(messages.RECONCILE_AFTER)} vezes e a mensagem não estava lá." in told(found)
+    assert "Veja no celular" in found.conclusion.todo
+    assert found.conclusion.step is Step.SEND
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "result", "step"),
+    [
+        ("state = 'queued'", "Está na fila e é a próxima a sair.", Result.OK, None),
+        ("state = 'queued', attempts = 2", "Tentamos 2 vezes e nada saiu", Result.WARNING, Step.ASK),
+        ("state = 'queued', run_at = now() + interval '1 hour'", "Ainda não é hora", Result.OK, None),
+        ("state = 'sending', sending_at = now()", "Está sendo enviada agora.", Result.OK, None),
+        (
+            "state = 'sending', sending_at = now() - interval '1 hour'",
+            "O envio foi interrompido no meio.",
+            Result.WARNING,
+            None,
+        ),
+        ("state = 'accepted', accepted_at = now()", "a confirmação do WhatsApp vem logo", Result.OK, None),
+        (
+            "state = 'accepted', accepted_at = now() - interval '1 hour'",
+            "o WhatsApp não confirmou que a recebeu",
+            Result.WARNING,
+            Step.ASK,
+        ),
+        ("state = 'sent', sent_at = now()", "o celular da pessoa ainda não a recebeu", Result.OK, None),
+        ("state = 'delivered', delivered_at = now()", "ainda não foi lida", Result.OK, None),
+        ("state = 'read', read_at = now()", "Chegou e foi lida.", Result.OK, None),
+        *(
+            (f"state = 'failed', failure = '{code}', ended_at = now()", texts[0], Result.FAULT, step)
+            for (code, texts), step in zip(
+                messages.FAILURES.items(),
+                (Step.SEND, Step.PAIR, Step.ASK, Step.SEND, Step.ASK, Step.ASK),
+                strict=True,
+            )
+        ),
+    ],
+)
+def test_it_concludes_rightly(
+    database: Database, user: Actor, change: str, what: str, result: Result, step: Step | None
+) -> None:
+    connected(database, user)
+    health.beat("worker")
+    message = queue(user)
+    database.execute(f"update messages set {change}")
+    end = dossier.of(user, message).conclusion
+    assert what in end.what.format(**end.params)
+    assert (end.result, end.step) == (result, step)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("delete from heartbeats", "o processo que envia está parado"),
+        ("update whatsapp_sessions set status = 'desconectado'", "o WhatsApp está desconectado"),
+        (
+            "insert into messages (session_id, user_id, direction, state, phone, run_at) select session_id, user_id,"
+            " 'out', 'queued', phone, run_at - interval '1 second' from messages",
+            "há 1 mensagens desta sessão na frente",
+        ),
+    ],
+)
+def test_it_says_why_a_message_waits(database: Database, user: Actor, change: str, what: str) -> None:
+    connected(database, user)
+    health.beat("worker")
+    message = queue(user)
+    database.execute(change)
+    end = dossier.of(user, message).conclusion
+    assert what in end.what.format(**end.params)
+
+
+def test_it_shows_staff_the_steps_but_neither_text_nor_number(database: Database, user: Actor, staff: Actor) -> None:
+    connected(database, user)
+    found = dossier.of(staff, queue(user))
+    assert found.phone == "…5678"
+    assert told(found) == ["Entrou na fila."]
+    assert "5511912345678" not in repr(found)
+    assert "um segredo" not in repr(found)
+
+
+def test_it_knows_of_no_message_of_somebody_elses(database: Database, new_actor: Callable[..., Actor]) -> None:
+    owner, other = new_actor(), new_actor()
+    connected(database, owner)
+    message = queue(owner)
+    for actor, wanted in ((other, message), (owner, uuid4())):
+        with pytest.raises(NotFound):
+            dossier.of(actor, wanted)

@@ -1,0 +1,78 @@
+"""A message's story on the screen: what it comes to first, then every step with its time."""
+
+from uuid import UUID
+
+import streamlit as st
+
+from services import messages
+from services.db.actor import Actor
+from services.diagnostics import Result, Step
+from services.dossier import Dossier, Moment
+from services.messages import State
+from services.wppconnect.phone import display
+from ui import navigation, status, times
+from ui.diagnostics import LOOKS
+from ui.text import _
+
+
+def wanted() -> UUID | None:
+    """The message that the page's address names (`?id=`)."""
+    try:
+        return UUID(st.query_params.get("id", ""))
+    except ValueError:
+        return None
+
+
+def link(message_id: UUID, state: State) -> None:
+    """The way from a message to its story."""
+    arrived = state in (State.DELIVERED, State.READ)
+    label = _("Passo a passo") if arrived else _("Por que não chegou?")
+    navigation.link("message.py", label, ":material/quiz:", id=str(message_id))
+
+
+def head(actor: Actor, found: Dossier) -> None:
+    """Which message it is: its owner sees the text, nobody else does."""
+    with st.container(border=True):
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            st.text(display(found.phone))
+            with st.container(horizontal=True, vertical_alignment="center", width="content"):
+                status.state_badge(found.state)
+                st.caption(times.clock(found.created_at))
+        if found.user_id == actor.user_id:
+            st.text(messages.get(actor, found.id).body)
+        else:
+            st.caption(_("O texto e o número completo são só da própria pessoa."))
+
+
+def conclusion(actor: Actor, found: Dossier) -> None:
+    """The answer to the page's question, and the next step."""
+    end = found.conclusion
+    show = {Result.OK: st.success, Result.WARNING: st.warning, Result.FAULT: st.error, Result.UNKNOWN: st.info}
+    sentence = f"**{_(end.what)}** {_(end.todo)}".format(**end.params)
+    show[end.result](sentence, icon=LOOKS[end.result][1])
+    own = found.user_id == actor.user_id
+    with st.container(horizontal=True):
+        if own and end.step is Step.PAIR:
+            navigation.link("my_whatsapp.py", _("Ir para Meu WhatsApp"), ":material/qr_code_2:")
+        if own:
+            navigation.link("send.py", _("Ir para Enviar"), ":material/send:")
+            navigation.link("diagnostics.py", _("Diagnóstico da sessão"), ":material/stethoscope:")
+        else:
+            user = str(found.user_id)
+            navigation.link("diagnostics.py", _("Diagnóstico da sessão"), ":material/stethoscope:", user=user)
+
+
+def moments(found: Dossier) -> None:
+    """Every step, the first on top."""
+    st.subheader(_("Passo a passo"), anchor=False)
+    with st.container(border=True, key="moments"):
+        for one in found.moments:
+            _moment(one)
+
+
+def _moment(one: Moment) -> None:
+    colour, icon = ("gray", ":material/schedule:") if one.ahead else LOOKS[one.result]
+    with st.container(gap=None):
+        st.markdown(f":{colour}[{icon}] {_(one.what).format(**one.params)}")
+        if one.at is not None:
+            st.caption(times.to_the_second(one.at))
