@@ -11,7 +11,7 @@ import structlog
 from procrastinate.exceptions import ConnectorException
 from psycopg_pool import PoolTimeout
 
-from services import cleanup, dispatch, health, inbox, jobs, log, sessions, settings
+from services import cleanup, dispatch, health, inbox, jobs, log, replay, sessions, settings
 from services.db.notify import Listener
 from services.loop import Loop
 
@@ -21,7 +21,7 @@ RESTART_SECONDS = 2.0
 # A job under way at the end may take this long; what is cut off later is done by its next period.
 JOB_SECONDS = 20
 # NOTIFY channel → the loop that it wakes.
-CHANNELS = {"inbox": "inbox", "lanes": "send", "checks": "checks", "cleanup": "cleanup"}
+CHANNELS = {"inbox": "inbox", "lanes": "send", "checks": "checks", "cleanup": "cleanup", "trials": "trials"}
 
 
 def main() -> None:
@@ -40,6 +40,7 @@ def main() -> None:
         "checks": Loop("checks", sessions.tend, sessions.next_check_in),
         "send": Loop("send", dispatcher.step, dispatcher.idle_seconds),
         "cleanup": Loop("cleanup", cleaner.step),
+        "trials": Loop("trials", replay.answer_trials),
         "heartbeat": Loop("heartbeat", lambda: health.beat("worker")),
     }
     listener = Listener(
