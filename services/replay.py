@@ -68,7 +68,7 @@ TRIALS_KEPT = timedelta(hours=1)
 
 # Keys that the protocol itself defines with a word or a number of its own. Every other value is somebody's.
 OPEN_KEYS = {"event", "status", "type", "ack", "connected", "isGroupMsg", "fromMe", "self", "isNewMsg", "ackType"}
-_WORD = re.compile(r"[A-Za-z_]{1,32}")
+_WORD = re.compile(r"[A-Za-z_-]{1,32}")
 _KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]{0,40}")
 # What a session or a message holds that staff may not read, or that says nothing.
 _PRIVATE = {"qr_code", "qr_urlcode", "phone_code", "pairing_phone", "wpp_id"}

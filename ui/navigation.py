@@ -22,6 +22,7 @@ def pages_for(role: Role | None) -> dict[str, list[st.Page]]:
         return {"": own}
     staff = [
         st.Page(PAGES / "sessions.py", title=_("Sessões"), icon=":material/devices:"),
+        st.Page(PAGES / "events.py", title=_("Eventos"), icon=":material/inbox:"),
         st.Page(PAGES / "cleanup.py", title=_("Limpeza"), icon=":material/mop:"),
     ]
     return {"": own, _("Equipe"): staff}
