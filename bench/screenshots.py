@@ -15,6 +15,7 @@ PEOPLE = ("Ana Souza", "Bruno Lima", "Carla Dias", "Diego Rocha", "Elisa Prado")
 DESKTOP = {"width": 1100, "height": 760}
 PHONE = {"width": 390, "height": 844}
 EVENTS = {"width": 1300, "height": 1000}
+EVENT = {"width": 1300, "height": 1500}
 
 
 def run() -> None:
@@ -77,11 +78,16 @@ def _pictures_for_staff(on: Stage, browser: Browser) -> None:
         )
     _an_hour_of_events(on)
     _take(_open(on, browser, token, EVENTS, "light", "/events"), "events-light", "canvas")
-    page = _open(on, browser, token, EVENTS, "dark", "/events")
+    page = _open(on, browser, token, EVENT, "dark", "/events")
     page.get_by_role("combobox", name="Resultado").click()
     page.get_by_role("option", name="Falhou").click()
-    idle(page)
-    _take(page, "events-dark", "canvas")
+    page.get_by_text("Reprocessar todos").wait_for()
+    page.wait_for_timeout(1000)  # a canvas has nothing that could be waited for
+    page.get_by_test_id("data-grid-canvas").click(position={"x": 18, "y": 52}, force=True)
+    page.get_by_role("button", name="Ensaiar").click()
+    page.get_by_text("Mudaria isto").wait_for()
+    page.mouse.move(0, 0)
+    _take(page, "events-dark")
 
 
 def _an_hour_of_events(on: Stage) -> None:
@@ -96,8 +102,11 @@ def _an_hour_of_events(on: Stage) -> None:
         " from generate_series(1, 1500) i) x"
     )
     on.execute(
-        "update events set verdict = 'failed', attempts = 3, error = 'services/inbox.py in _on_ack' || chr(10)"
-        " || 'ValueError' where id in (select id from events where kind = 'onack' order by id desc limit 3)"
+        "update events set verdict = 'failed', attempts = 3, kind = 'status-find',"
+        " error = 'services/inbox.py:515 in _on_status' || chr(10) || 'ValueError',"
+        ' body = \'{"event": "status-find", "status": "phoneNotConnected"}\''
+        " where id in (select id from events where kind = 'onack' and session in"
+        " (select session_id from whatsapp_sessions) order by id desc limit 3)"
     )
 
 
