@@ -11,7 +11,7 @@ import structlog
 from procrastinate.exceptions import ConnectorException
 from psycopg_pool import PoolTimeout
 
-from services import cleanup, dispatch, healing, health, inbox, jobs, log, sessions, settings, waves
+from services import cleanup, dispatch, healing, health, inbox, jobs, log, replay, sessions, settings, waves
 from services.db.notify import Listener
 from services.loop import Loop
 
@@ -21,7 +21,14 @@ RESTART_SECONDS = 2.0
 # A job under way at the end may take this long; what is cut off later is done by its next period.
 JOB_SECONDS = 20
 # NOTIFY channel → the loop that it wakes.
-CHANNELS = {"inbox": "inbox", "lanes": "send", "checks": "checks", "cleanup": "cleanup", "waves": "waves"}
+CHANNELS = {
+    "inbox": "inbox",
+    "lanes": "send",
+    "checks": "checks",
+    "cleanup": "cleanup",
+    "waves": "waves",
+    "trials": "trials",
+}
 
 
 def main() -> None:
@@ -42,6 +49,7 @@ def main() -> None:
         "cleanup": Loop("cleanup", cleaner.step),
         "health": Loop("health", sweeper.step, sweeper.idle_seconds),
         "waves": Loop("waves", waves.step),
+        "trials": Loop("trials", replay.answer_trials),
         "heartbeat": Loop("heartbeat", lambda: health.beat("worker")),
     }
     listener = Listener(

@@ -14,10 +14,12 @@ FOLDER = ROOT / "docs" / "screenshots"
 PEOPLE = ("Ana Souza", "Bruno Lima", "Carla Dias", "Diego Rocha", "Elisa Prado")
 DESKTOP = {"width": 1100, "height": 760}
 PHONE = {"width": 390, "height": 844}
+EVENTS = {"width": 1300, "height": 1000}
+EVENT = {"width": 1300, "height": 1500}
 
 
 def run() -> None:
-    """One picture each of pairing, sending and the fleet, in both themes and at a phone's width."""
+    """One picture each of pairing, sending, the fleet and the events, in both themes and at a phone's width."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (
         stage() as on,
@@ -29,7 +31,7 @@ def run() -> None:
             identity.create_user(f"{name.split()[0].lower()}@exemplo.com.br", "uma senha longa", Role.USER, name)
             if number < 3:
                 _pair_and_send(on, browser, f"{name.split()[0].lower()}@exemplo.com.br", first=number == 0)
-        _pictures_of_the_fleet(on, browser)
+        _pictures_for_staff(on, browser)
 
 
 def _pair_and_send(on: Stage, browser: Browser, email: str, *, first: bool) -> None:
@@ -67,13 +69,45 @@ def _send(page: Page) -> None:
     page.get_by_test_id("stToast").first.wait_for(state="hidden")
 
 
-def _pictures_of_the_fleet(on: Stage, browser: Browser) -> None:
+def _pictures_for_staff(on: Stage, browser: Browser) -> None:
     chief = identity.create_user("chefe@exemplo.com.br", "uma senha longa", Role.ADMIN, "Chefe")
     token = identity.token_of(identity.open_sign_in(chief))
     for theme in ("light", "dark"):
         _take(
             _open(on, browser, token, {"width": 1300, "height": 760}, theme, "/sessions"), f"sessions-{theme}", "canvas"
         )
+    _an_hour_of_events(on)
+    _take(_open(on, browser, token, EVENTS, "light", "/events"), "events-light", "canvas")
+    page = _open(on, browser, token, EVENT, "dark", "/events")
+    page.get_by_role("combobox", name="Resultado").click()
+    page.get_by_role("option", name="Falhou").click()
+    page.get_by_text("Reprocessar todos").wait_for()
+    page.wait_for_timeout(1000)  # a canvas has nothing that could be waited for
+    page.get_by_test_id("data-grid-canvas").click(position={"x": 18, "y": 52}, force=True)
+    page.get_by_role("button", name="Ensaiar").click()
+    page.get_by_text("Mudaria isto").wait_for()
+    page.mouse.move(0, 0)
+    _take(page, "events-dark")
+
+
+def _an_hour_of_events(on: Stage) -> None:
+    """What a busy hour leaves behind, with a few that failed at the end of it."""
+    on.execute(
+        "insert into events (received_at, session, kind, verdict, handled_at, request_id, body)"
+        " select at, 'user_' || (array(select id from auth.users order by email))[1 + i % 5],"
+        " case when i % 7 = 0 then 'onmessage' else 'onack' end,"
+        " case when i % 7 = 0 then 'unsupported' when i % 31 = 0 then 'duplicate' else 'handled' end,"
+        " at + (0.05 + random() * random()) * interval '1 s', gen_random_uuid(), '{\"event\": \"onack\"}'"
+        " from (select i, now() - 3540 * (1 - sqrt(i / 1500.0)) * interval '1 s' as at"
+        " from generate_series(1, 1500) i) x"
+    )
+    on.execute(
+        "update events set verdict = 'failed', attempts = 3, kind = 'status-find',"
+        " error = 'services/inbox.py:515 in _on_status' || chr(10) || 'ValueError',"
+        ' body = \'{"event": "status-find", "status": "phoneNotConnected"}\''
+        " where id in (select id from events where kind = 'onack' and session in"
+        " (select session_id from whatsapp_sessions) order by id desc limit 3)"
+    )
 
 
 def _open(on: Stage, browser: Browser, token: str, size: dict[str, int], theme: str, path: str = "/") -> Page:

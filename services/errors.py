@@ -20,6 +20,7 @@
     │   └── NothingToRestart        409
     ├── ConfigurationError          500  a setting is missing or wrong; names the variable
     ├── DatabaseUnavailable         503  safe to try again
+    ├── WorkerAway                  503  nobody did what was asked in time: safe to try again
     └── WppError                         a call to a WPPConnect server went wrong
         ├── WppUnreachable          503  nothing arrived there: safe to try again
         ├── WppDisconnected         409  the server says that the session is not up: nothing was sent, safe to try again
@@ -196,6 +197,15 @@ class DatabaseUnavailable(ServiceError):
     safe_to_retry = True
     message = N_("O banco de dados não respondeu.")
     hint = N_("Nada se perdeu. Tente de novo em alguns segundos.")
+
+
+class WorkerAway(ServiceError):
+    code = "worker_ausente"
+    http_status = 503
+    permanent = False
+    safe_to_retry = True
+    message = N_("O processo que trata os eventos não respondeu a tempo.")
+    hint = N_("Confira se ele está rodando e tente de novo.")
 
 
 class WppError(ServiceError):

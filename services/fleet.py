@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select, text
+from sqlalchemy import ColumnElement, Select, func, or_, select, text
 
 from services import settings
 from services.db.actor import Actor
@@ -108,7 +108,7 @@ def rows(
     """
     if not actor.is_staff:
         raise Forbidden("fleet")
-    people = select(directory, *_COLUMNS, _FINDING, func.count().over().label("total")).select_from(
+    people = select(directory, *_COLUMNS, _newest_finding(), func.count().over().label("total")).select_from(
         directory.outerjoin(sessions, sessions.c.user_id == directory.c.user_id)
     )
     people = people.where(or_(directory.c.role == "user", sessions.c.id.is_not(None)))
@@ -131,7 +131,7 @@ def one(actor: Actor, user_id: UUID) -> FleetRow | None:
     """One user and their session, for staff; None for nobody. Raises Forbidden for anybody else."""
     if not actor.is_staff:
         raise Forbidden("fleet")
-    person = select(directory, *_COLUMNS, _FINDING).select_from(
+    person = select(directory, *_COLUMNS, _newest_finding()).select_from(
         directory.outerjoin(sessions, sessions.c.user_id == directory.c.user_id)
     )
     with transaction(actor) as tx:
@@ -141,19 +141,25 @@ def one(actor: Actor, user_id: UUID) -> FleetRow | None:
 
 def _admits(show: Show) -> ColumnElement[bool]:
     if show is Show.TROUBLED:
-        return _FINDING_OF.exists()
+        return _open_finding().exists()
     if show is Show.UNPROVEN:
         stale = func.coalesce(sessions.c.last_proof_at < func.now() - _unproven_after(), True)
         return (sessions.c.status == Status.CONNECTED) & stale
     return func.coalesce(sessions.c.status, Status.DISCONNECTED) == show.value
 
 
+def _open_finding() -> Select[tuple[Any]]:
+    return select(findings.c.kind).where(findings.c.session_id == sessions.c.id, findings.c.ended_at.is_(None))
+
+
+def _newest_finding() -> ColumnElement[Any]:
+    return _open_finding().order_by(findings.c.id.desc()).limit(1).scalar_subquery().label("finding")
+
+
 def _unproven_after() -> timedelta:
     return timedelta(seconds=2 * settings.get().health_proof_seconds)
 
 
-_FINDING_OF = select(findings.c.kind).where(findings.c.session_id == sessions.c.id, findings.c.ended_at.is_(None))
-_FINDING = _FINDING_OF.order_by(findings.c.id.desc()).limit(1).scalar_subquery().label("finding")
 _COLUMNS = (
     sessions.c.status,
     sessions.c.reported_state,

@@ -68,7 +68,7 @@ ROOT = Path(__file__).parents[1]
 COUNT_HOURS = text("""
 insert into public.session_hours as h (session, hour, events, last_at)
 select session, date_trunc('hour', received_at), count(*), max(received_at)
-  from public.events where id = any(:ids) and session is not null and attempts = 0
+  from public.events where id = any(:ids) and session is not null and handled_at is null
  group by 1, 2 order by 1, 2
 on conflict (session, hour) do update
   set events = h.events + excluded.events, last_at = greatest(h.last_at, excluded.last_at)
@@ -377,7 +377,7 @@ def _compare(entry: tuple[float, bytes | None, bytes | None], offered: bytes) ->
 
 def _row(delivery: Delivery, request_id: bytes) -> _Row:
     body = delivery.body
-    payload = _payload(body)
+    payload = parsed(body)
     valid = isinstance(payload, dict)
     key = webhook.summary(payload) if valid else INVALID
     session = delivery.session or key.session
@@ -411,7 +411,7 @@ def _array(element_type: int, values: Sequence[bytes | None]) -> bytes:
     return b"".join(parts)
 
 
-def _payload(body: bytes | str) -> Any:
+def parsed(body: bytes | str) -> Any:
     """The body as JSON, or None where it is none."""
     try:
         return orjson.loads(body)
@@ -441,7 +441,9 @@ def _chunks(rows: list[_Row]) -> Iterator[list[_Row]]:
 
 
 @dataclass(frozen=True)
-class _Result:
+class Result:
+    """What became of one event. `error` holds the places of its traceback; with it, `received` means: tried again."""
+
     id: int
     verdict: Literal["received", "handled", "unsupported", "failed"]
     error: str | None = None
@@ -464,7 +466,7 @@ def process(limit: int = PROCESS_ROWS) -> int:
             .limit(limit)
             .with_for_update(skip_locked=True)
         ).all()
-        results = [_handle(tx, row) for row in waiting]
+        results = [handle(tx, row) for row in waiting]
         if results:
             tx.execute(COUNT_HOURS, {"ids": [one.id for one in results]})
             tx.execute(
@@ -482,7 +484,8 @@ def process(limit: int = PROCESS_ROWS) -> int:
     return len(results)
 
 
-def _handle(tx: Connection, row: Record) -> _Result:
+def handle(tx: Connection, row: Record) -> Result:
+    """Move what one event is evidence for, in a savepoint of its own; an event that fails moves nothing."""
     with structlog.contextvars.bound_contextvars(request_id=row.request_id.hex, event=row.id):
         try:
             with tx.begin_nested():
@@ -493,13 +496,13 @@ def _handle(tx: Connection, row: Record) -> _Result:
         except Exception as error:
             log.exception("event_failed", kind=row.kind, session=row.session)
             again = row.attempts + 1 < MAX_ATTEMPTS
-            return _Result(row.id, "received" if again else "failed", _where(error))
-        return _Result(row.id, "handled" if handled else "unsupported")
+            return Result(row.id, "received" if again else "failed", _where(error))
+        return Result(row.id, "handled" if handled else "unsupported")
 
 
 def _apply(tx: Connection, row: Record) -> bool:
     """Move what the event is evidence for; False where it is kept unhandled."""
-    event = webhook.parse(_payload(row.body))
+    event = webhook.parse(parsed(row.body))
     handler = HANDLERS.get(type(event))
     if row.session is None or handler is None:
         return False

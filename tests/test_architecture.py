@@ -49,6 +49,7 @@ SERVICES_MAY_IMPORT = {
     "cleanup": GROUND | {"audit"},
     "inbox": GROUND | {"audit", "log", "sessions", "messages"},
     "dispatch": GROUND | {"log", "messages"},
+    "replay": GROUND | {"audit", "inbox"},
     "supervisor": GROUND | {"identity"},
     "keys": GROUND | {"audit"},
     "tokens": GROUND | {"identity"},

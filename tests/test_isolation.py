@@ -213,6 +213,10 @@ def _furnished(database: Database, actor: Actor) -> Tenant:
         name, mark,
     )  # fmt: skip
     database.execute(
+        "insert into event_trials (event_id, actor_id) select id, %s from events where session = %s",
+        actor.user_id, name,
+    )  # fmt: skip
+    database.execute(
         "insert into audit_log (actor_id, actor_role, action, subject) values (%s, 'user', 'session.connect', %s)",
         actor.user_id, name,
     )  # fmt: skip

@@ -95,6 +95,18 @@ def clean_up(what: str, start: Callable[[Actor], None]) -> None:
     _ask(_("Limpar agora?"), what, start, Role.ADMIN, yes=(_("Limpar"), ":material/mop:"))
 
 
+def replay_many(count: int, act: Callable[[Actor], None]) -> None:
+    """Ask staff whether to send `count` failed events round again; `act` does it."""
+    _ask(
+        _("Reprocessar {n} eventos?").format(n=count),
+        _("Eles voltam para a fila e podem mudar sessões e mensagens. A ação fica registrada em seu nome."),
+        act,
+        Role.ADMIN,
+        Role.OPERATOR,
+        yes=(_("Reprocessar"), ":material/replay:"),
+    )
+
+
 def _for(subject: UUID, end: Callable[[Actor, UUID], None], actor: Actor) -> None:
     end(actor, subject)
 

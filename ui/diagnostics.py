@@ -6,7 +6,7 @@ from uuid import UUID
 
 import streamlit as st
 
-from services import evidence, sessions
+from services import evidence, fleet, sessions
 from services.db.actor import Actor
 from services.diagnostics import Check, Guide, Report, Result, Step, words
 from services.evidence import Asked
@@ -40,7 +40,7 @@ def subject(actor: Actor) -> Subject | None:
         return Subject(actor.user_id, actor.email, own=True)
     find, pick = st.columns([2, 3], vertical_alignment="bottom")
     search = find.text_input(_("Buscar"), placeholder=_("E-mail, nome ou número"), key="diagnosis_search")
-    people = {row.user_id: row.email for row in sessions.fleet(actor, search=search).rows}
+    people = {row.user_id: row.email for row in fleet.rows(actor, search=search).rows}
     if (named := _named()) is not None and not search:
         people = {named: people.get(named) or f"user_{named}", **people}
     if not people:

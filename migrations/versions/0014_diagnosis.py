@@ -10,8 +10,8 @@ depends_on = None
 # Partial, so that the receiver's insert does not pay: a row enters once the worker has handled it. What still waits is
 # found by `events_waiting`.
 INDEXES = """
-create index if not exists events_of_session on public.events (session, id) where verdict <> 'received';
-create index if not exists security_events_refused on public.security_events (subject, at)
+create index events_of_session on public.events (session, id) where verdict <> 'received';
+create index security_events_refused on public.security_events (subject, at)
   where kind = 'webhook_refused';
 """
 

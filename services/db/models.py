@@ -263,6 +263,16 @@ cleanup_runs = Table(
     Column("error", Text),
 )
 
+event_trials = Table(
+    "event_trials",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("event_id", BigInteger, nullable=False),
+    Column("actor_id", Uuid, nullable=False),
+    _time("asked_at", default=True),
+    Column("answer", JSONB),
+)
+
 directory = Table(
     "directory",
     metadata,

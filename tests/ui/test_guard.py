@@ -27,6 +27,7 @@ ROLES = {
     "cleanup": STAFF,
     "diagnostics": set(Role),
     "message": set(Role),
+    "events": STAFF,
 }
 EVERYBODY = [(page, role) for page in PAGES for role in Role]
 
