@@ -50,6 +50,10 @@ CALLERS_OF = {
     "app.claim_rubbish_session": {"service_role"},
     "app.finish_rubbish_session": {"service_role"},
     "app.release_rubbish_session": {"service_role"},
+    "app.choose_server": {"authenticated", "service_role"},
+    "app.register_servers": {"authenticated", "service_role"},
+    "app.note_look": {"authenticated", "service_role"},
+    "app.note_scan": {"authenticated", "service_role"},
 }
 
 # How PostgreSQL says no to a write that the isolation does not admit, or that would break the table's own rules.
@@ -162,6 +166,7 @@ def furnish(database: Database, new_actor: Callable[[], Actor]) -> World:
     database.execute("delete from lanes where session_id = %s", session_id)
     database.execute("insert into heartbeats (process, instance) values ('worker', 'here:1')")
     database.execute("insert into cleanup_runs (actor_id, kinds) values (%s, '{codes}')", b.actor.user_id)
+    database.execute("insert into wpp_servers (url) values ('http://127.0.0.1:9')")
     database.execute("insert into sign_in_attempts (key) values ('\\x00')")
     database.execute("insert into signed_out (sign_in_id, expires_at) values (gen_random_uuid(), now())")
     fourth = Tenant(d, session_id, (str(d.user_id), str(session_id)))
