@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from sqlalchemy import Connection, func, null, select, text, update
@@ -90,6 +91,12 @@ class Server:
     @property
     def configured(self) -> bool:
         return self.position is not None
+
+    @property
+    def only_here(self) -> bool:
+        """Its address is this machine's own, which nobody outside reaches."""
+        host = urlsplit(self.url).hostname or ""
+        return host in ("localhost", "::1") or host.startswith("127.")
 
     @property
     def load(self) -> int:

@@ -46,6 +46,11 @@ def clean_up(what: str, start: Callable[[Actor], None]) -> None:
     _ask(_("Limpar agora?"), what, start, Role.ADMIN, yes=(_("Limpar"), ":material/mop:"))
 
 
+def drain(name: str, what: str, start: Callable[[Actor], None]) -> None:
+    """Ask an admin whether a server shall get no new session, with the consequence `what` (Markdown)."""
+    _ask(_("Esvaziar {name}?").format(name=name), what, start, Role.ADMIN, yes=(_("Esvaziar"), ":material/output:"))
+
+
 def _for(subject: UUID, end: Callable[[Actor, UUID], None], actor: Actor) -> None:
     end(actor, subject)
 

@@ -22,6 +22,7 @@ def pages_for(role: Role | None) -> dict[str, list[st.Page]]:
         return {"": own}
     staff = [
         st.Page(PAGES / "sessions.py", title=_("Sessões"), icon=":material/devices:"),
+        st.Page(PAGES / "servers.py", title=_("Servidores"), icon=":material/dns:"),
         st.Page(PAGES / "cleanup.py", title=_("Limpeza"), icon=":material/mop:"),
     ]
     return {"": own, _("Equipe"): staff}

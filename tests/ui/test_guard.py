@@ -24,6 +24,7 @@ ROLES = {
     "keys": set(Role),
     "sessions": STAFF,
     "cleanup": STAFF,
+    "servers": STAFF,
 }
 EVERYBODY = [(page, role) for page in PAGES for role in Role]
 
