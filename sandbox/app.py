@@ -14,12 +14,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sandbox import control, pairing, read_routes, send_routes, session_routes
+from sandbox import control, pairing, read_routes, send_routes, session_routes, socket_routes
 from sandbox.calls import world_of
 from sandbox.express import HEADERS, RAW_SEND, BodyRefused, Dropped, cannot, error_page, reply
 from sandbox.state import Config, World
 
 Exit = Callable[[], None]
+# What a careful proxy keeps from everybody outside.
+BLOCKABLE = ("/unhealthy", "/socket.io")
 
 
 def exit_process() -> None:
@@ -53,6 +55,8 @@ class ServerFaults:
         down = self.world.faults.strike("server_down", session)
         if down is not None:
             return Response(status_code=int(down["status"])) if down["status"] else Dropped()
+        if scope["path"].startswith(BLOCKABLE) and self.world.faults.strike("paths_blocked") is not None:
+            return Response("<html><body><h1>403 Forbidden</h1></body></html>", 403, media_type="text/html")
         if self.world.faults.strike("server_hangs", session) is not None:
             return Dropped(hang=self.world.config.seconds(self.world.config.hang))
         return None
@@ -115,6 +119,7 @@ def create_app(config: Config, world: World | None = None, on_unhealthy: Exit = 
         Route("/healthz", healthz),
         Route("/metrics", metrics),
         Route("/unhealthy", unhealthy),
+        *socket_routes.ROUTES,
         *session_routes.ROUTES,
         *send_routes.ROUTES,
         *read_routes.ROUTES,

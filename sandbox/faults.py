@@ -75,6 +75,9 @@ CATALOGUE: tuple[Fault, ...] = (
         "clear-session-data nunca responde, mas apaga (cleared=false: não apaga).",
         {"cleared": True},
     ),
+    Fault("old_version", "O servidor diz ser de uma versão antiga.", {"version": "2.8.6"}),
+    Fault("paths_blocked", "Um proxy na frente não deixa passar /unhealthy nem /socket.io."),
+    Fault("socket_refuses", "O socket.io recusa quem não diz quem é (o servidor de fábrica aceita todos)."),
     Fault("server_hangs", "Nenhuma chamada da API responde."),
     Fault(
         "server_down",

@@ -69,7 +69,8 @@ def _state(call: Call) -> dict[str, Any]:
     if session.urlcode:
         picture = base64.b64encode(session.qr_png).decode()
         state |= {"qrcode": f"data:image/png;base64,{picture}", "urlcode": session.urlcode}
-    return {**state, "version": VERSION}
+    old = call.world.faults.options("old_version")
+    return {**state, "version": old["version"] if old else VERSION}
 
 
 async def status_session(call: Call) -> Response:

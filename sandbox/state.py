@@ -146,6 +146,7 @@ class World:
         self.posts: deque[dict[str, Any]] = deque(maxlen=POSTS_KEPT)
         self.connections = asyncio.Semaphore(CONNECTIONS)
         self.born = time.monotonic()
+        self.sockets: dict[str, str] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":

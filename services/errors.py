@@ -21,6 +21,7 @@
     ├── ConfigurationError          500  a setting is missing or wrong; names the variable
     ├── DatabaseUnavailable         503  safe to try again
     ├── WorkerAway                  503  nobody did what was asked in time: safe to try again
+    ├── NoServerAvailable           503  no WPPConnect server has room: nothing was begun, safe to try again
     └── WppError                         a call to a WPPConnect server went wrong
         ├── WppUnreachable          503  nothing arrived there: safe to try again
         ├── WppDisconnected         409  the server says that the session is not up: nothing was sent, safe to try again
@@ -206,6 +207,15 @@ class WorkerAway(ServiceError):
     safe_to_retry = True
     message = N_("O processo que trata os eventos não respondeu a tempo.")
     hint = N_("Confira se ele está rodando e tente de novo.")
+
+
+class NoServerAvailable(ServiceError):
+    code = "sem_servidor"
+    http_status = 503
+    permanent = False
+    safe_to_retry = True
+    message = N_("Nenhum servidor do WhatsApp tem lugar para mais uma conexão agora.")
+    hint = N_("Nada foi iniciado. Fale com a equipe: é preciso abrir espaço em “Servidores”.")
 
 
 class WppError(ServiceError):

@@ -4,7 +4,7 @@ import functools
 
 from procrastinate import App, PsycopgConnector
 
-from services import cleanup, healing, limits, messages, settings
+from services import cleanup, healing, limits, messages, servers, settings
 from services.db.actor import SYSTEM
 from services.db.engine import psycopg_url
 
@@ -20,6 +20,7 @@ def app() -> App:
     made = App(connector=connector)
     # The sixth field of a cron line is seconds (croniter's form, which procrastinate takes).
     made.periodic(cron="* * * * * */5")(made.task(name="reconcile_uncertain", queueing_lock="reconcile")(_reconcile))
+    made.periodic(cron="* * * * * */20")(made.task(name="look_at_servers", queueing_lock="servers")(_look_at_servers))
     made.periodic(cron="7 * * * *")(made.task(name="cleanup", queueing_lock="cleanup")(_clean_up))
     return made
 
@@ -27,6 +28,11 @@ def app() -> App:
 def _reconcile(timestamp: int) -> int:  # noqa: ARG001
     """Settle uncertain messages whose chat is due to be read."""
     return messages.reconcile()
+
+
+def _look_at_servers(timestamp: int) -> None:  # noqa: ARG001
+    """Ask every WPPConnect server how it is."""
+    servers.look(SYSTEM)
 
 
 def _clean_up(timestamp: int) -> None:  # noqa: ARG001

@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from services import audit, settings, timeline
+from services import audit, servers, settings, timeline
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.db.models import Record, lanes, sessions
@@ -229,7 +229,7 @@ def connect(actor: Actor, user_id: UUID | None = None, phone: str | None = None)
     """Start pairing by QR, or by phone code where `phone` is given; a session that is up stays as it is.
 
     Commits the intent and a fresh webhook secret, then calls the server. Raises InvalidPhone, Forbidden,
-    SessionBeingCleaned while the data of its last connection are being deleted, or the
+    SessionBeingCleaned while the data of its last connection are being deleted, NoServerAvailable, or the
     WppError of the call (the row then says `desconectado` with the reason). Where the outcome is unknown the row stays
     `pareando`: the worker finds out.
     """
@@ -237,10 +237,13 @@ def connect(actor: Actor, user_id: UUID | None = None, phone: str | None = None)
     digits = normalise(phone) if phone else None
     secret = secrets.token_urlsafe(24)
     with transaction(actor) as tx:
-        target = _begin_pairing(tx, owner, digits, secret)
+        server_url, left = _placed(tx, owner)
+        target = _begin_pairing(tx, owner, digits, secret, server_url)
         if target is not None:
             _note_for_other(tx, actor, owner, target.id, "session.connect")
     if target is not None:
+        if left is not None:
+            _leave(left, target.name)
         _start(actor, target, webhook_url(secret, target.name), digits)
     return _require(actor, owner)
 
@@ -253,7 +256,8 @@ def reconnect(actor: Actor, user_id: UUID | None = None) -> Session:
     owner = _owner(actor, user_id)
     target = _target_of(actor, owner)
     if target is not None and target.status is not Status.DISCONNECTED:
-        client().close_session(target.server_url, target.name)
+        if servers.is_configured(target.server_url):
+            client().close_session(target.server_url, target.name)
         with transaction(actor) as tx:
             _end(tx, target.name, "closed")
             _note_for_other(tx, actor, owner, target.id, "session.restart")
@@ -263,7 +267,8 @@ def reconnect(actor: Actor, user_id: UUID | None = None) -> Session:
 def disconnect(actor: Actor, user_id: UUID | None = None) -> Session:
     """End the session on its server (a connected one is unpaired), check that it ended, and say `desconectado`.
 
-    Doing it twice is the same as once. Raises NotFound without a session, Forbidden, the WppError of the call, or
+    Doing it twice is the same as once. On a server that is configured no longer nothing can be ended: it is not called,
+    and the session is only called ended. Raises NotFound without a session, Forbidden, the WppError of the call, or
     WppOutcomeUnknown where the server still reports the session as up.
     """
     owner = _owner(actor, user_id)
@@ -271,7 +276,8 @@ def disconnect(actor: Actor, user_id: UUID | None = None) -> Session:
     if target is None:
         raise NotFound(f"no session of {owner}")
     try:
-        _end_on_server(target)
+        if servers.is_configured(target.server_url):
+            _end_on_server(target)
     except WppError as error:
         # A start that nobody will scan dies by itself; one that is up must not be called ended while it is not.
         if target.status is Status.CONNECTED or not error.safe_to_retry:
@@ -304,13 +310,14 @@ def move(actor: Actor, server_url: str, user_id: UUID | None = None) -> Session:
     one, NotFound without a session, and as `connect`.
     """
     owner = _owner(actor, user_id)
-    if server_url not in settings.get().servers():
+    if not servers.is_configured(server_url):
         raise ConfigurationError("WPP_SERVER_URL: the session's server is not a configured one")
     target = _target_of(actor, owner)
     if target is None:
         raise NotFound(f"no session of {owner}")
     try:
-        _end_on_server(target)
+        if servers.is_configured(target.server_url):
+            _end_on_server(target)
     except WppError as error:
         if not error.safe_to_retry:
             raise
@@ -534,13 +541,37 @@ def _give_up_or_wait(tx: Connection, target: _Target, failure: str, wait: timede
 # --- one start on the server ------------------------------------------------------------------------------------------
 
 
-def _begin_pairing(tx: Connection, owner: UUID, phone: str | None, secret: str) -> _Target | None:
+def _placed(tx: Connection, owner: UUID) -> tuple[str, str | None]:
+    """The server for this start, by the rule in `servers`, and the one that still holds something of the session and
+    is left for it."""
+    row = tx.execute(select(*_PLACE_COLUMNS).where(sessions.c.user_id == owner)).one_or_none()
+    if row is not None and row.status == Status.CONNECTED:
+        return row.server_url, None  # it is up, so nothing is started
+    holds = row is not None and (row.phone_number is not None or row.status == Status.PAIRING)
+    home = row.server_url if row is not None and holds else None
+    server_url = servers.choose(tx, home)
+    return server_url, home if home != server_url else None
+
+
+def _leave(server_url: str, name: str) -> None:
+    """Unpair and delete what a session left on its earlier server, or a restart there would bring a second one up.
+
+    A server that is away keeps it; one that is not configured is not asked.
+    """
+    try:
+        if not client().logout_session(server_url, name):
+            client().close_session(server_url, name)
+            client().clear_session_data(server_url, name)
+    except (WppError, ConfigurationError) as error:
+        log.warning("session_left_behind", session=name, error=type(error).__name__)
+
+
+def _begin_pairing(tx: Connection, owner: UUID, phone: str | None, secret: str, server_url: str) -> _Target | None:
     """Write the intent down; None where the session is up already."""
     name = f"user_{owner}"
-    servers = list(settings.get().servers())
     tx.execute(
         insert(sessions)
-        .values(user_id=owner, session_id=name, status=Status.DISCONNECTED, server_url=servers[0])
+        .values(user_id=owner, session_id=name, status=Status.DISCONNECTED, server_url=server_url)
         .on_conflict_do_nothing()
     )
     row = tx.execute(
@@ -548,7 +579,7 @@ def _begin_pairing(tx: Connection, owner: UUID, phone: str | None, secret: str) 
         .where(sessions.c.user_id == owner, sessions.c.status != Status.CONNECTED, ~_being_cleaned())
         .values(
             status=Status.PAIRING,
-            server_url=case((sessions.c.server_url.in_(servers), sessions.c.server_url), else_=servers[0]),
+            server_url=server_url,
             pairing_started_at=func.clock_timestamp(),
             pairing_phone=phone,
             scanned_at=None,
@@ -635,6 +666,7 @@ _NO_CODES: dict[str, Any] = {
     "phone_code": None,
     "phone_code_at": None,
 }
+_PLACE_COLUMNS = (sessions.c.server_url, sessions.c.status, sessions.c.phone_number)
 _TARGET_COLUMNS = (
     sessions.c.id,
     sessions.c.session_id,

@@ -51,6 +51,19 @@ class FileSource(PydanticBaseSettingsSource):
         path = os.environ.get(variable.upper()) or self._dotenv.get(variable)
         if not path:
             return None, field_name, False
+        if field_name == "wpp_server_token" and "," in path:
+            return ",".join(self._one_secret(variable, one.strip()) for one in path.split(",")), field_name, False
+        return self._read(variable, path), field_name, False
+
+    def _one_secret(self, variable: str, path: str) -> str:
+        """One file of several: what is in it is one secret."""
+        value = self._read(variable, path)
+        if "," in value:
+            raise ConfigurationError(f"{variable.upper()}: {path}: a comma separates secrets, so none may contain one")
+        return value
+
+    @staticmethod
+    def _read(variable: str, path: str) -> str:
         try:
             value = Path(path).read_text().strip()
         except OSError as error:
@@ -59,7 +72,7 @@ class FileSource(PydanticBaseSettingsSource):
             raise ConfigurationError(f"{variable.upper()}: {path} is not a text file") from None
         if not value:  # half-written or mounted wrongly: making a secret up instead would hide it
             raise ConfigurationError(f"{variable.upper()}: {path} is empty")
-        return value, field_name, False
+        return value
 
     def __call__(self) -> dict[str, Any]:
         found = ((name, self.get_field_value(field, name)[0]) for name, field in self.settings_cls.model_fields.items())
@@ -217,14 +230,17 @@ class Settings(BaseSettings):
         return not self.wpp_server_url
 
     def servers(self) -> dict[str, str]:
-        """The configured WPPConnect servers: base URL → SECRET_KEY. The first is where new sessions go.
+        """The configured WPPConnect servers: base URL → SECRET_KEY, in the order of the configuration.
 
         `WPP_SERVER_URL` and `WPP_SERVER_TOKEN` may list several, separated by commas, in the same order; one token
-        for several URLs serves them all.
+        for several URLs serves them all. `WPP_SERVER_TOKEN_FILE` may list a file for each.
         """
         if self.sandboxed:
             return {f"http://127.0.0.1:{self.sandbox_port}": self.wpp_server_token.get_secret_value()}
         urls = [url.strip().rstrip("/") for url in self.wpp_server_url.split(",") if url.strip()]
+        # An address is kept in tables and a secret never; the servers know no such sign-in anyway.
+        if any("@" in urlsplit(url).netloc for url in urls):
+            raise ConfigurationError("WPP_SERVER_URL: must not hold a user or a password")
         tokens = [token.strip() for token in self.wpp_server_token.get_secret_value().split(",")]
         if len(tokens) == 1:
             tokens *= len(urls)

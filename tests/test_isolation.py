@@ -52,6 +52,10 @@ CALLERS_OF = {
     "app.session_evidence": {"authenticated"},
     "app.message_evidence": {"authenticated"},
     "app.message_acks": {"authenticated"},
+    "app.choose_server": {"authenticated", "service_role"},
+    "app.register_servers": {"authenticated", "service_role"},
+    "app.note_look": {"authenticated", "service_role"},
+    "app.note_scan": {"authenticated", "service_role"},
 }
 
 # How PostgreSQL says no to a write that the isolation does not admit, or that would break the table's own rules.
@@ -170,6 +174,7 @@ def furnish(database: Database, new_actor: Callable[[], Actor]) -> World:
     database.execute("insert into fleet_samples values (now(), '{}')")
     database.execute("insert into heartbeats (process, instance) values ('worker', 'here:1')")
     database.execute("insert into cleanup_runs (actor_id, kinds) values (%s, '{codes}')", b.actor.user_id)
+    database.execute("insert into wpp_servers (url) values ('http://127.0.0.1:9')")
     database.execute("insert into sign_in_attempts (key) values ('\\x00')")
     database.execute("insert into signed_out (sign_in_id, expires_at) values (gen_random_uuid(), now())")
     fourth = Tenant(d, session_id, (str(d.user_id), str(session_id)))

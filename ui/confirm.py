@@ -107,6 +107,11 @@ def replay_many(count: int, act: Callable[[Actor], None]) -> None:
     )
 
 
+def drain(name: str, what: str, start: Callable[[Actor], None]) -> None:
+    """Ask an admin whether a server shall get no new session, with the consequence `what` (Markdown)."""
+    _ask(_("Esvaziar {name}?").format(name=name), what, start, Role.ADMIN, yes=(_("Esvaziar"), ":material/output:"))
+
+
 def _for(subject: UUID, end: Callable[[Actor, UUID], None], actor: Actor) -> None:
     end(actor, subject)
 

@@ -273,6 +273,26 @@ event_trials = Table(
     Column("answer", JSONB),
 )
 
+wpp_servers = Table(
+    "wpp_servers",
+    metadata,
+    Column("url", Text, primary_key=True),
+    Column("number", Integer, Identity(always=True), nullable=False),
+    Column("capacity", Integer, nullable=False, server_default="100"),
+    _time("drained_at"),
+    Column("healthy", Boolean),
+    _time("state_since"),
+    _time("looked_at"),
+    Column("latency_ms", Integer),
+    Column("version", Text),
+    _time("started_at"),
+    Column("error", Text),
+    Column("error_detail", Text),
+    _time("error_at"),
+    _time("scanned_at"),
+    Column("warnings", ARRAY(Text), nullable=False, server_default="{}"),
+)
+
 directory = Table(
     "directory",
     metadata,

@@ -106,6 +106,7 @@ class Route:
     secret_in_url: bool = False
     tolerates: frozenset[int] = frozenset()  # statuses that count as success if the body is JSON
     does_it_all_the_same: frozenset[int] = frozenset()  # refusals after which the server went on nevertheless
+    bare: bool = False  # beside /api: no token, and whatever it answers is an answer
 
     def broken(self, why: str) -> errors.WppError:
         """The error for a request that left and whose answer never came, or tells nothing."""
@@ -128,6 +129,19 @@ CHATS: Final = Route("list-chats", "POST", "query")
 PN_LID: Final = Route("contact/pn-lid", "GET", "query")
 CLEAR: Final = Route("clear-session-data", "POST", "logout", changes=True, secret_in_url=True)
 ALL: Final = Route("show-all-sessions", "GET", "query", secret_in_url=True)
+HEALTH: Final = Route("healthz", "GET", "status", bare=True)
+# A GET (or HEAD) of it ends the server. Only that method is routed there, so a POST is answered by Express itself.
+UNHEALTHY: Final = Route("unhealthy", "POST", "status", bare=True)
+SOCKET: Final = Route("socket.io/", "GET", "status", bare=True)
+SOCKET_SEND: Final = Route("socket.io/", "POST", "status", bare=True)
+
+# As much of a bare answer as says what it is.
+HEAD_CHARS = 2048
+# Between the packets of one Engine.IO answer (protocol 4).
+PACKETS = "\x1e"
+# A hundred years: what says more is no uptime.
+MAX_UPTIME_SECONDS = 100 * 365 * 86_400
+_SOCKET_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -135,20 +149,22 @@ class Answer:
     status: int
     data: Any  # the parsed JSON; None also when the body is not JSON
     is_json: bool
+    head: str = field(default="", repr=False)  # how the body begins, as text
 
 
 def read_answer(status: int, body: bytes) -> Answer:
     """The answer as it came; a body that is no JSON is one, not an error."""
+    head = body[:HEAD_CHARS].decode("utf-8", "replace")
     try:
-        return Answer(status, orjson.loads(body), is_json=True)
+        return Answer(status, orjson.loads(body), is_json=True, head=head)
     except orjson.JSONDecodeError:
-        return Answer(status, None, is_json=False)
+        return Answer(status, None, is_json=False, head=head)
 
 
 def accepted(route: Route, answer: Answer) -> Answer:
     """`answer` if it is a success; else raises what it means."""
     where = f"HTTP {answer.status}"
-    if answer.is_json and answer.status in route.tolerates:
+    if route.bare or (answer.is_json and answer.status in route.tolerates):
         return answer
     if answer.status >= 500 or answer.status in route.does_it_all_the_same or _is_inner_failure(answer):
         raise route.broken(where)
@@ -325,3 +341,33 @@ def identity(route: Route, answer: Answer) -> Identity:
         phone=digits if PHONE_DIGITS.fullmatch(digits) else None,
         lid=lid if lid and lid.endswith("@lid") else None,
     )
+
+
+def uptime(route: Route, answer: Answer) -> float:
+    """Seconds since the server's start, as `healthz` tells them."""
+    seconds = fields.mapping(answer.data).get("uptime") if answer.status == 200 else None
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds < MAX_UPTIME_SECONDS:
+        raise route.broken(f"HTTP {answer.status} without a readable uptime")
+    return float(seconds)
+
+
+def reached_express(route: Route, answer: Answer) -> bool:
+    """Whether the server itself, and nothing in front of it, refused this method for this path."""
+    return answer.status == 404 and f"Cannot {route.method} /{route.name}" in answer.head
+
+
+def socket_id(_route: Route, answer: Answer) -> str | None:
+    """The id of a socket that was opened, from Engine.IO's `open` packet (`0{"sid":…}`); None where none was."""
+    packet = answer.head.partition(PACKETS)[0]
+    if answer.status != 200 or not packet.startswith("0{"):
+        return None
+    try:
+        found = fields.mapping(orjson.loads(packet[1:])).get("sid")
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, str) and _SOCKET_ID.fullmatch(found) else None
+
+
+def socket_joined(_route: Route, answer: Answer) -> bool:
+    """Whether the namespace let us in: `40{…}`, where one that asks who we are says `44{…}`."""
+    return answer.status == 200 and any(packet.startswith("40") for packet in answer.head.split(PACKETS))

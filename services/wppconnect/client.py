@@ -19,6 +19,7 @@ is silenced.
 Protocol facts are measured against wppconnect-server 2.10.4 unless a docstring says otherwise.
 """
 
+import contextlib
 import json
 import logging
 import re
@@ -248,6 +249,43 @@ class WppClient:
         """The session's chats; those without an id are left out. Raises WppError."""
         return self._call(server_url, session, answers.CHATS, answers.chat_list, body={})
 
+    # The server itself
+
+    def uptime(self, server_url: str) -> float:
+        """Seconds since the server's start. Raises WppError, also where a proxy keeps `healthz` to itself."""
+        return self._call(server_url, "", answers.HEALTH, answers.uptime)
+
+    def accepts_secret(self, server_url: str, session: str, secret: str) -> bool:
+        """Whether the server takes a token made with `secret` instead of its own. Raises WppError."""
+        try:
+            self._call(server_url, session, answers.STATUS, answers.session_state, secret=secret)
+        except errors.WppUnauthorized:
+            return False
+        return True
+
+    def lets_unhealthy_through(self, server_url: str) -> bool:
+        """Whether who asks from here for `/unhealthy` reaches the server, which would end it.
+
+        It is asked by POST, which harms nothing: the server's source routes only GET there, and Express says so in its
+        own words, which a proxy that blocks the path does not know. Raises WppError where nobody answers.
+        """
+        return self._call(server_url, "", answers.UNHEALTHY, answers.reached_express)
+
+    def socket_is_open(self, server_url: str) -> bool:
+        """Whether socket.io lets anybody in who does not say who they are: it tells every session's QR codes and
+        messages to all. By long polling: open, join, look, leave. Raises WppError where nobody answers.
+        """
+        engine = {"EIO": "4", "transport": "polling"}
+        opened = self._call(server_url, "", answers.SOCKET, answers.socket_id, params=engine)
+        if opened is None:
+            return False
+        own = {**engine, "sid": opened}
+        self._call(server_url, "", answers.SOCKET_SEND, answers.confirmed, params=own, text="40")
+        joined = self._call(server_url, "", answers.SOCKET, answers.socket_joined, params=own)
+        with contextlib.suppress(errors.WppError):  # it would also be closed for its silence
+            self._call(server_url, "", answers.SOCKET_SEND, answers.confirmed, params=own, text="1")
+        return joined
+
     # One call
 
     def _call(
@@ -260,8 +298,10 @@ class WppClient:
         tail: str = "",
         params: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
+        text: str | None = None,
+        secret: str | None = None,
     ) -> T:
-        request = self._request(server_url, session, route, tail, params, body)
+        request = self._request(server_url, session, route, tail, params, body, text, secret)
         started = time.perf_counter()
         outcome, status = "interrompido", None
         try:
@@ -286,8 +326,10 @@ class WppClient:
         tail: str,
         params: Mapping[str, str] | None,
         body: Mapping[str, Any] | None,
+        text: str | None,
+        other_secret: str | None,
     ) -> httpx.Request:
-        server = server_url.rstrip("/")
+        server = (server_url or "").rstrip("/")  # the column admits null
         secret = self._servers.get(server)
         if secret is None:
             raise errors.ConfigurationError("WPP_SERVER_URL: the session's server is not a configured one")
@@ -297,11 +339,13 @@ class WppClient:
         path = "/".join(part for part in (session, private, route.name, quote(tail, safe="@")) if part)
         timeout = httpx.Timeout(self._seconds(route), connect=self._timeouts.connect, pool=self._timeouts.connect)
         # Escaped to ASCII: a lone surrogate in a text would raise an error that quotes the text.
-        content = None if body is None else json.dumps(body).encode()
+        content = text.encode() if text is not None else None if body is None else json.dumps(body).encode()
         headers = self._headers(server, session, secret, has_body=body is not None)
+        if other_secret is not None:
+            headers["Authorization"] = f"Bearer {session_token(session, other_secret)}"
         return self._http.build_request(
             route.method,
-            f"{server}/api/{path}",
+            f"{server}/{route.name if route.bare else f'api/{path}'}",
             params=params,
             content=content,
             headers=headers,

@@ -229,6 +229,31 @@ def test_it_lists_the_secret_of_each_of_several_servers() -> None:
     assert list(alone.servers()) == ["http://127.0.0.1:21999"]
 
 
+def test_it_reads_the_secret_of_each_server_from_its_own_file(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [bare / "one", bare / "two"]
+    for path, secret in zip(files, ("first", "second"), strict=True):
+        path.write_text(f"{secret}\n")
+    monkeypatch.setenv("WPP_SERVER_URL", "http://a:1,http://b:2")
+    monkeypatch.setenv("WPP_SERVER_TOKEN_FILE", f"{files[0]}, {files[1]}")
+    found = settings.load()
+    assert found.servers() == {"http://a:1": "first", "http://b:2": "second"}
+    assert {"first", "second"} <= set(found.secret_values())
+    files[1].write_text("sec,ond")
+    with pytest.raises(ConfigurationError, match=r"WPP_SERVER_TOKEN_FILE: .*two: a comma"):
+        settings.load()
+    monkeypatch.setenv("WPP_SERVER_TOKEN_FILE", f"{files[0]},{bare / 'missing'}")
+    with pytest.raises(ConfigurationError, match=r"WPP_SERVER_TOKEN_FILE: cannot read .*missing"):
+        settings.load()
+    monkeypatch.setenv("WPP_SERVER_TOKEN_FILE", str(files[0]))
+    assert settings.load().servers() == {"http://a:1": "first", "http://b:2": "first"}
+
+
+def test_it_refuses_a_password_in_a_servers_address() -> None:
+    with pytest.raises(ConfigurationError, match="WPP_SERVER_URL") as refused:
+        settings.load(wpp_server_url="http://me:hidden@a:1", wpp_server_token="x")
+    assert "hidden" not in refused.value.detail
+
+
 def test_it_points_the_server_at_its_own_receiver_unless_told_otherwise() -> None:
     assert settings.load(webhook_port=8099).public_webhook_url == "http://127.0.0.1:8099"
     assert settings.load(public_webhook_url="https://c.example.com/").public_webhook_url == "https://c.example.com"

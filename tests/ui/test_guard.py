@@ -28,6 +28,7 @@ ROLES = {
     "diagnostics": set(Role),
     "message": set(Role),
     "events": STAFF,
+    "servers": STAFF,
 }
 EVERYBODY = [(page, role) for page in PAGES for role in Role]
 

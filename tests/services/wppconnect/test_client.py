@@ -382,3 +382,31 @@ def test_it_leaves_out_a_request_id_that_is_no_header(fake: FakeServer, wpp: Wpp
         wpp.status_session(fake.url, SESSION)
     assert "x-request-id" not in fake.last.headers
     assert "x-evil" not in fake.last.headers
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"uptime": null}', '{"uptime": true}', '{"uptime": -1}', '{"uptime": 1e300}', '{"uptime": "5"}', "[]", "OK"],
+)
+def test_it_believes_no_senseless_uptime(fake: FakeServer, wpp: WppClient, body: str) -> None:
+    fake.answers(200, body)
+    with pytest.raises(errors.WppUnreachable):
+        wpp.uptime(fake.url)
+    assert (fake.last.method, fake.last.path) == ("GET", "/healthz")
+
+
+def test_it_never_gets_unhealthy(fake: FakeServer, wpp: WppClient) -> None:
+    fake.answers(404, "<pre>Cannot POST /unhealthy</pre>", "text/html")
+    assert wpp.lets_unhealthy_through(fake.url)
+    assert [(one.method, one.path) for one in fake.seen] == [("POST", "/unhealthy")]
+    assert "authorization" not in fake.last.headers, "who asks proves nothing"
+
+
+@pytest.mark.parametrize(
+    "opening",
+    ["", "0", "0{", '0{"sid":7}', '0{"sid":"../../x?y"}', '4{"sid":"abc"}', "<html>index</html>", '0["sid"]'],
+)
+def test_it_takes_nothing_else_for_an_open_socket(fake: FakeServer, wpp: WppClient, opening: str) -> None:
+    fake.answers(200, opening, "text/plain")
+    assert not wpp.socket_is_open(fake.url)
+    assert len(fake.seen) == 1

@@ -61,6 +61,22 @@ def pair(server: SandboxServer, wpp: WppClient, session: str) -> None:
     eventually(lambda: wpp.status_session(server.url, session).status == "CONNECTED")
 
 
+def test_it_asks_a_server_what_it_leaves_open(server: SandboxServer, wpp: WppClient) -> None:
+    url = server.url
+    assert wpp.uptime(url) > 0
+    assert wpp.lets_unhealthy_through(url)
+    assert wpp.socket_is_open(url)
+    assert wpp.accepts_secret(url, "nobody", SECRET)
+    assert not wpp.accepts_secret(url, "nobody", "another")
+    control(server, "faults/paths_blocked", on=True)
+    assert not wpp.lets_unhealthy_through(url)
+    assert not wpp.socket_is_open(url)
+    control(server, "faults/paths_blocked", on=False)
+    control(server, "faults/socket_refuses", on=True)
+    assert not wpp.socket_is_open(url)
+    assert server.running
+
+
 def test_it_pairs_and_logs_out(server: SandboxServer, wpp: WppClient, session: str) -> None:
     url = server.url
     assert wpp.status_session(url, session).status == "CLOSED"

@@ -1,0 +1,345 @@
+"""The WPPConnect servers of this installation: which there are, how they are, and where a new session goes.
+
+The configuration (`WPP_SERVER_URL`, `WPP_SERVER_TOKEN`) says which servers there are and alone knows their secrets. A
+row of `wpp_servers` stands for each; whoever works with the rows registers those that are missing first. A row whose
+address is configured no longer is shown as such, gets no new session and is never called: the client refuses every
+address that is not configured before anything leaves, also one that somebody wrote into a session's row.
+
+Where a start goes. A session that was paired has its data on its server, so it stays there: full, or not answering at
+this moment, is no reason to make its owner scan again. It is placed anew when its server is drained or configured no
+longer; that is how one that is gone for good is left. One that was never paired has nothing to lose and is placed anew
+at each start. The server with most room gets it: capacity minus the sessions there that are not `desconectado`. Those
+whose newest look failed come last instead of never, because a look may be older than the recovery, and because the
+call's own error says more than that there is no room.
+
+A look asks for a session's state, which proves address and secret at once and tells the version while a session runs
+there; `healthz` tells since when it is up. A scan asks what no stranger should be answered; see `Finding`.
+"""
+
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from sqlalchemy import Connection, func, null, select, text, update
+
+from services import audit, settings
+from services.db.actor import Actor, ActorKind, Role
+from services.db.engine import transaction
+from services.db.models import Record, wpp_servers
+from services.db.models import sessions as session_rows
+from services.errors import Forbidden, InvalidInput, NoServerAvailable, NotFound, WppError, WppUnauthorized
+from services.wppconnect.connection import client
+
+log = structlog.get_logger(__name__)
+
+# The secret with which wppconnect-server runs when nobody has set one (its own configuration file).
+FACTORY_SECRET = "THISISMYSECURETOKEN"
+# Under the version against which this console's knowledge of the server was measured, it knows nothing of its faults.
+MEASURED_VERSION = (2, 10, 4)
+# Asked about where no session of ours runs: the server has never heard of it and keeps nothing of the question.
+NOBODY = "plushify-look"
+SCAN_AGE = timedelta(hours=1)
+LOOKS_AT_ONCE = 8
+MAX_CAPACITY = 100_000
+
+
+class Finding(StrEnum):
+    """What a scan found that should not be."""
+
+    FACTORY_SECRET = "factory_secret"  # whoever reads the server's documentation can use every session
+    UNHEALTHY = "unhealthy"  # GET /unhealthy gets through and ends the server, whoever asks
+    OPEN_SOCKET = "open_socket"  # socket.io tells everybody the QR codes and messages of all sessions
+    OLD_VERSION = "old_version"  # older than MEASURED_VERSION
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server as staff see it.
+
+    `position` counts from 1 in `WPP_SERVER_URL`; None: configured no longer. `healthy` None: never looked at;
+    `state_since`: since when it is so. `latency_ms`: of the newest look, None where it failed. `started_at` and
+    `version` are None where the server does not tell. `error`: the code of the newest failure, kept after the recovery.
+    """
+
+    url: str
+    number: int
+    position: int | None
+    capacity: int
+    drained_at: datetime | None
+    healthy: bool | None
+    state_since: datetime | None
+    looked_at: datetime | None
+    latency_ms: int | None
+    version: str | None
+    started_at: datetime | None
+    error: str | None
+    error_detail: str | None
+    error_at: datetime | None
+    scanned_at: datetime | None
+    warnings: tuple[Finding, ...]
+    connected: int
+    pairing: int
+    disconnected: int
+
+    @property
+    def configured(self) -> bool:
+        return self.position is not None
+
+    @property
+    def only_here(self) -> bool:
+        """Its address is this machine's own, which nobody outside reaches."""
+        host = urlsplit(self.url).hostname or ""
+        return host in ("localhost", "::1") or host.startswith("127.")
+
+    @property
+    def load(self) -> int:
+        """Sessions that take a place."""
+        return self.connected + self.pairing
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one look found."""
+
+    well: bool
+    latency_ms: int | None = None
+    version: str | None = None
+    uptime: float | None = None
+    code: str | None = None
+    detail: str | None = None
+
+    @property
+    def answers(self) -> bool:
+        """Also where it refused us: then it may be that the secret is another one than we believe."""
+        return self.well or self.code == WppUnauthorized.code
+
+
+# --- what staff do ----------------------------------------------------------------------------------------------------
+
+
+def listing(actor: Actor) -> list[Server]:
+    """Every server that is or was configured, in the order of the configuration, for staff. Raises Forbidden."""
+    _require_staff(actor)
+    urls = list(settings.get().servers())
+    with transaction(actor) as tx:
+        _register(tx, urls)
+        rows = tx.execute(_listed(urls)).all()
+    return [_server(row) for row in rows]
+
+
+def drain(actor: Actor, url: str, on: bool) -> None:
+    """Send no new session to a server, or send it some again; those that are up there stay. For admins, on the record.
+
+    Raises Forbidden, and NotFound for a server that is not configured.
+    """
+    with transaction(actor) as tx:
+        since = func.coalesce(wpp_servers.c.drained_at, func.now())
+        _change(tx, actor, url, drained_at=since if on else null())
+        audit.record(tx, actor, "server.drain" if on else "server.undrain", _number(tx, url))
+
+
+def set_capacity(actor: Actor, url: str, n: int) -> None:
+    """How many sessions a server takes at most; more that are there already stay. For admins, on the record.
+
+    Raises Forbidden, InvalidInput, and NotFound for a server that is not configured.
+    """
+    if not 0 <= n <= MAX_CAPACITY:
+        raise InvalidInput(f"capacity {n}")
+    with transaction(actor) as tx:
+        _change(tx, actor, url, capacity=n)
+        audit.record(tx, actor, "server.capacity", _number(tx, url), capacity=n)
+
+
+def look(actor: Actor, *, scan: bool = False) -> None:
+    """Look at all configured servers at once and write down how they are, for staff and the worker. Raises Forbidden.
+
+    Those that were not scanned within the last hour, or all with `scan`, are scanned too. No answer of a server makes
+    this fail: it is what is written down.
+    """
+    _require_staff(actor)
+    urls = list(settings.get().servers())
+    with transaction(actor) as tx:
+        _register(tx, urls)
+        running = {row.url: row.session_id for row in tx.execute(_RUNNING, {"urls": urls})}
+        due = wpp_servers.c.scanned_at.is_(None) | (wpp_servers.c.scanned_at < func.now() - SCAN_AGE)
+        unscanned = set(tx.execute(select(wpp_servers.c.url).where(due)).scalars())
+    with ThreadPoolExecutor(min(len(urls), LOOKS_AT_ONCE), thread_name_prefix="look") as pool:
+        list(pool.map(lambda url: _look(actor, url, running.get(url, NOBODY), scan or url in unscanned), urls))
+
+
+# --- what a start asks ------------------------------------------------------------------------------------------------
+
+
+def choose(tx: Connection, home: str | None = None) -> str:
+    """The server for a session's start, by the rule above; `home` is where its data are. Raises NoServerAvailable.
+
+    The place is taken when the caller's transaction has written the session and committed: until then others wait.
+    """
+    chosen = tx.execute(_CHOOSE, {"urls": list(settings.get().servers()), "home": home}).scalar_one()
+    if chosen is None:
+        raise NoServerAvailable("no server has room")
+    return str(chosen)
+
+
+def is_configured(url: str | None) -> bool:
+    """Whether an address may be called at all."""
+    return url in settings.get().servers()
+
+
+# --- one look ---------------------------------------------------------------------------------------------------------
+
+
+def _look(actor: Actor, url: str, session: str, scan: bool) -> None:
+    seen = _see(url, session)
+    found = _scan(url, seen.version) if seen.answers and scan else None
+    with transaction(actor) as tx:
+        tx.execute(
+            _NOTE_LOOK,
+            {
+                "url": url,
+                "well": seen.well,
+                "latency": seen.latency_ms,
+                "version": seen.version,
+                "uptime": seen.uptime,
+                "code": seen.code,
+                "detail": seen.detail,
+            },
+        )
+        if found is not None:
+            tx.execute(_NOTE_SCAN, {"url": url, "found": [str(one) for one in found]})
+
+
+def _see(url: str, session: str) -> _Seen:
+    started = time.perf_counter()
+    try:
+        state = client().status_session(url, session)
+    except WppError as error:
+        return _Seen(well=False, code=error.code, detail=error.detail)
+    latency = round((time.perf_counter() - started) * 1000)
+    try:
+        uptime = client().uptime(url)
+    except WppError:
+        uptime = None  # a proxy may keep that path to itself
+    return _Seen(well=True, latency_ms=latency, version=state.version, uptime=uptime)
+
+
+def _scan(url: str, version: str | None) -> list[Finding] | None:
+    """What should not be; None where it could not be found out."""
+    found = []
+    try:
+        if client().accepts_secret(url, NOBODY, FACTORY_SECRET):
+            found.append(Finding.FACTORY_SECRET)
+    except WppError as error:
+        log.warning("scan_unanswered", error=type(error).__name__)
+        return None
+    if _answers(client().lets_unhealthy_through, url):
+        found.append(Finding.UNHEALTHY)
+    if _answers(client().socket_is_open, url):
+        found.append(Finding.OPEN_SOCKET)
+    if version is not None and _is_old(version):
+        found.append(Finding.OLD_VERSION)
+    return found
+
+
+def _answers(ask: Callable[[str], bool], url: str) -> bool:
+    """The server answered a moment ago: where nobody answers now, something in front of it keeps the path shut."""
+    try:
+        return ask(url)
+    except WppError:
+        return False
+
+
+def _is_old(version: str) -> bool:
+    numbers = re.match(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?", version)
+    return numbers is not None and tuple(int(part or 0) for part in numbers.groups()) < MEASURED_VERSION
+
+
+# --- statements and rows ----------------------------------------------------------------------------------------------
+
+_CHOOSE = text("select app.choose_server(:urls, :home)")
+_NOTE_LOOK = text("select app.note_look(:url, :well, :latency, :version, :uptime, :code, :detail)")
+_NOTE_SCAN = text("select app.note_scan(:url, :found)")
+# A session that runs, for each server: asking about it tells the version.
+_RUNNING = text(
+    "select given.url, one.session_id from unnest(cast(:urls as text[])) as given (url) cross join lateral ("
+    " select w.session_id from public.whatsapp_sessions w where w.server_url = given.url and w.status = 'conectado'"
+    " limit 1) one"
+)
+
+
+def _register(tx: Connection, urls: list[str]) -> None:
+    tx.execute(text("select app.register_servers(:urls)"), {"urls": urls})
+
+
+def _change(tx: Connection, actor: Actor, url: str, **values: Any) -> None:
+    if actor.role is not Role.ADMIN:
+        raise Forbidden("servers")
+    if not is_configured(url):
+        raise NotFound("a server that is not configured")
+    _register(tx, [url])
+    tx.execute(update(wpp_servers).where(wpp_servers.c.url == url).values(**values))
+
+
+def _number(tx: Connection, url: str) -> str:
+    """What the record calls a server by: addresses stay out of it."""
+    return str(tx.execute(select(wpp_servers.c.number).where(wpp_servers.c.url == url)).scalar_one())
+
+
+def _listed(urls: list[str]) -> Any:
+    counted = (
+        select(
+            session_rows.c.server_url,
+            *(
+                func.count().filter(session_rows.c.status == status).label(name)
+                for status, name in (
+                    ("conectado", "connected"),
+                    ("pareando", "pairing"),
+                    ("desconectado", "disconnected"),
+                )
+            ),
+        )
+        .group_by(session_rows.c.server_url)
+        .subquery()
+    )
+    position = func.array_position(urls, wpp_servers.c.url).label("position")
+    return (
+        select(wpp_servers, position, counted.c.connected, counted.c.pairing, counted.c.disconnected)
+        .select_from(wpp_servers.outerjoin(counted, counted.c.server_url == wpp_servers.c.url))
+        .order_by(position.nulls_last(), wpp_servers.c.number)
+    )
+
+
+def _require_staff(actor: Actor) -> None:
+    if not (actor.is_staff or actor.kind is ActorKind.SYSTEM):
+        raise Forbidden("servers")
+
+
+def _server(row: Record) -> Server:
+    return Server(
+        url=row.url,
+        number=row.number,
+        position=row.position,
+        capacity=row.capacity,
+        drained_at=row.drained_at,
+        healthy=row.healthy,
+        state_since=row.state_since,
+        looked_at=row.looked_at,
+        latency_ms=row.latency_ms,
+        version=row.version,
+        started_at=row.started_at,
+        error=row.error,
+        error_detail=row.error_detail,
+        error_at=row.error_at,
+        scanned_at=row.scanned_at,
+        warnings=tuple(Finding(one) for one in row.warnings),
+        connected=row.connected or 0,
+        pairing=row.pairing or 0,
+        disconnected=row.disconnected or 0,
+    )
