@@ -17,7 +17,10 @@
     │   ├── SessionBeingCleaned     409  its old data are being deleted: a start must wait
     │   ├── CleanupUnderWay         409
     │   ├── WaveUnderWay            409
-    │   └── NothingToRestart        409
+    │   ├── NothingToRestart        409
+    │   ├── LastAdmin               409  nobody could manage the console any more
+    │   ├── LinkInvalid             409  a one-time link that is unknown, used or expired
+    │   └── UsersManagedElsewhere   409  auth.users is Supabase's
     ├── ConfigurationError          500  a setting is missing or wrong; names the variable
     ├── DatabaseUnavailable         503  safe to try again
     ├── WorkerAway                  503  nobody did what was asked in time: safe to try again
@@ -183,6 +186,30 @@ class NothingToRestart(Conflict):
     code = "nada_a_reiniciar"
     message = N_("Nenhuma sessão conectada para reiniciar.")
     hint = N_("Escolha outro servidor ou conecte as sessões antes.")
+
+
+class LastAdmin(Conflict):
+    """Nobody could manage the console any more."""
+
+    code = "ultimo_admin"
+    message = N_("Esta é a última pessoa da administração que pode entrar.")
+    hint = N_("Dê o papel de administração a outra pessoa antes.")
+
+
+class LinkInvalid(Conflict):
+    """A one-time link that is unknown, used or expired."""
+
+    code = "link_invalido"
+    message = N_("Este link não vale mais: já foi usado, venceu ou foi trocado por outro.")
+    hint = N_("Peça um link novo à administração.")
+
+
+class UsersManagedElsewhere(Conflict):
+    """`auth.users` belongs to somebody else."""
+
+    code = "usuarios_em_outro_lugar"
+    message = N_("Os usuários deste banco são gerenciados pelo Supabase.")
+    hint = N_("Crie e altere usuários no painel do Supabase.")
 
 
 class ConfigurationError(ServiceError):

@@ -23,7 +23,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import text
 
-from services import alerts, findings, sessions, settings, timeline
+from services import alerts, findings, sessions, settings, timeline, users
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
 from services.db.models import Record
@@ -122,6 +122,7 @@ class Sweeper:
 
 def sweep() -> bool:
     """One round. True where more sessions are due to be asked."""
+    users.close_sessions_of_inactive()
     asked = probe()
     with transaction(SYSTEM) as tx:
         findings.find(tx)

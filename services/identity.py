@@ -342,8 +342,8 @@ def create_user(email: str, password: str, role: Role, name: str = "", *, databa
 
     Raises InvalidEmail, WeakPassword, PasswordTooLong, PasswordWithOuterSpaces, EmailTaken, DatabaseUnavailable.
     """
-    wanted = _checked_email(email)
-    _check_password(password)
+    wanted = checked_email(email)
+    check_password(password)
     with _owner(database_url) as tx:
         return _insert_user(tx, wanted, password, role, name)
 
@@ -357,8 +357,8 @@ def first_admin(configured: Settings) -> tuple[str, str | None] | None:
     given = configured.admin_password.get_secret_value() if configured.admin_password else None
     generated = None if given else secrets.token_urlsafe(12)
     password = given or generated or ""
-    email = _checked_email(configured.admin_email)
-    _check_password(password)
+    email = checked_email(configured.admin_email)
+    check_password(password)
     with _owner(configured.database_url.get_secret_value() if configured.database_url else None) as tx:
         tx.execute("select pg_advisory_xact_lock(hashtext('plushify-first-admin'))")
         if tx.execute("select from auth.users limit 1").fetchone() is not None:
@@ -372,7 +372,8 @@ def hash_password(password: str) -> str:
     return bcrypt.hashpw(password.encode(), bcrypt.gensalt(BCRYPT_COST)).decode()
 
 
-def _checked_email(email: str) -> str:
+def checked_email(email: str) -> str:
+    """The address as it is stored. Raises InvalidEmail."""
     wanted = email.strip().lower()
     local, at, domain = wanted.partition("@")
     if not (local and at and domain) or "@" in domain or len(wanted) > MAX_EMAIL_LENGTH or not wanted.isprintable():
@@ -382,7 +383,8 @@ def _checked_email(email: str) -> str:
     return wanted
 
 
-def _check_password(password: str) -> None:
+def check_password(password: str) -> None:
+    """Raises WeakPassword, PasswordTooLong or PasswordWithOuterSpaces for one that nobody may set."""
     if password != password.strip():
         raise PasswordWithOuterSpaces  # the sign-in form strips what is typed: it could never match
     if len(password) < MIN_PASSWORD_LENGTH:

@@ -52,6 +52,13 @@ CALLERS_OF = {
     "app.session_evidence": {"authenticated"},
     "app.message_evidence": {"authenticated"},
     "app.message_acks": {"authenticated"},
+    "app.manages_users": {"authenticated"},
+    "app.link_user": {"authenticated"},
+    "app.invite_user": {"authenticated"},
+    "app.set_user_role": {"authenticated"},
+    "app.set_user_active": {"authenticated"},
+    "app.link_lookup": {"plushify_console"},
+    "app.use_link": {"plushify_console"},
     "app.choose_server": {"authenticated", "service_role"},
     "app.register_servers": {"authenticated", "service_role"},
     "app.note_look": {"authenticated", "service_role"},
@@ -211,6 +218,11 @@ def _furnished(database: Database, actor: Actor) -> Tenant:
     database.execute(
         "insert into findings (session_id, user_id, kind) values (%s, %s, 'zombie')", session_id, actor.user_id
     )
+    database.execute(
+        "insert into one_time_links (token_hash, user_id, purpose, created_by, expires_at)"
+        " values (sha256(%s::bytea), %s, 'reset', %s, now())",
+        mark.encode(), actor.user_id, actor.user_id,
+    )  # fmt: skip
     database.execute("insert into session_hours values (%s, now(), 1, now())", name)
     database.execute("insert into parked_acks (session_id, wpp_id, ack) values (%s, 'parked', 1)", session_id)
     database.execute(

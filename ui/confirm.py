@@ -80,6 +80,11 @@ def restart_waves(which: str, act: Callable[[Actor], None]) -> None:
     )
 
 
+def change_user(title: str, consequence: str, act: Callable[[Actor], None]) -> None:
+    """Ask an admin whether to do something to a user; `act` does it."""
+    _ask(title, consequence, act, Role.ADMIN, yes=(_("Confirmar"), ":material/check:"))
+
+
 def revoke_key(name: str, key_id: UUID, end: Callable[[Actor, UUID], None]) -> None:
     """Ask whether to take an API key back; `end` does it."""
     _ask(

@@ -8,7 +8,7 @@ from services import log, settings
 from services.db.actor import Role
 from services.errors import ServiceError
 from services.identity import Account
-from ui import cookie, errors, guard, sign_in
+from ui import cookie, errors, guard, invitation, sign_in
 from ui.navigation import pages_for
 from ui.text import _
 
@@ -75,10 +75,21 @@ def console(account: Account) -> None:
     page.run()
 
 
+def invitation_screen(token: str) -> None:
+    st.navigation(pages_for(Role.ADMIN), position="hidden")
+    with st.container(key="sign_in"):
+        st.title("Plushify", anchor=False)
+        with errors.shown():
+            invitation.screen(token)
+
+
 def main() -> None:
     log.bind_request_id()
     st.set_page_config(page_title="Plushify", page_icon=ICON, layout="centered")
     st.html(STYLE)
+    if token := st.query_params.get(invitation.PARAMETER):
+        invitation_screen(token)
+        return
     try:
         account = sign_in.account()
         cookie.carry_out()  # after it: whoever was shut out since the last run loses their cookie with this one

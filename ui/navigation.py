@@ -28,6 +28,7 @@ def pages_for(role: Role | None) -> dict[str, list[st.Page]]:
         st.Page(PAGES / "session.py", title=_("Uma sessão"), icon=":material/device_thermostat:", visibility="hidden"),
         st.Page(PAGES / "events.py", title=_("Eventos"), icon=":material/inbox:"),
         st.Page(PAGES / "servers.py", title=_("Servidores"), icon=":material/dns:"),
+        st.Page(PAGES / "users.py", title=_("Usuários"), icon=":material/group:"),
         st.Page(PAGES / "cleanup.py", title=_("Limpeza"), icon=":material/mop:"),
     ]
     return {"": own, _("Equipe"): staff}

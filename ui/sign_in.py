@@ -139,7 +139,7 @@ def account() -> Account | None:
     return found
 
 
-def _address() -> str | None:
+def address() -> str | None:
     """Where the browser is; None on this machine itself, and where there is no browser (AppTest)."""
     found = st.context.ip_address
     return found if isinstance(found, str) else None
@@ -149,7 +149,7 @@ def screen() -> None:
     """Draw the form; after a success the app runs anew, signed in."""
     if st.session_state.get(guard.ENDED):
         errors.show(Unauthenticated())
-    authenticator = Authenticator(_address())
+    authenticator = Authenticator(address())
     refusal: ServiceError | None = None
     try:
         authenticator.login(

@@ -293,6 +293,16 @@ wpp_servers = Table(
     Column("warnings", ARRAY(Text), nullable=False, server_default="{}"),
 )
 
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("user_id", Uuid, primary_key=True),
+    Column("token_version", Integer, nullable=False, server_default="1"),
+    Column("active", Boolean, nullable=False, server_default="true"),
+    Column("name", Text),
+    _time("updated_at", default=True),
+)
+
 directory = Table(
     "directory",
     metadata,

@@ -25,6 +25,7 @@ ROLES = {
     "sessions": STAFF,
     "session": STAFF,
     "cleanup": STAFF,
+    "users": STAFF,
     "diagnostics": set(Role),
     "message": set(Role),
     "events": STAFF,
