@@ -9,9 +9,9 @@ from typing import Annotated
 import structlog
 import typer
 
+from services import chain, identity, settings, supervisor
 from services import cleanup as cleaning
 from services import doctor as examination
-from services import identity, settings, supervisor
 from services.db.actor import SYSTEM, Role
 from services.db.migrate import migrate as run_migrations
 from services.errors import ConfigurationError, ServiceError
@@ -21,6 +21,13 @@ cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 # Exit codes: 1 the command could not do it, 2 the installation's settings are wrong.
 FAILED = 1
 MISCONFIGURED = 2
+
+_FAULTS: dict[chain.Fault, str] = {
+    "missing": "missing",
+    "unlinked": "not the one that followed the record before it",
+    "changed": "not as it was written",
+    "foreign": "not of the chain",
+}
 
 
 @cli.command()
@@ -51,6 +58,25 @@ def create_user(
         _migrate()  # the first user may come before the first start
         user_id = identity.create_user(email, password, role, name)
         typer.echo(f"Created {email} ({role}): {user_id}")
+
+
+@cli.command()
+def audit_verify(
+    expect: Annotated[str, typer.Option(help="A head printed before: it must still be in the chain.")] = "",
+) -> None:
+    """Prove that the audit log is as it was written, and print its head: keep that elsewhere."""
+    with _plain_errors(), supervisor.any_database():
+        verdict = chain.verify(SYSTEM, expect)
+        if verdict.broken is not None:
+            typer.echo(
+                f"error: record {verdict.broken} of the audit log is {_FAULTS[verdict.fault or 'missing']}", err=True
+            )
+        elif verdict.expected is False:
+            typer.echo(f"error: {verdict.records} records, unbroken, but without the expected head: rebuilt", err=True)
+        else:
+            typer.echo(f"{verdict.records} records, unbroken, head {verdict.head}")
+        if not verdict.sound:
+            raise typer.Exit(FAILED)
 
 
 @cli.command()

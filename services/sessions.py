@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from services import audit, servers, settings, timeline
+from services import audit, glass, servers, settings, timeline
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.db.models import Record, lanes, sessions
@@ -217,12 +217,14 @@ class _Target:
 def get(actor: Actor, user_id: UUID | None = None) -> Session | None:
     """The session of `user_id` (default: the actor's own), or None where they never connected.
 
-    Raises Forbidden where it is somebody else's and the actor is no staff. For staff the QR and the code stay empty.
+    Raises Forbidden where it is somebody else's and the actor is no staff. For staff the QR and the code stay empty,
+    but while they have broken the glass over them (`services.glass`).
     """
     owner = _owner(actor, user_id)
     with transaction(actor) as tx:
         row = tx.execute(_of(owner)).one_or_none()
-    return _session(row, reveal=owner == actor.user_id) if row else None
+        reveal = owner == actor.user_id or (actor.is_staff and glass.is_broken(tx, owner, glass.Scope.QR))
+    return _session(row, reveal=reveal) if row else None
 
 
 def connect(actor: Actor, user_id: UUID | None = None, phone: str | None = None) -> Session:
@@ -827,6 +829,8 @@ def _ask_soon(tx: Connection, name: str, value: str, at: datetime) -> None:
 def _owner(actor: Actor, user_id: UUID | None) -> UUID:
     owner = user_id or actor.user_id
     if owner is None or (owner != actor.user_id and not actor.is_staff and actor != SYSTEM):
+        if actor.user_id is not None:
+            audit.refused(actor, "cross_tenant", f"user_{owner}")
         raise Forbidden(f"session of {owner}")
     return owner
 

@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     cleanup_heartbeats_days: int = Field(1, ge=1, le=MAX_DAYS)
     cleanup_sign_in_attempts_days: int = Field(1, ge=1, le=MAX_DAYS)
     cleanup_signed_out_days: int = Field(0, ge=0, le=MAX_DAYS)
-    cleanup_security_events_days: int = Field(180, ge=1, le=MAX_DAYS)
+    cleanup_security_events_days: int = Field(180, ge=30, le=MAX_DAYS)
     cleanup_jobs_days: int = Field(7, ge=1, le=MAX_DAYS)
     cleanup_runs_days: int = Field(365, ge=1, le=MAX_DAYS)
     health_sweep_seconds: float = Field(10.0, gt=0, le=3600)

@@ -52,6 +52,8 @@ CALLERS_OF = {
     "app.session_evidence": {"authenticated"},
     "app.message_evidence": {"authenticated"},
     "app.message_acks": {"authenticated"},
+    "app.glass_broken": {"authenticated"},
+    "app.tenant_tables": {"authenticated"},
     "app.manages_users": {"authenticated"},
     "app.link_user": {"authenticated"},
     "app.invite_user": {"authenticated"},
@@ -218,6 +220,11 @@ def _furnished(database: Database, actor: Actor) -> Tenant:
     database.execute(
         "insert into findings (session_id, user_id, kind) values (%s, %s, 'zombie')", session_id, actor.user_id
     )
+    database.execute(
+        "insert into broken_glass (actor_id, user_id, scope, reason, until)"
+        " values (%s, %s, 'qr', %s, now() + interval '15 minutes')",
+        actor.user_id, actor.user_id, mark,
+    )  # fmt: skip
     database.execute(
         "insert into one_time_links (token_hash, user_id, purpose, created_by, expires_at)"
         " values (sha256(%s::bytea), %s, 'reset', %s, now())",
@@ -403,7 +410,7 @@ def test_it_lets_a_tenant_read_their_own(world: World) -> None:
         own = {one.name for one in world.relations if visible(connection, caller, one)}
     assert own == {
         "public.whatsapp_sessions", "public.lanes", "public.messages", "public.accounts", "public.api_keys",
-        "public.session_timeline", "public.findings",
+        "public.session_timeline", "public.findings", "public.broken_glass",
     }  # fmt: skip
 
 

@@ -303,6 +303,60 @@ accounts = Table(
     _time("updated_at", default=True),
 )
 
+audit_log = Table(
+    "audit_log",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _time("at", default=True),
+    Column("actor_id", Uuid),
+    Column("actor_role", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text),
+    Column("detail", JSONB, nullable=False, server_default="{}"),
+    Column("request_id", Text),
+    # Given by the chain's trigger.
+    Column("seq", BigInteger, nullable=False),
+    Column("prev_hash", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("only_row", Boolean, primary_key=True, server_default="true"),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    comment="the newest record of audit_log, moved by its trigger: shows a missing end",
+)
+
+security_events = Table(
+    "security_events",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _time("at", default=True),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text),
+    Column("ip", Text),
+    Column("detail", JSONB, nullable=False, server_default="{}"),
+    Column("request_id", Text),
+    Column("actor_id", Uuid),
+    comment="never holds a secret, not even a wrong one",
+)
+
+broken_glass = Table(
+    "broken_glass",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("actor_id", Uuid, nullable=False),
+    Column("user_id", Uuid, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _time("started_at", default=True),
+    Column("until", DateTime(timezone=True), nullable=False),
+    _time("ended_at"),
+    comment="staff who look at what is a user's own: why, and until when; it ends by time",
+)
+
 directory = Table(
     "directory",
     metadata,
