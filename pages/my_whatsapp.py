@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from services import sessions
+from services import glass, sessions
 from services.sessions import Status
-from ui import errors, live, session_card
+from ui import broken_glass, errors, live, session_card
 from ui.guard import guard
 from ui.text import _
 
@@ -23,6 +23,7 @@ def card() -> None:
     live.listen("session")
     with errors.stopping():
         session = sessions.get(actor)
+        looks = glass.over(actor)
     if (session is not None and session.status is Status.PAIRING) != was_pairing:
         st.rerun()
     if session is None or session.status is Status.DISCONNECTED:
@@ -31,6 +32,7 @@ def card() -> None:
         session_card.follow(actor, session)
     else:
         session_card.show(actor, session)
+    broken_glass.told(looks)
 
 
 card()

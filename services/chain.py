@@ -22,7 +22,7 @@ from services.errors import Forbidden, InvalidInput
 log = structlog.get_logger(__name__)
 
 # The first record follows this.
-GENESIS = bytes(32)
+GENESIS = b"\x00" * 32
 BATCH = 10_000
 CHECK_ACTION = "audit.verify"
 

@@ -107,6 +107,18 @@ def active(actor: Actor, user_id: UUID, scope: str) -> Glass | None:
     return _glass(row) if row else None
 
 
+def over(actor: Actor, limit: int = 3) -> list[Glass]:
+    """The newest looks of staff at what is the actor's own, within the last 30 days."""
+    looks = (
+        select(broken_glass)
+        .where(broken_glass.c.user_id == actor.user_id, broken_glass.c.started_at > func.now() - timedelta(days=30))
+        .order_by(broken_glass.c.started_at.desc())
+        .limit(limit)
+    )
+    with transaction(actor) as tx:
+        return [_glass(row) for row in tx.execute(looks)]
+
+
 def is_broken(tx: Connection, user_id: UUID, scope: Scope) -> bool:
     """What policies ask, for a transaction that is open: whether its person may see `scope` of `user_id` now."""
     found: bool = tx.execute(select(func.app.glass_broken(user_id, scope.value))).scalar_one()

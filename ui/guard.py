@@ -4,9 +4,12 @@ A fragment's rerun skips the entry script and a page may be run without it, so e
 database: a new role, a deactivation and a revocation hold from the next run on.
 """
 
+import contextlib
+from urllib.parse import urlsplit
+
 import streamlit as st
 
-from services import identity
+from services import audit, identity
 from services.db.actor import Actor, Role
 from services.errors import DatabaseUnavailable, Forbidden, Unauthenticated
 from services.identity import Account, SignIn
@@ -38,9 +41,28 @@ def guard(*roles: Role) -> Actor:
     if roles and account.actor.role not in roles:
         if seen(account):
             st.rerun()
+        _note(account.actor)
         errors.show(Forbidden())
         st.stop()
     return account.actor
+
+
+def _note(actor: Actor) -> None:
+    """A page that is refused is on the record, once a minute; a database that is away must not hide the refusal."""
+    with contextlib.suppress(DatabaseUnavailable):
+        audit.refused(actor, "page_refused", _page(), address())
+
+
+def address() -> str | None:
+    """Where the browser is; None on this machine itself, and where there is no browser (AppTest)."""
+    found = st.context.ip_address
+    return found if isinstance(found, str) else None
+
+
+def _page() -> str:
+    """The page that was asked for, without what stands behind its `?`."""
+    found = st.context.url
+    return urlsplit(found).path if isinstance(found, str) else "?"
 
 
 def current() -> Account | None:

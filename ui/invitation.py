@@ -6,7 +6,7 @@ from services import users
 from services.errors import N_, InvalidInput
 from services.identity import MIN_PASSWORD_LENGTH
 from services.users import Purpose
-from ui.sign_in import address
+from ui.guard import address
 from ui.text import _
 
 PARAMETER = "convite"

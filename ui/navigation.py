@@ -29,6 +29,8 @@ def pages_for(role: Role | None) -> dict[str, list[st.Page]]:
         st.Page(PAGES / "events.py", title=_("Eventos"), icon=":material/inbox:"),
         st.Page(PAGES / "servers.py", title=_("Servidores"), icon=":material/dns:"),
         st.Page(PAGES / "users.py", title=_("Usuários"), icon=":material/group:"),
+        st.Page(PAGES / "audit.py", title=_("Auditoria"), icon=":material/history_edu:"),
+        st.Page(PAGES / "isolation.py", title=_("Isolamento"), icon=":material/shield_lock:"),
         st.Page(PAGES / "cleanup.py", title=_("Limpeza"), icon=":material/mop:"),
     ]
     return {"": own, _("Equipe"): staff}

@@ -14,7 +14,7 @@ from services.fleet import FleetRow
 from services.sessions import Session, Status
 from services.timeline import PAGE_SIZE, Delivery, Entry, Kind, TimelinePage
 from services.wppconnect.phone import display
-from ui import confirm, errors, fleet, navigation, status, times
+from ui import broken_glass, confirm, errors, fleet, navigation, status, times
 from ui.text import _
 
 _PAGE = "timeline_page"
@@ -63,6 +63,7 @@ def actions(actor: Actor, row: FleetRow) -> None:
     """What staff can do from here. A QR appears on its owner's screen only."""
     if row.status is Status.PAIRING:
         st.caption(_("O código aparece só na tela da própria pessoa."))
+        broken_glass.code(actor, row.user_id)
     with st.container(horizontal=True, vertical_alignment="center"):
         if row.status in (None, Status.DISCONNECTED):
             if st.button(_("Conectar"), type="primary", icon=":material/link:", key="session_connect"):

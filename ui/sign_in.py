@@ -139,17 +139,11 @@ def account() -> Account | None:
     return found
 
 
-def address() -> str | None:
-    """Where the browser is; None on this machine itself, and where there is no browser (AppTest)."""
-    found = st.context.ip_address
-    return found if isinstance(found, str) else None
-
-
 def screen() -> None:
     """Draw the form; after a success the app runs anew, signed in."""
     if st.session_state.get(guard.ENDED):
         errors.show(Unauthenticated())
-    authenticator = Authenticator(address())
+    authenticator = Authenticator(guard.address())
     refusal: ServiceError | None = None
     try:
         authenticator.login(

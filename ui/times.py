@@ -1,6 +1,6 @@
 """Moments as people read them, in the time zone of the person at the screen."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
@@ -13,10 +13,19 @@ FALLBACK_ZONE = "America/Sao_Paulo"
 
 def local(moment: datetime) -> datetime:
     """`moment` in the viewer's time zone."""
+    return moment.astimezone(_zone())
+
+
+def _zone() -> ZoneInfo:
     try:
-        return moment.astimezone(ZoneInfo(st.context.timezone or FALLBACK_ZONE))
+        return ZoneInfo(st.context.timezone or FALLBACK_ZONE)
     except (ZoneInfoNotFoundError, ValueError):
-        return moment.astimezone(ZoneInfo(FALLBACK_ZONE))
+        return ZoneInfo(FALLBACK_ZONE)
+
+
+def starts(day: date) -> datetime:
+    """The moment at which `day` begins for the viewer."""
+    return datetime.combine(day, time.min, tzinfo=_zone())
 
 
 def clock(moment: datetime) -> str:

@@ -25,6 +25,8 @@ ROLES = {
     "sessions": STAFF,
     "session": STAFF,
     "cleanup": STAFF,
+    "audit": STAFF,
+    "isolation": STAFF,
     "users": STAFF,
     "diagnostics": set(Role),
     "message": set(Role),

@@ -1,0 +1,53 @@
+"""Breaking the glass on the screen: staff see a user's code for a written reason and minutes, and its user is told."""
+
+from uuid import UUID
+
+import streamlit as st
+
+from services import glass, sessions
+from services.db.actor import Actor
+from services.glass import DEFAULT_MINUTES, MAX_MINUTES, Glass, Scope
+from ui import errors, pairing, times
+from ui.text import _
+
+
+def code(actor: Actor, user_id: UUID) -> None:
+    """The code of a session that pairs: behind glass, or in sight until the access ends by itself."""
+    open_now = glass.active(actor, user_id, Scope.QR)
+    if open_now is None:
+        _offer(actor, user_id)
+        return
+    with st.container(border=True):
+        st.caption(_("Acesso aberto até {until}. Ele termina sozinho.").format(until=times.clock(open_now.until)))
+        found = sessions.get(actor, user_id)
+        if found is not None and found.qr is not None:
+            pairing.show_qr(found.qr)
+        elif found is not None and found.phone_code:
+            st.code(found.phone_code, language=None)
+        else:
+            st.caption(_("Não há código para mostrar agora."))
+        if st.button(_("Encerrar o acesso"), icon=":material/visibility_off:", key="glass_mend"):
+            with errors.shown():
+                glass.mend(actor, open_now.id)
+                st.rerun(scope="fragment")
+
+
+def _offer(actor: Actor, user_id: UUID) -> None:
+    with st.popover(_("Ver o código"), icon=":material/visibility_lock:"), st.form("glass", border=False):
+        st.write(_("O código é da pessoa. Quem olha escreve por quê; ela vê que isso aconteceu."))
+        reason = st.text_area(
+            _("Motivo"), placeholder=_("Por exemplo: chamado 4711, a pessoa pediu ajuda"), key="glass_why"
+        )
+        minutes = st.number_input(_("Por quantos minutos?"), 1, MAX_MINUTES, DEFAULT_MINUTES, key="glass_minutes")
+        if st.form_submit_button(_("Quebrar o vidro"), icon=":material/hardware:"):
+            with errors.shown():
+                glass.break_glass(actor, user_id, Scope.QR, reason, int(minutes))
+                st.rerun(scope="fragment")
+
+
+def told(looks: list[Glass]) -> None:
+    """What its user is told of who looked."""
+    for one in looks:
+        with st.container(gap=None):
+            st.caption(_("Nossa equipe abriu o seu código em {when}. Motivo:").format(when=times.clock(one.started_at)))
+            st.text(one.reason)
