@@ -179,7 +179,7 @@ _NO_FINDING = """
 _DROPPED = text(f"""
 insert into public.findings (session_id, user_id, server_url, kind)
 select s.id, s.user_id, s.server_url, 'dropped' from public.whatsapp_sessions s
- where s.status = 'desconectado' and s.failure is not null and s.wanted
+ where s.status = 'desconectado' and s.failure is not null and s.wants_up
    and s.updated_at < clock_timestamp() - interval '3 seconds' and {_NO_FINDING}
 on conflict do nothing returning session_id, user_id, kind
 """)
@@ -266,7 +266,7 @@ update public.findings f set state = n.state,
         when f.kind = 'unacked' and not exists (select from public.messages m where m.session_id = s.id
              and m.state = 'accepted' and m.accepted_at < clock_timestamp() - make_interval(secs => :unacked)
              and m.accepted_at > clock_timestamp() - interval '1 day') then 'healed'
-        when f.kind in ('zombie', 'dropped', 'silent') and s.status = 'desconectado' and not s.wanted then 'over'
+        when f.kind in ('zombie', 'dropped', 'silent') and s.status = 'desconectado' and not s.wants_up then 'over'
         when f.kind in ('zombie', 'dropped', 'silent') and s.status = 'pareando'
              and (s.qr_count > 0 or s.phone_code is not null) then 'needs_phone'
         when f.kind in ('zombie', 'dropped', 'silent') and s.status = 'desconectado'

@@ -707,7 +707,7 @@ def _reported(state: str, at: Moment) -> dict[str, Any]:
 def _connected(at: Any) -> dict[str, Any]:
     return {
         "status": Status.CONNECTED,
-        "wanted": True,
+        "wants_up": True,
         "connected_at": func.coalesce(sessions.c.connected_at, at),
         "reported_state": "CONNECTED",
         "reported_at": at,
@@ -802,7 +802,7 @@ def _end(
 
 def _given_up(failure: str | ColumnElement[str] | None) -> dict[str, Any]:
     final = failure is None or (isinstance(failure, str) and failure in FINAL)
-    return {"wanted": False} if final else {}
+    return {"wants_up": False} if final else {}
 
 
 def _explain(tx: Connection, name: str, value: str) -> None:

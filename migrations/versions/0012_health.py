@@ -7,16 +7,16 @@ down_revision = "0011"
 branch_labels = None
 depends_on = None
 
-# `wanted` is what the owner wants, `status` what is: healing works only where the two differ.
+# `wants_up` is what the owner wants, `status` what is: healing works only where the two differ.
 SESSIONS = """
 alter table public.whatsapp_sessions
-  add column wanted boolean not null default false,
+  add column wants_up boolean not null default false,
   add column probed_at timestamptz;
-comment on column public.whatsapp_sessions.wanted is
+comment on column public.whatsapp_sessions.wants_up is
   'true from the moment it came up until somebody disconnects it or the phone logs it out';
 comment on column public.whatsapp_sessions.probed_at is 'when a sweep last took it up';
-update public.whatsapp_sessions set wanted = true where status = 'conectado';
-grant select (wanted, probed_at), update (wanted, probed_at) on public.whatsapp_sessions to authenticated;
+update public.whatsapp_sessions set wants_up = true where status = 'conectado';
+grant select (wants_up, probed_at), update (wants_up, probed_at) on public.whatsapp_sessions to authenticated;
 create index whatsapp_sessions_probe on public.whatsapp_sessions (greatest(last_proof_at, probed_at) nulls first)
   where status = 'conectado';
 create index whatsapp_sessions_fallen on public.whatsapp_sessions (updated_at)

@@ -71,7 +71,7 @@ sessions = Table(
     _time("webhook_secret_used_at"),
     _time("cleaning_until"),
     _time("cleared_at"),
-    Column("wanted", Boolean, nullable=False, server_default="false"),
+    Column("wants_up", Boolean, nullable=False, server_default="false"),
     _time("probed_at"),
 )
 

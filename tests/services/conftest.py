@@ -34,7 +34,9 @@ def control(server: SandboxServer) -> Iterator[Control]:
 def two_servers(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[SandboxServer, SandboxServer]]:
     """Two WPPConnect servers that share a secret; the first is where new sessions go."""
     config = Config(secret=SECRET, clock_scale=0.02)
-    with running(config) as first, running(config) as second:
+    with running(config) as one, running(config) as other:
+        # Between two that have the same room the first by its address is chosen.
+        first, second = sorted((one, other), key=lambda server: server.url)
         monkeypatch.setenv("WPP_SERVER_TOKEN", SECRET)
         monkeypatch.setenv("WPP_SERVER_URL", f"{first.url},{second.url}")
         monkeypatch.setenv("PUBLIC_WEBHOOK_URL", "http://127.0.0.1:9")

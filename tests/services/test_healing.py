@@ -296,7 +296,7 @@ def fallen(database: Database, new_actor: Callable[..., Actor], count: int) -> l
     """Sessions that fell by themselves, on a server where nobody listens."""
     ids = [connected(database, new_actor()) for _ in range(count)]
     database.execute(
-        f"update whatsapp_sessions set status = 'desconectado', wanted = true, failure = 'lost', updated_at = {AGO}"
+        f"update whatsapp_sessions set status = 'desconectado', wants_up = true, failure = 'lost', updated_at = {AGO}"
     )
     with transaction(SYSTEM) as tx:
         findings.find(tx)
@@ -337,7 +337,7 @@ def test_it_takes_each_step_once_however_many_workers_there_are(
 def test_it_heals_nobody_all_day(database: Database, user: Actor, staff: Actor) -> None:
     session_id = connected(database, user)
     database.execute(
-        f"update whatsapp_sessions set status = 'desconectado', wanted = true, failure = 'lost', updated_at = {AGO}"
+        f"update whatsapp_sessions set status = 'desconectado', wants_up = true, failure = 'lost', updated_at = {AGO}"
     )
     database.execute(
         "insert into findings (session_id, user_id, server_url, kind, state, steps, ended_at)"

@@ -431,7 +431,7 @@ def test_it_closes_a_session_that_then_stays_closed(
     pair(user, control, database)
     assert sessions.close(staff, user.user_id).status is Status.DISCONNECTED
     assert own(user).failure is None
-    assert database.one("select wanted from whatsapp_sessions") is False
+    assert database.one("select wants_up from whatsapp_sessions") is False
     found = control.session(name_of(user))
     assert found is not None
     assert found["status"] != "CONNECTED"
