@@ -26,7 +26,7 @@ def everything() -> None:
     search = find.text_input(_("Buscar"), placeholder=_("E-mail, nome ou número"), key="search")
     show = narrow.selectbox(_("Estado"), [None, *Show], format_func=fleet.show_word, key="show")
     numbers = range(1, len(settings.get().servers()) + 1)
-    server = where.selectbox(_("Servidor"), [None, *numbers], format_func=fleet.server_word, key="server")
+    server = where.selectbox(_("Servidor"), [None, *numbers], format_func=fleet.server_choice, key="server")
     orders = fleet.orders()
     order, descending = orders[sort.selectbox(_("Ordem"), list(orders), key="order")]
     with errors.stopping():

@@ -21,6 +21,7 @@ from services import log
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.models import Record, audit_log, directory, security_events
+from services.db.search import containing
 from services.errors import Forbidden
 
 PAGE_SIZE = 50
@@ -206,7 +207,7 @@ def _page(actor: Actor, table: Table, wanted: Filter, page: int) -> tuple[list[_
     _require_staff(actor)
     with transaction(actor) as tx:
         chosen = _chosen(tx, table, wanted)
-        counted = chosen.with_only_columns(text("1")).limit(EXPORT_ROWS + 1).subquery()
+        counted = chosen.with_only_columns(table.c.at).limit(EXPORT_ROWS + 1).subquery()
         total: int = tx.execute(select(func.count()).select_from(counted)).scalar_one()
         rows = tx.execute(newest(chosen, table).limit(PAGE_SIZE).offset((page - 1) * PAGE_SIZE)).all()
         emails = _emails(tx, rows)
@@ -246,8 +247,8 @@ def _chosen(tx: Connection, table: Table, wanted: Filter) -> Select[Any]:
 
 
 def _people(tx: Connection, typed: str) -> list[UUID]:
-    part = typed.strip().replace("\0", "").replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
-    named = or_(directory.c.email.ilike(f"%{part}%"), directory.c.name.ilike(f"%{part}%"))
+    part = containing(typed)
+    named = or_(directory.c.email.ilike(part), directory.c.name.ilike(part))
     return list(tx.execute(select(directory.c.user_id).where(named).limit(PEOPLE)).scalars())
 
 

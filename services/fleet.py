@@ -12,6 +12,7 @@ from services import settings
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.models import Record, directory, findings, fleet_samples, sessions
+from services.db.search import containing
 from services.errors import Forbidden
 from services.findings import Kind
 from services.sessions import Status
@@ -113,7 +114,7 @@ def rows(
     )
     people = people.where(or_(directory.c.role == "user", sessions.c.id.is_not(None)))
     if search.strip():
-        pattern = "%" + search.strip().replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_") + "%"
+        pattern = containing(search)
         columns = (directory.c.email, directory.c.name, sessions.c.phone_number)
         people = people.where(or_(*(column.ilike(pattern) for column in columns)))
     if show is not None:

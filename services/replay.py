@@ -41,6 +41,7 @@ from services import audit, inbox
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.db.models import Record, directory, event_trials, events, messages, parked_acks, sessions
+from services.db.search import containing
 from services.errors import Forbidden, InvalidInput, NotFound, WorkerAway
 from services.wppconnect import events as webhook
 
@@ -534,7 +535,7 @@ def _sessions_named(tx: Connection, wanted: Filter) -> list[str] | None:
     search = wanted.session.strip()
     if not search:
         return None
-    part = "%" + search.replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_") + "%"
+    part = containing(search)
     people = select(directory.c.user_id).where(or_(directory.c.email.ilike(part), directory.c.name.ilike(part)))
     found = tx.execute(people.order_by(directory.c.email).limit(NAMES_USED)).scalars()
     return [search, *(f"user_{user_id}" for user_id in found)]

@@ -26,6 +26,7 @@ from services.db.actor import ANONYMOUS, SYSTEM, Actor, Role
 from services.db.engine import transaction
 from services.db.models import Record, accounts, directory
 from services.db.models import sessions as session_rows
+from services.db.search import containing
 from services.errors import LastAdmin, LinkInvalid, ServiceError, UsersManagedElsewhere
 from services.identity import EmailTaken
 from services.sessions import Status
@@ -91,7 +92,7 @@ def rows(
         directory.outerjoin(accounts, accounts.c.user_id == directory.c.user_id)
     )
     if search.strip():
-        pattern = "%" + search.strip().replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_") + "%"
+        pattern = containing(search)
         found = found.where(or_(directory.c.email.ilike(pattern), directory.c.name.ilike(pattern)))
     key = directory.c[order]
     found = found.order_by(key.desc() if descending else key, directory.c.user_id)

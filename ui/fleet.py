@@ -34,7 +34,7 @@ def figures(actor: Actor) -> None:
     shown: list[tuple[str, Callable[[Figures], int], str]] = [
         (_("Conectadas"), lambda one: one.connected, _("O servidor diz conectada.")),
         (_("Pareando"), lambda one: one.pairing, _("Esperando a leitura de um código.")),
-        (_("Desconectadas"), lambda one: one.disconnected, _("Nada está em execução.")),
+        (_("Desligadas"), lambda one: one.disconnected, _("Nada está em execução.")),
         (_("Sem prova"), lambda one: one.unproven, _("Ditas conectadas, mas sem prova recente de vida.")),
         (_("Caladas"), lambda one: one.silent, _("Nada recebem num horário em que costumam receber.")),
     ]
@@ -110,6 +110,11 @@ def server_word(number: int | None) -> str:
     return _("Servidor {number}").format(number=number) if number else _("Todos os servidores")
 
 
+def server_choice(number: int | None) -> str:
+    """As `server_word`, where there is little room."""
+    return server_word(number) if number else _("Todos")
+
+
 def page_number() -> int:
     """The page that is looked at, counted from 1."""
     return int(st.session_state.get(_PAGE, 1))
@@ -128,7 +133,8 @@ def table(actor: Actor, found: FleetPage) -> None:
         width="stretch",
         on_select="rerun",
         selection_mode="single-row",
-        key="fleet_table",
+        # Other rows are another table: a redraw must never move the choice to somebody else.
+        key=f"fleet_{hash(tuple(row.user_id for row in found.rows))}",
     )
     pages = -(-found.total // PAGE_SIZE)
     st.caption(_("{total} usuários").format(total=found.total))

@@ -109,3 +109,14 @@ def test_it_knows_every_role_that_the_policy_compares(database: Database, new_ac
         with transaction(actor) as tx:
             audit.record(tx, actor, "a.b", None)
     assert {row[0] for row in database.execute("select actor_role from audit_log")} == {"admin", "operator", "user"}
+
+
+def test_it_counts_all_that_a_filter_shows_also_without_any(staff: Actor, database: Database) -> None:
+    database.execute(
+        "insert into audit_log (actor_role, action) select 'owner', 'test.' || n % 2 from generate_series(1, 60) n"
+    )
+    first, second = (audit.find(staff, audit.Filter(), page) for page in (1, 2))
+    assert (len(first.rows), len(second.rows), first.total) == (50, 10, 60)
+    assert audit.find(staff, audit.Filter(kind="test.1")).total == 30
+    database.execute("insert into security_events (kind) values ('x'), ('y')")
+    assert audit.find_security(staff, audit.Filter()).total == 2
