@@ -301,6 +301,7 @@ accounts = Table(
     Column("active", Boolean, nullable=False, server_default="true"),
     Column("name", Text),
     _time("updated_at", default=True),
+    comment="what the console knows of a user beyond auth.users; no row means the defaults",
 )
 
 audit_log = Table(
