@@ -24,9 +24,11 @@ def everything() -> None:
         fleet.alerts(findings.listing(actor))
     find, narrow, where, sort = st.columns([4, 2, 2, 3], vertical_alignment="bottom")
     search = find.text_input(_("Buscar"), placeholder=_("E-mail, nome ou número"), key="search")
-    show = narrow.selectbox(_("Estado"), [None, *Show], format_func=fleet.show_word, key="show")
+    show = narrow.selectbox(_("Estado"), [None, *Show], format_func=fleet.show_word, placeholder=_("Todos"), key="show")
     numbers = range(1, len(settings.get().servers()) + 1)
-    server = where.selectbox(_("Servidor"), [None, *numbers], format_func=fleet.server_choice, key="server")
+    server = where.selectbox(
+        _("Servidor"), [None, *numbers], format_func=fleet.server_choice, placeholder=_("Todos"), key="server"
+    )
     orders = fleet.orders()
     order, descending = orders[sort.selectbox(_("Ordem"), list(orders), key="order")]
     with errors.stopping():

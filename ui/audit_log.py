@@ -25,7 +25,13 @@ def wanted(which: Which, kinds: list[str]) -> Filter:
     day = since.date_input(_("Desde"), value=None, format="DD/MM/YYYY", key=f"{which}_since")
     return Filter(
         actor=who.text_input(_("Quem fez"), placeholder=_("E-mail ou nome"), key=f"{which}_actor"),
-        kind=what.selectbox(_("O quê"), [None, *kinds], format_func=lambda one: one or _("Tudo"), key=f"{which}_kind")
+        kind=what.selectbox(
+            _("O quê"),
+            [None, *kinds],
+            format_func=lambda one: one or _("Tudo"),
+            placeholder=_("Tudo"),
+            key=f"{which}_kind",
+        )
         or "",
         subject=whom.text_input(_("Sobre quem"), placeholder=_("E-mail, nome ou id"), key=f"{which}_subject"),
         since=times.starts(day) if day else None,
