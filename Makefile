@@ -3,10 +3,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A file's tests stay in one process; the walks come first, so that no long one is left over at the end.
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
+# They start processes, programs or no database at all: PostgreSQL's version is nothing to them.
+NO_SQL := wppconnect db/test_embedded.py test_supervisor.py test_settings.py test_log.py test_diagnostics.py
 PG15_BIN ?= /usr/lib/postgresql/15/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-15 check format bench soak screenshots clean
+.PHONY: help run demo backup restore test test-15 check format bench soak messages screenshots clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -14,14 +18,24 @@ help: ## List the targets
 run: $(VENV)/.run ## Install what it needs and start everything; Ctrl-C stops it
 	@$(BIN)/python manage.py up
 
+backup: $(VENV)/.run ## Write the installation into one file, while it runs: make backup FILE=plushify.zip
+	@$(BIN)/python manage.py backup $(FILE)
+
+restore: $(VENV)/.run ## Make an empty installation the one in a file: make restore FILE=plushify.zip
+	@$(BIN)/python manage.py restore $(FILE)
+
+demo: $(VENV)/.run ## An installation of its own (data/demo) with a month of data in it; Ctrl-C stops it
+	@DATA_DIR=data/demo $(BIN)/python manage.py demo
+	@DATA_DIR=data/demo HEALTH_HEAL=false HEALTH_PROOF_SECONDS=86400 $(BIN)/python manage.py up
+
 test: $(VENV)/.dev browser ## Run the whole suite, in real Chromium and on PostgreSQL 15 too where there is one
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(TWO)
 	@if [ -x $(PG15_BIN)/postgres ]; then $(MAKE) --no-print-directory test-15; \
 	else echo "NOTE: no PostgreSQL 15 in $(PG15_BIN): the second pass on it did not run"; fi
 
-test-15: $(VENV)/.dev ## The database's tests once more, on PostgreSQL 15
-	PLUSHIFY_TEST_PG_BIN=$(PG15_BIN) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser and not faults" \
-	  tests/migrations tests/test_isolation.py tests/services --ignore tests/services/wppconnect
+test-15: $(VENV)/.dev ## What proves the SQL, on PostgreSQL 15: migrations, isolation, each service's tests by their first case
+	PLUSHIFY_TEST_PG_BIN=$(PG15_BIN) $(BIN)/python -m pytest $(TWO) --first-cases tests/services \
+	  $(addprefix --ignore tests/services/,$(NO_SQL)) tests/migrations tests/test_isolation.py tests/services
 
 check: $(VENV)/.dev ## Lint, formatting and types
 	$(BIN)/ruff check .
@@ -38,8 +52,15 @@ bench: $(VENV)/.dev browser ## Measure; one line a figure
 soak: $(VENV)/.dev ## Kill processes at random for several minutes and count what was lost or doubled
 	PLUSHIFY_SOAK=1 $(BIN)/python -m pytest -m faults --timeout 1800
 
-screenshots: $(VENV)/.dev browser ## Make the README's pictures anew
+messages: $(VENV)/.dev ## Bring the other languages' catalogues up to the texts of the code; then fill in what is empty
+	$(BIN)/pybabel -q extract --no-wrap --sort-output --no-location -o $(VENV)/console.pot pages ui services
+	$(BIN)/pybabel -q update --no-wrap --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date \
+	  -D console -d locales -i $(VENV)/console.pot
+	@$(BIN)/python -m pytest -q --no-header tests/test_catalogues.py
+
+screenshots: $(VENV)/.dev browser ## Make the README's pictures anew, and one of every page in both themes into test-artifacts/gallery
 	$(BIN)/python -m bench.screenshots
+	$(BIN)/python -m bench.gallery
 
 clean: ## Remove the virtual environment and caches; keeps data/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -62,6 +83,7 @@ $(VENV)/.dev: requirements-dev.txt requirements.txt constraints.txt | $(VENV)/bi
 # The browser tests use the machine's Chromium; where there is none, Playwright's own is tried.
 .PHONY: browser
 browser: $(VENV)/.dev
-	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 \
-	  || $(BIN)/python -m playwright install chromium \
+	@for one in chromium-headless-shell chromium chromium-browser google-chrome; do \
+	  command -v $$one >/dev/null 2>&1 && exit 0; done; \
+	$(BIN)/python -m playwright install chromium \
 	  || echo "WARNING: NO CHROMIUM: EVERY BROWSER TEST WILL BE SKIPPED. Install it and run again."

@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 import streamlit as st
 from starlette.middleware import Middleware
 
-from services import log
-from ui import cookie, errors, headers, live
+from services import log, metrics
+from services.db.actor import ANONYMOUS
+from ui import cookie, errors, files, headers, live
 
 log.configure("console")
 
@@ -16,16 +17,18 @@ log.configure("console")
 async def lifespan(_app: st.App) -> AsyncIterator[None]:
     log.configure("console")  # again: uvicorn has given its loggers handlers of their own by now
     async with live.listening():
-        yield
+        with metrics.noted("console", ANONYMOUS):
+            yield
 
 
 app = st.App(
     "ui/main.py",
     routes=[
         *cookie.routes(),
+        *files.routes(),
         *live.routes(),
     ],
-    middleware=[Middleware(headers.SecurityHeaders)],
+    middleware=[Middleware(headers.Origin), Middleware(headers.SecurityHeaders)],
     lifespan=lifespan,
     on_script_error=errors.on_script_error,
 )

@@ -1,20 +1,23 @@
-"""The command line of an installation: run it, migrate it, make users, clean up, examine it."""
+"""The command line of an installation: run it, migrate it, make users, clean up, back it up, examine it."""
 
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import structlog
 import typer
 
-from services import chain, identity, settings, supervisor
+from services import backup as archives
+from services import chain, identity, rollups, settings, supervisor
 from services import cleanup as cleaning
+from services import demo as demonstration
 from services import doctor as examination
 from services.db.actor import SYSTEM, Role
 from services.db.migrate import migrate as run_migrations
-from services.errors import ConfigurationError, ServiceError
+from services.errors import BackupError, ConfigurationError, DemoRefused, ServiceError
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -100,6 +103,14 @@ def _print_findings() -> None:
 
 
 @cli.command()
+def rebuild_reports() -> None:
+    """Count the figures of every report anew from the messages; the numbers stay the same, and readable meanwhile."""
+    with _plain_errors(), supervisor.any_database():
+        count = rollups.rebuild(lambda done, of: typer.echo(f"\r{done} of {of}", nl=False, err=True))
+        typer.echo(f"Counted anew: {count} quarter hours of one person each.")
+
+
+@cli.command()
 def doctor() -> None:
     """Examine the installation: a line for each point, exit code 1 where one is ill. Changes nothing."""
     with _plain_errors(logs_from=logging.CRITICAL):
@@ -109,6 +120,51 @@ def doctor() -> None:
             ill = ill or not finding.ok
             typer.echo(finding.line())
         raise typer.Exit(FAILED if ill else 0)
+
+
+@cli.command()
+def backup(file: Annotated[Path, typer.Argument(help="Where to write it; nothing is overwritten.")]) -> None:
+    """Write database, media and secrets into one file, while everything goes on working. Keep that file safe."""
+    with _plain_errors(), supervisor.any_database(), _progress() as on_progress:
+        taken = archives.create(file, on_progress)
+    typer.echo(f"{file}: {sum(taken.rows.values())} rows as of {taken.taken_at}, {taken.media} media")
+    if taken.missing:
+        typer.echo(f"warning: the media store does not give {len(taken.missing)} files that rows name", err=True)
+
+
+@cli.command()
+def restore(file: Annotated[Path, typer.Argument(help="What `backup` wrote.")]) -> None:
+    """Make an empty installation the one in the file. Stop its processes first, and start them afterwards."""
+    with _plain_errors(), supervisor.any_database(), _progress() as on_progress:
+        brought = archives.restore(file, on_progress)
+    typer.echo(f"Back as of {brought.taken_at}: {sum(brought.rows.values())} rows, the audit log unbroken.")
+
+
+@cli.command()
+def demo() -> None:
+    """Fill an empty installation with a believable month; refuses where anybody real is in it."""
+    with _plain_errors(), supervisor.any_database():
+        _migrate()
+        with _progress() as on_progress:
+            made = demonstration.fill(on_progress)
+        if made is None:
+            typer.echo("The demo is there already.")
+        else:
+            typer.echo(", ".join(f"{name} {count}" for name, count in made.rows.items()))
+        typer.echo(f"Sign in as {demonstration.ADMIN} with the password {demonstration.PASSWORD}")
+
+
+@contextmanager
+def _progress() -> Iterator[archives.Progress]:
+    """A bar on the error stream, as long as there is a person at it."""
+    with typer.progressbar(length=1, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+
+        def show(done: int, of: int, what: str) -> None:
+            bar.length = max(of, 1)
+            bar.label = what
+            bar.update(done - bar.pos)
+
+        yield show
 
 
 def _migrate() -> None:
@@ -130,6 +186,9 @@ def _plain_errors(logs_from: int = logging.WARNING) -> Iterator[None]:
     except ConfigurationError as error:
         typer.echo(f"error: {error.detail}", err=True)
         raise typer.Exit(MISCONFIGURED) from None
+    except (BackupError, DemoRefused) as error:
+        typer.echo(f"error: {error.detail}", err=True)
+        raise typer.Exit(FAILED) from None
     except ServiceError as error:
         typer.echo(f"error: {error.sentence()} {error.hint.format(**error.params)}", err=True)
         raise typer.Exit(FAILED) from None

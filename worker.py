@@ -11,7 +11,26 @@ import structlog
 from procrastinate.exceptions import ConnectorException
 from psycopg_pool import PoolTimeout
 
-from services import cleanup, dispatch, healing, health, inbox, jobs, log, replay, sessions, settings, waves
+from services import (
+    backfill,
+    campaigns,
+    cleanup,
+    dispatch,
+    forwarding,
+    healing,
+    health,
+    inbox,
+    jobs,
+    log,
+    lookups,
+    metrics,
+    replay,
+    rollups,
+    schedules,
+    sessions,
+    settings,
+    waves,
+)
 from services.db.notify import Listener
 from services.loop import Loop
 
@@ -23,11 +42,16 @@ JOB_SECONDS = 20
 # NOTIFY channel → the loop that it wakes.
 CHANNELS = {
     "inbox": "inbox",
+    "lookups": "lookups",
     "lanes": "send",
     "checks": "checks",
     "cleanup": "cleanup",
     "waves": "waves",
     "trials": "trials",
+    "forward": "forward",
+    "backfill": "backfill",
+    "schedules": "schedules",
+    "campaigns": "campaigns",
 }
 
 
@@ -41,15 +65,24 @@ def main() -> None:
         timedelta(seconds=configured.send_lease_seconds),
         on_free=lambda: loops["send"].ring(),
     )
-    cleaner, sweeper = cleanup.Cleaner(), healing.Sweeper()
+    forwarder = forwarding.Forwarder(on_free=lambda: loops["forward"].ring())
+    reader = backfill.Reader(on_free=lambda: loops["backfill"].ring())
+    cleaner, sweeper, counting = cleanup.Cleaner(), healing.Sweeper(), rollups.Rounds()
     loops = {
         "inbox": Loop("inbox", inbox.process),
+        "lookups": Loop("lookups", lookups.step, lookups.idle_seconds),
         "checks": Loop("checks", sessions.tend, sessions.next_check_in),
         "send": Loop("send", dispatcher.step, dispatcher.idle_seconds),
+        "forward": Loop("forward", forwarder.step, forwarder.idle_seconds),
+        "backfill": Loop("backfill", reader.step),
         "cleanup": Loop("cleanup", cleaner.step),
         "health": Loop("health", sweeper.step, sweeper.idle_seconds),
         "waves": Loop("waves", waves.step),
         "trials": Loop("trials", replay.answer_trials),
+        "rollups": Loop("rollups", counting.step, counting.idle_seconds),
+        "metrics": Loop("metrics", lambda: metrics.note("worker"), lambda: metrics.NOTE_SECONDS),
+        "schedules": Loop("schedules", schedules.step, schedules.next_due_in),
+        "campaigns": Loop("campaigns", campaigns.step, campaigns.next_due_in),
         "heartbeat": Loop("heartbeat", lambda: health.beat("worker")),
     }
     listener = Listener(
@@ -69,6 +102,8 @@ def main() -> None:
         for loop in loops.values():
             loop.stop()
         dispatcher.drain()
+        forwarder.drain()
+        reader.drain()
         cleaner.close()
         logger.info("worker_stopped")
 

@@ -1,26 +1,16 @@
 """How the page "Sessões" grows: a rerun with 10,000 sessions and 1,000,000 messages against one with 100 and 1,000.
 
-A rerun is asked for over Streamlit's own WebSocket and ends with its last drawing. Between two of them the figures'
-cache runs out, so that each counts the fleet anew.
+Between two reruns the figures' cache runs out, so that each counts the fleet anew.
 """
 
-import statistics
-import time
-
-from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from websockets.sync.client import ClientConnection, connect
-from websockets.typing import Subprotocol
-
+from bench.page import drawn_in
 from bench.stage import Stage, figure, stage
 from services import identity
 from services.db.actor import Role
-from ui.cookie import COOKIE_NAME
 from ui.fleet import FIGURES_SECONDS
 
 SMALL = (100, 1_000)
 LARGE = (10_000, 1_000_000)
-RERUNS = 9
 
 
 def run() -> None:
@@ -37,30 +27,7 @@ def run() -> None:
 
 def _measured(on: Stage, token: str, sessions: int, messages: int) -> float:
     _furnish(on, sessions, messages)
-    headers = {"Cookie": f"{COOKIE_NAME}={token}", "Origin": on.console}
-    url = on.console.replace("http", "ws", 1) + "/_stcore/stream"
-    protocols = [Subprotocol("streamlit")]
-    with connect(url, additional_headers=headers, subprotocols=protocols, max_size=None) as stream:
-        _rerun(stream)
-        return statistics.median(_rerun(stream) for _ in range(RERUNS))
-
-
-def _rerun(stream: ClientConnection) -> float:
-    """Seconds from asking for a run of the page to its end."""
-    time.sleep(FIGURES_SECONDS + 0.1)
-    asked = BackMsg()
-    asked.rerun_script.page_name = "sessions"
-    started = time.perf_counter()
-    stream.send(asked.SerializeToString())
-    drawn = 0
-    for data in stream:
-        message = ForwardMsg()
-        message.ParseFromString(data if isinstance(data, bytes) else data.encode())
-        drawn += message.WhichOneof("type") == "delta"
-        if message.WhichOneof("type") == "script_finished":
-            break
-    assert drawn > 10, "the page drew nothing"
-    return time.perf_counter() - started
+    return drawn_in(on, token, "sessions", FIGURES_SECONDS + 0.1)
 
 
 def _furnish(on: Stage, sessions: int, messages: int) -> None:

@@ -10,7 +10,7 @@ from ui.text import _
 
 actor = guard()
 st.title(_("Por que não chegou?"), anchor=False)
-wanted = drawn.wanted()
+wanted = navigation.named()
 if wanted is None:
     st.info(_("Escolha uma mensagem na lista: cada uma tem o seu “Por que não chegou?”."), icon=":material/quiz:")
     navigation.link("send.py", _("Ver as últimas mensagens"), ":material/send:")

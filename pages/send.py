@@ -4,19 +4,26 @@ import streamlit as st
 
 from services import sessions
 from services.sessions import Status
-from ui import compose, errors, live, navigation
+from ui import brake, compose, errors, live, navigation, several
 from ui.guard import guard
 from ui.text import _
 
 actor = guard()
 st.title(_("Enviar"), anchor=False)
+brake.banner()
 with errors.stopping():
     session = sessions.get(actor)
 if session is None or session.status is not Status.CONNECTED:
     st.warning(_("**Seu WhatsApp não está conectado.** Conecte para poder enviar."), icon=":material/link_off:")
     navigation.link("my_whatsapp.py", _("Ir para Meu WhatsApp"), ":material/qr_code_2:")
 else:
-    compose.form(actor)
+    one, many = st.tabs([_("Uma pessoa"), _("Modelo ou várias pessoas")], key="send_tabs", on_change="rerun")
+    with one:
+        compose.form(actor)
+    with many:
+        if many.open:
+            with errors.stopping():
+                several.form(actor)
 
 
 @st.fragment

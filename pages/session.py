@@ -1,7 +1,5 @@
 """One session: what it is and how that is proved, what was done to it, what came from it, and what can be done."""
 
-from uuid import UUID
-
 import streamlit as st
 
 from services import findings, fleet, timeline
@@ -12,9 +10,8 @@ from ui.guard import guard
 from ui.text import _
 
 guard(Role.ADMIN, Role.OPERATOR)
-try:
-    user_id = UUID(st.query_params.get("user", ""))
-except ValueError:
+user_id = navigation.named("user")
+if user_id is None:
     st.info(_("Escolha uma sessão na lista."), icon=":material/devices:")
     navigation.link("sessions.py", _("Ver as sessões"), ":material/devices:")
     st.stop()
@@ -29,8 +26,11 @@ def everything() -> None:
         if row is None:
             details.nobody()
             return
-        details.head(row)
-        details.actions(actor, row)
+        # Each in a place of its own: a warning that comes or goes moves no button below it.
+        with st.container():
+            details.head(row)
+        with st.container():
+            details.actions(actor, row)
         story, deliveries, health = st.tabs([_("Linha do tempo"), _("Últimos eventos"), _("Saúde")])
         with story:
             details.story(timeline.of(actor, user_id, details.page_number()))

@@ -78,15 +78,20 @@ def authenticated(handler: Handler) -> Endpoint:
 
     async def endpoint(request: Request) -> Response:
         world = world_of(request)
+        if request_id := request.headers.get("x-request-id"):
+            world.request_ids.append((request.url.path.split("/")[3], request_id))
         body = await read_body(request, world.config.max_body)
         name, _, token = request.path_params["session"].partition(":")
         if not token:
             _, _, token = request.headers.get("authorization", "").partition(" ")
         if not token:
             return reply(request, 401, NO_TOKEN)
-        # In a thread (bcrypt frees the interpreter lock), so that the cost of a token is its caller's only.
-        if not await asyncio.to_thread(token_fits, name, world.config.secret, token):
-            return reply(request, 401, BAD_TOKEN)
+        if (name, token) not in world.known_tokens:
+            # In a thread (bcrypt frees the interpreter lock), so that the cost of a token is its caller's only.
+            if not await asyncio.to_thread(token_fits, name, world.config.secret, token):
+                return reply(request, 401, BAD_TOKEN)
+            if world.config.remember_tokens:
+                world.known_tokens.add((name, token))
         return await handler(Call(world, request, world.session(name), body))
 
     return endpoint

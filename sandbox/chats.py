@@ -26,6 +26,7 @@ class Content:
     mimetype: str | None = None
     base64: str = ""
     place: Mapping[str, Any] | None = None
+    quoted: str | None = None
 
 
 def _message(content: Content, chat: str, from_me: bool, me: str) -> dict[str, Any]:
@@ -49,6 +50,8 @@ def _message(content: Content, chat: str, from_me: bool, me: str) -> dict[str, A
     }
     if content.mimetype:
         message |= {"mimetype": content.mimetype, "caption": content.caption or "", "filename": content.filename or ""}
+    if content.quoted:
+        message["quotedStanzaID"] = content.quoted.split("_")[2] if content.quoted.count("_") > 1 else content.quoted
     return message | dict(content.place or {})
 
 
@@ -174,7 +177,7 @@ def receive(world: World, session: Session, sender: Mapping[str, Any]) -> dict[s
     }
     if chat != author:
         message["author"] = author
-    _file(session, chat, name, message, content)
+    _file(session, chat, str(sender.get("group_name") or chat) if chat != author else name, message, content)
     emit(world, session, "onmessage", message if not content.base64 else {**message, "body": content.base64})
     return message
 

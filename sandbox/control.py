@@ -97,6 +97,7 @@ async def state(world: World, request: Request, _body: dict[str, Any]) -> Respon
                 for fault in CATALOGUE
             ],
             "posts": list(world.posts),
+            "request_ids": list(world.request_ids),
         }
     )
 
@@ -200,6 +201,12 @@ async def clear_faults(world: World, _request: Request, _body: dict[str, Any]) -
     return JSONResponse({"active": world.faults.active()})
 
 
+async def reset(world: World, _request: Request, _body: dict[str, Any]) -> Response:
+    """The server as it first started: no session, no message, no number, no fault."""
+    await world.forget()
+    return JSONResponse({"sessions": []})
+
+
 async def number(world: World, request: Request, body: dict[str, Any]) -> Response:
     """`{"exists": bool, "ninth_digit": bool, "address": text}`: what WhatsApp knows of a number."""
     phone = phone_of(request.path_params["phone"])
@@ -227,5 +234,6 @@ ROUTES = [
     _post(f"{PREFIX}/sessions/{{session}}/phone-logout", local(phone_logout)),
     _post(f"{PREFIX}/faults", local(clear_faults)),
     _post(f"{PREFIX}/faults/{{name}}", local(switch_fault)),
+    _post(f"{PREFIX}/reset", local(reset)),
     _post(f"{PREFIX}/numbers/{{phone}}", local(number)),
 ]

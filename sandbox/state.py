@@ -47,6 +47,8 @@ class Config:
     ack_delays: tuple[float, ...] = (0.1, 0.5, 1.0)
     hang: float = 120.0
     max_body: int = 50 * 1024 * 1024
+    # The real server compares a token on every call. Only a measurement of somebody else's speed spares that.
+    remember_tokens: bool = False
 
     def seconds(self, value: float) -> float:
         """`value` on this stand-in's clock."""
@@ -127,6 +129,8 @@ class Sending:
             "to": message["to"],
             "type": message["type"],
             "body": message["caption"] if message.get("mimetype") else message["body"],
+            "filename": message.get("filename"),
+            "quoted": message.get("quotedStanzaID"),
             "ack": message["ack"],
             "outcome": self.outcome,
             "at": self.at,
@@ -144,8 +148,11 @@ class World:
         self.phone_of_lid: dict[str, str] = {}
         self.sendings: list[Sending] = []
         self.posts: deque[dict[str, Any]] = deque(maxlen=POSTS_KEPT)
+        # Which call brought which X-Request-Id: the real server ignores the header, its proxies log it.
+        self.request_ids: deque[tuple[str, str]] = deque(maxlen=POSTS_KEPT)
         self.connections = asyncio.Semaphore(CONNECTIONS)
         self.born = time.monotonic()
+        self.known_tokens: set[tuple[str, str]] = set()
         self.sockets: dict[str, str] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -168,6 +175,13 @@ class World:
         await asyncio.gather(*tasks, return_exceptions=True)
         for session in self.sessions.values():
             session.started, session.status, session.urlcode, session.pairing = False, None, None, None
+
+    async def forget(self) -> None:
+        """Cancel what runs and know nothing any more."""
+        await self.close()
+        self.faults = Switches()
+        for known in (self.sessions, self.numbers, self.phone_of_lid, self.sendings, self.posts, self.sockets):
+            known.clear()
 
     async def sleep(self, seconds: float) -> None:
         """Wait on this stand-in's clock."""

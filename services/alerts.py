@@ -5,14 +5,13 @@ train people to look away. What could not be posted stays untold and is tried ag
 """
 
 import json
-import urllib.error
-import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 from sqlalchemy import text
 
-from services import settings
+from services import outgoing, settings
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
 from services.db.models import Record
@@ -29,18 +28,30 @@ NEEDS = {State.NEEDS_PHONE: " (precisa do celular da pessoa)", State.NEEDS_PERSO
 def tell() -> int:
     """Post what nobody was told of yet; returns how many findings were posted."""
     configured = settings.get()
-    address = configured.alert_webhook_url.get_secret_value()
+    silent = not configured.alert_webhook_url.get_secret_value()
     with transaction(SYSTEM) as tx:
-        tx.execute(_PASSED_OVER, {"cooldown": configured.alert_cooldown_minutes * 60, "silent": not address})
+        tx.execute(_PASSED_OVER, {"cooldown": configured.alert_cooldown_minutes * 60, "silent": silent})
         rows = tx.execute(_UNTOLD).all()
-    if not rows or not _post(address, _body(rows)):
+    if not rows or not post(_body(rows)):
         return 0
     with transaction(SYSTEM) as tx:
         tx.execute(_TOLD, {"ids": [row.id for row in rows]})
     return len(rows)
 
 
-def _body(rows: Sequence[Record]) -> bytes:
+def post(body: Mapping[str, Any]) -> bool:
+    """Post `body` as JSON to ALERT_WEBHOOK_URL; chat tools show its `text`. False where that did not work."""
+    address = settings.get().alert_webhook_url.get_secret_value()
+    content = json.dumps(body, ensure_ascii=False).encode()
+    # Whoever set the address may reach their own networks with it.
+    answer = outgoing.post(address, content, {"Content-Type": "application/json"}, private=True, seconds=POST_SECONDS)
+    if not answer.well:
+        # Without the address, which holds a token.
+        log.warning("alert_not_posted", status=answer.status, error=answer.failure)
+    return answer.well
+
+
+def _body(rows: Sequence[Record]) -> dict[str, Any]:
     lines = [f"{WORDS[Kind(row.kind)][0]}: {row.subject}{NEEDS.get(row.state, '')}" for row in rows[:LISTED]]
     if len(rows) > LISTED:
         lines.append(f"… e mais {len(rows) - LISTED}")
@@ -48,19 +59,7 @@ def _body(rows: Sequence[Record]) -> bytes:
         {"kind": row.kind, "subject": row.subject, "state": row.state, "found_at": row.found_at.isoformat()}
         for row in rows
     ]
-    return json.dumps({"text": "\n".join(lines), "findings": found}, ensure_ascii=False).encode()
-
-
-def _post(address: str, body: bytes) -> bool:
-    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=POST_SECONDS) as answer:
-            answer.read(1)
-    # Without the error's text: it may quote the address, which holds a token.
-    except (OSError, ValueError) as error:
-        log.warning("alert_not_posted", error=type(error).__name__, status=getattr(error, "code", None))
-        return False
-    return True
+    return {"text": "\n".join(lines), "findings": found}
 
 
 # The server's address is nobody's business: its sessions' owners are named by their session, a server by its number.

@@ -5,10 +5,7 @@ policies of migration 0002 let a person write only in their own name and the sys
 migration 0018 let nobody change what is written.
 """
 
-import csv
-import io
 import json
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, astuple, dataclass, fields
 from datetime import datetime
@@ -17,6 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, or_, select, text, tuple_
 
+from services import export as export_files
 from services import log
 from services.db.actor import Actor
 from services.db.engine import transaction
@@ -191,11 +189,11 @@ def export(actor: Actor, wanted: Filter, which: Which) -> Iterator[str]:
     with transaction(actor) as tx:
         given = {name: value for name, value in asdict(wanted).items() if value}
         record(tx, actor, "audit.export", which, **given)
-    yield _line(field.name for field in fields(Action if which == "actions" else SecurityEvent))
+    yield export_files.csv_line(field.name for field in fields(Action if which == "actions" else SecurityEvent))
     left, last = EXPORT_ROWS, None
     while left > 0 and (batch := _batch(actor, _table(which), wanted, last, min(left, EXPORT_BATCH))):
         rows: list[Any] = _actions(batch) if which == "actions" else _security_events(batch)
-        yield from (_line(_cells(row)) for row in rows)
+        yield from (export_files.csv_line(_cells(row)) for row in rows)
         left, last = left - len(batch), batch[-1][0]
 
 
@@ -327,25 +325,6 @@ def _require_staff(actor: Actor) -> None:
         raise Forbidden("audit")
 
 
-# --- cells that no spreadsheet calculates -----------------------------------------------------------------------------
-
-# OWASP, "CSV Injection": = + - @ and control characters at a cell's start; behind a separator too, because a
-# spreadsheet of another language may divide a line at another one than ours.
-_FORMULA = re.compile(r"^(?=\s*[=+\-@]|[\x00-\x1f\x7f])|(?<=[,;\t\r\n])(?=\s*[=+\-@])")
-
-
-def neutral(cell: str) -> str:
-    """`cell` with an apostrophe before whatever a spreadsheet might calculate."""
-    return _FORMULA.sub("'", cell)
-
-
-def _cells(row: Action | SecurityEvent) -> Iterator[str]:
+def _cells(row: Action | SecurityEvent) -> Iterator[export_files.Cell]:
     for value in astuple(row):
-        moment = value.isoformat(timespec="milliseconds") if isinstance(value, datetime) else value
-        yield neutral("" if moment is None else str(moment))
-
-
-def _line(cells: Iterable[str]) -> str:
-    out = io.StringIO()
-    csv.writer(out, delimiter=";", quoting=csv.QUOTE_ALL).writerow(cells)
-    return out.getvalue()
+        yield value.isoformat(timespec="milliseconds") if isinstance(value, datetime) else value

@@ -3,13 +3,14 @@
     run() ─▶ queued ─worker claims─▶ running ─a batch a transaction, kind by kind─▶ finished
                                         └─the process dies─▶ the next worker goes on where it stopped
 
-What rubbish is, and since when, stands in the views of migration 0010; counting and deleting read the same ones. Each
+What rubbish is, and since when, stands in the views `app.rubbish_…`; counting and deleting read the same ones. Each
 batch chooses, checks, locks and deletes in one statement, so nothing that came back meanwhile is touched.
 
 A session that stayed disconnected also has data on its WPPConnect server. It is claimed (a start is refused for as
 long), the server is asked and told to delete them, and only then the row goes, if nothing has moved it meanwhile. A
-server that is down postpones its sessions. A session whose user has messages younger than the history's retention is
-kept with them: its data on the server go once (`cleared_at`), its pairing data are blanked, its row stays.
+server that is down postpones its sessions; one that is configured no longer keeps nobody's row waiting. A session whose
+user has messages younger than the history's retention is kept with them: its data on the server go once (`cleared_at`),
+its pairing data are blanked, its row stays.
 """
 
 import json
@@ -27,18 +28,28 @@ from sqlalchemy import Connection, Select, func, null, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 
-from services import audit, settings
+from services import audit, media, servers, settings
 from services.db.actor import SYSTEM, Actor, ActorKind, Role
 from services.db.engine import transaction
 from services.db.locks import ProcessLock
 from services.db.models import Record, cleanup_runs, directory
-from services.errors import CleanupUnderWay, ConfigurationError, Forbidden, NotFound, WppError, WppOutcomeUnknown
+from services.errors import (
+    CleanupUnderWay,
+    ConfigurationError,
+    Forbidden,
+    MediaUnavailable,
+    NotFound,
+    WppError,
+    WppOutcomeUnknown,
+)
 from services.wppconnect.connection import client
 
 log = structlog.get_logger(__name__)
 
 # Enough to make the transaction's own cost small, little enough that nobody waits for its locks.
 BATCH_ROWS = 1000
+# Files go one by one while their rows are held.
+MEDIA_ROWS = 50
 # Longer than asking for the state, closing and clearing may take at worst (8 s + 18 s + 18 s, see client.Timeouts).
 CLAIM_LEASE = timedelta(seconds=60)
 # A server that leaves this many clearings without an answer is left alone for the rest of the run.
@@ -53,13 +64,15 @@ class Kind(StrEnum):
 
     CODES = "codes"  # QR and pairing codes: the fields are blanked, the session stays
     SESSIONS = "sessions"  # long disconnected: data on the server and, without a history, the row
-    EVENTS = "events"  # webhook events that were handled, are duplicates or of no use; never one that waits or failed
+    EVENTS = "events"  # events that were handled, are duplicates, of no use or none; never one that waits or failed
     PARKED_ACKS = "parked_acks"  # of messages that were not ours
     HEARTBEATS = "heartbeats"  # of processes that have ended
     SIGN_IN_ATTEMPTS = "sign_in_attempts"
     SIGNED_OUT = "signed_out"  # revocations of tokens that have expired since
     SECURITY_EVENTS = "security_events"
+    TIMELINE = "timeline"  # entries of sessions' timelines
     JOBS = "jobs"  # jobs of the worker that have ended
+    MEDIA = "media"  # files that neither a message nor a template carries any more
     RUNS = "runs"  # rows of this history
 
 
@@ -228,8 +241,9 @@ class Cleaner:
         try:
             if not any(self._piece(unfinished, kind) for kind in unfinished.kinds):
                 _finish(unfinished, postponed=_postponed() if Kind.SESSIONS in unfinished.kinds else 0)
-        except SQLAlchemyError as error:
-            # The database said no (one that is away is another error): the same batch would fail for ever.
+        except (SQLAlchemyError, MediaUnavailable) as error:
+            # The database or the media store said no (a database that is away is another error): the batch would fail
+            # for ever.
             log.exception("cleanup_failed", run=unfinished.id)
             _finish(unfinished, error=type(error).__name__)
         return True
@@ -239,6 +253,8 @@ class Cleaner:
         self._lock.release()
 
     def _piece(self, unfinished: Run, kind: Kind) -> bool:
+        if kind is Kind.MEDIA:
+            return _clean_media(unfinished) > 0
         if kind is not Kind.SESSIONS:
             return _clean_batch(unfinished, kind) > 0
         assert self._trouble is not None
@@ -286,6 +302,20 @@ def _clean_batch(unfinished: Run, kind: Kind) -> int:
         if gone:
             _count(tx, unfinished, kind, gone)
     return gone
+
+
+def _clean_media(unfinished: Run) -> int:
+    """Rows and their files, in one transaction: whoever keeps the same content meanwhile waits for its end, and where
+    this process dies in it the rows are found again."""
+    with transaction(SYSTEM) as tx:
+        rows = tx.execute(
+            text("select * from app.clean_media(:keep, :most)"), {"keep": retentions()[Kind.MEDIA], "most": MEDIA_ROWS}
+        ).all()
+        for row in rows:
+            media.delete_file(row.user_id, row.sha256)
+        if rows:
+            _count(tx, unfinished, Kind.MEDIA, len(rows))
+    return len(rows)
 
 
 def _count(tx: Connection, unfinished: Run, kind: Kind, gone: int) -> None:
@@ -336,7 +366,7 @@ def _claim(trouble: _Trouble) -> _Claimed | None:
 
 
 def _clean_session(unfinished: Run, claimed: _Claimed, trouble: _Trouble) -> None:
-    if claimed.server_url is not None and not claimed.cleared:
+    if claimed.server_url is not None and not claimed.cleared and _has_server(claimed):
         try:
             if not _clear_on_server(claimed.server_url, claimed.name):
                 log.info("cleanup_found_alive", session=claimed.name)
@@ -352,6 +382,14 @@ def _clean_session(unfinished: Run, claimed: _Claimed, trouble: _Trouble) -> Non
             _count(tx, unfinished, Kind.SESSIONS, 1)
         else:
             trouble.sessions.add(claimed.id)
+
+
+def _has_server(claimed: _Claimed) -> bool:
+    """Whether there is anybody to ask: an address that is configured no longer is never called."""
+    if servers.is_configured(claimed.server_url):
+        return True
+    log.warning("cleanup_without_server", session=claimed.name)
+    return False
 
 
 def _clear_on_server(server_url: str, name: str) -> bool:

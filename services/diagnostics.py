@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from services import evidence, health, sessions
+from services import evidence, findings, health, sessions
 from services.db.actor import Actor
 from services.errors import N_, InvalidPhone, WppUnauthorized
 from services.evidence import Asked, Facts, Outgoing, Signal
 from services.messages import State
-from services.sessions import Session, Status
+from services.sessions import Proof, Session, Status
 from services.wppconnect.phone import normalise, same_subscriber
 
 # A first QR comes within seconds of a start; a server that says INITIALIZING for longer is stuck.
@@ -114,6 +114,10 @@ NAMES: dict[str, tuple[str, str]] = {
         N_("Reconecte: isso registra um endereço novo no servidor."),
     ),
     "silent": (
+        N_("A sessão está calada num horário em que costuma receber."),
+        N_("Peça a alguém uma mensagem de teste; se nada chegar, reconecte."),
+    ),
+    "unannounced": (
         N_("A sessão funciona e envia, mas o servidor parou de avisar."),
         N_("Reconecte: isso registra o endereço dos avisos de novo."),
     ),
@@ -253,6 +257,7 @@ class _Case:
     session: Session
     facts: Facts
     asked: Asked | None
+    silent_since: datetime | None
 
     @property
     def attempt(self) -> list[Signal]:
@@ -285,13 +290,22 @@ def examine(actor: Actor, user_id: UUID | None = None, asked: Asked | None = Non
     facts = evidence.gather(actor, owner)
     if session is None:
         return Report(None, {guide: (_never_connected(), _worker(facts)) for guide in Guide}, facts.now)
-    case = _Case(session, facts, asked)
+    # What silence is has one rule: the worker's, which holds it against the session's own usual hours.
+    case = _Case(session, facts, asked, findings.since(actor, findings.Kind.SILENT, session.id))
     return Report(session, {guide: tuple(look(case) for look in looks) for guide, looks in CHECKS.items()}, facts.now)
 
 
 def words(name: str) -> tuple[str, str]:
     """What a name of a report means, and what to do: two gettext sources."""
     return NAMES.get(name) or sessions.FAILURES[name]
+
+
+def fact_of(check: Check, translated: Callable[[str], str] = str) -> str:
+    """The evidence as a sentence, each text of it `translated`; as it is, in Portuguese."""
+    params = dict(check.params)
+    if "proof" in params:
+        params["proof"] = translated(sessions.PROOFS[Proof(str(params["proof"])) if params["proof"] else None])
+    return translated(check.fact).format(**params)
 
 
 def masked(digits: str) -> str:
@@ -436,6 +450,9 @@ def _delivers(case: _Case) -> Check:
     if lost := _unannounced(case):
         message = case.facts.unacknowledged
         return Check(question, *lost, message=message.id if message else None)
+    if case.silent_since is not None:
+        fact = N_("Nada chega desde antes deste momento, num horário em que costuma chegar.")
+        return Check(question, Result.WARNING, fact, case.silent_since, name="silent", step=Step.RECONNECT)
     if case.delivered and facts.earlier_address:
         fact = N_("O último aviso veio pelo endereço de uma conexão anterior.")
         name, step = "old_address", Step.RECONNECT
@@ -461,7 +478,7 @@ def _unannounced(case: _Case) -> tuple[Result, str, datetime | None, Mapping[str
         fact = N_("A conversa confirma uma mensagem cujo aviso não chegou; outros chegaram depois.")
         return Result.WARNING, fact, message.accepted_at, {}, "webhook_lost", Step.MESSAGE
     fact = N_("A conversa confirma uma mensagem, mas nenhum aviso chegou desde então.")
-    return Result.FAULT, fact, message.accepted_at, {}, "silent", Step.RECONNECT
+    return Result.FAULT, fact, message.accepted_at, {}, "unannounced", Step.RECONNECT
 
 
 def _token(case: _Case) -> Check:

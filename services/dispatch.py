@@ -2,49 +2,77 @@
 
 `lanes.free_at` is lease, back-off and pace at once. A worker that dies leaves its lane to the next one at the lease's
 end; the message that it had in `sending` becomes `uncertain`, never a second send.
+
+One transaction, a turn, writes down all deliveries that have ended, frees their lanes, and claims as many as there is
+room for; a claimed message whose number is known is committed as `sending` in it, so that its call can leave at once.
 """
 
+import json
 import random
 import threading
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, func, select, text
+from sqlalchemy.exc import DBAPIError
 
-from services import messages
+from services import messages, meters
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
 from services.db.models import Record, lanes
-from services.db.models import messages as message_rows
+from services.db.notify import ring
 from services.errors import DatabaseUnavailable
 from services.messages import Claimed, Outcome
 
 log = structlog.get_logger(__name__)
 
-# Longer than the number's check and the send together may take (10 s + 30 s): a lease never ends under a live call.
+# Longer than the number's check and a file's way together may take (13 s + 43 s): a lease never ends under a live call.
 LEASE = timedelta(seconds=60)
 BACKOFF_LIMIT_SECONDS = 60.0
 # A person does not type at an even pace either: each gap is the pace times a factor from this range.
 JITTER = (0.7, 1.6)
 SETTLE_ATTEMPTS = 20
+# The longest wait for room in one step: a worker that is told to stop must hear of it.
+ROOM_SECONDS = 1.0
+# How long what has ended waits for more that ends: less than a person or a pace notices.
+GATHER_SECONDS = 0.01
 
-# A lane is claimed when it is free and due. Its head is the first waiting message; a lane without one only gets its
-# `due_at` put right. SKIP LOCKED lets any number of workers claim at once without waiting for each other.
+Ended = tuple[Claimed, Outcome | None]
+
+# Whoever queues a message moves its lane's `due_at`. So a lane is held first, and only the next statement reads which
+# messages wait on it: in one statement it would wait for such a commit and yet not see its message.
+HOLD = text("select session_id from lanes where session_id = any(:ids) order by session_id for update")
+# A lane is claimed when its turn is. SKIP LOCKED lets any number of workers claim at once without waiting for each
+# other.
+READY = text(
+    """
+    select session_id from lanes where ready_at <= clock_timestamp()
+     order by ready_at limit :limit for update skip locked
+    """
+)
+# Its head is the first waiting message; a lane without one only gets its `due_at` put right. What is still `sending` on
+# a lane whose lease has ended is a dead worker's: whether it left is unknown.
 CLAIM = text(
     """
-    with lane as (
-      select session_id from lanes
-       where due_at <= clock_timestamp() and free_at <= clock_timestamp()
-       order by due_at limit :limit for update skip locked
-    ), head as (
-      select lane.session_id, m.id
+    with lane as materialized (
+      select session_id from unnest(cast(:ids as uuid[])) as l (session_id)
+    ), head as materialized (
+      select lane.session_id, m.id, m.phone,
+             case when m.phone like '%@%' then m.phone when n.on_whatsapp then n.address end as address, n.on_whatsapp
         from lane cross join lateral (
-          select id from messages
+          select id, phone from messages
            where session_id = lane.session_id and state = 'queued' and run_at <= clock_timestamp()
            order by run_at, seq limit 1) m
+        left join number_checks n
+          on n.session_id = lane.session_id and n.phone = m.phone and n.fresh_until > now()
+    ), abandoned as (
+      update messages set state = 'uncertain', failure = 'unknown', reconcile_at = now() + :soon, uncertain_at = now(),
+          updated_at = now()
+        from lane where messages.session_id = lane.session_id and messages.state = 'sending'
+      returning messages.user_id
     ), leased as (
       update lanes set
           free_at = case when head.id is null then lanes.free_at else clock_timestamp() + :lease end,
@@ -53,15 +81,32 @@ CLAIM = text(
             else lanes.due_at end
         from lane left join head using (session_id)
        where lanes.session_id = lane.session_id
-      returning lanes.session_id, head.id as message_id
+      returning lanes.session_id, lanes.free_at, head.id as message_id, head.address, head.on_whatsapp
     ), taken as (
-      update messages set attempts = attempts + 1, claimed_at = clock_timestamp(), updated_at = now()
+      update messages set attempts = attempts + 1, claimed_at = clock_timestamp(), updated_at = now(),
+          state = case when leased.address is null then state else 'sending' end,
+          sending_at = case when leased.address is null then sending_at else clock_timestamp() end,
+          address = coalesce(leased.address, messages.address)
         from leased where messages.id = leased.message_id
-      returning messages.id, messages.session_id, messages.phone, messages.body, messages.attempts, messages.request_id
+      returning messages.*
     )
-    select leased.session_id as lane_id, taken.*, s.session_id as session_name, s.server_url
+    select leased.session_id as lane_id, leased.free_at as leased_until, leased.address as known_address,
+           leased.on_whatsapp, taken.id, taken.user_id, taken.phone, taken.attempts, taken.kind, taken.body,
+           taken.media_sha256, taken.mimetype, taken.filename, taken.detail, taken.quoted_wpp_id, taken.request_id,
+           s.session_id as session_name, s.server_url, (select array_agg(distinct user_id) from abandoned) as abandoned
       from leased left join taken on taken.session_id = leased.session_id
       join whatsapp_sessions s on s.id = leased.session_id
+    """
+)
+
+# Only whoever still holds the lease frees the lane.
+FREE = text(
+    """
+    update lanes set
+        free_at = clock_timestamp() + make_interval(secs => e.gap),
+        due_at = (select min(run_at) from messages where session_id = e.session_id and state = 'queued')
+      from jsonb_to_recordset(cast(:ended as jsonb)) as e (session_id uuid, leased_until timestamptz, gap float)
+     where lanes.session_id = e.session_id and lanes.free_at = e.leased_until
     """
 )
 
@@ -81,28 +126,56 @@ def claim(limit: int, lease: timedelta = LEASE) -> tuple[list[Claimed], int]:
 
     A message that a dead worker left in `sending` on such a lane becomes `uncertain` in the same transaction.
     """
-    with transaction(SYSTEM) as tx:
-        rows = tx.execute(CLAIM, {"limit": limit, "lease": lease}).all()
-        if rows:
-            messages.abandon(tx, [row.lane_id for row in rows])
-    return [_claimed(row) for row in rows if row.id is not None], len(rows)
+    return turn([], limit, Pace(0), lease)
 
 
 def finish(claimed: Claimed, outcome: Outcome | None, pace: Pace) -> None:
     """Write the outcome down and free the lane: after the pace, or after a back-off where nothing could be sent."""
-    with transaction(SYSTEM) as tx:
-        if outcome is not None and messages.settle(tx, claimed, outcome):
-            _free_lane(tx, claimed, outcome, pace)
-        elif outcome is None or outcome.retry or not messages.settle(tx, claimed, outcome, late=True):
-            log.warning("outcome_refused", message=str(claimed.id), attempt=claimed.attempt)
+    turn([(claimed, outcome)], 0, pace)
+
+
+def turn(ended: Sequence[Ended], limit: int, pace: Pace, lease: timedelta = LEASE) -> tuple[list[Claimed], int]:
+    """Write all of `ended` down, free their lanes, and claim up to `limit`, in one transaction; returns as `claim`."""
+    try:
+        return _turn(ended, limit, pace, lease)
+    except DBAPIError as error:
+        if not ended:
+            raise
+        # One that cannot be stored must not keep the others from it.
+        log.warning("outcomes_one_by_one", outcomes=len(ended), error=type(error).__name__)
+    for one in ended:
+        _turn_alone(one, pace, lease)
+    return _turn([], limit, pace, lease)
+
+
+def _turn_alone(one: Ended, pace: Pace, lease: timedelta) -> None:
+    claimed, _outcome = one
+    try:
+        _turn([one], 0, pace, lease)
+    except DBAPIError as error:
+        log.error("outcome_not_stored", message=str(claimed.id), error=type(error).__name__)
+        _turn([(claimed, None)], 0, pace, lease)
+
+
+def _turn(ended: Sequence[Ended], limit: int, pace: Pace, lease: timedelta) -> tuple[list[Claimed], int]:
+    changed = {claimed.user_id for claimed, _outcome in ended}
+    with transaction(SYSTEM, rings_later=True) as tx:
+        if ended:
+            _settle(tx, ended)
+            _free(tx, ended, pace)
+        rows = _claim(tx, limit, lease) if limit else []
+    claimed = [_claimed(row) for row in rows if row.id is not None]
+    changed |= {one.user_id for one in claimed if one.sending}
+    changed |= set(rows[0].abandoned or ()) if rows else set()
+    ring(SYSTEM, {("live", f"message:{user_id}") for user_id in changed})
+    return claimed, len(rows)
 
 
 def next_due_in() -> float | None:
     """Seconds until the next lane is both free and due, or None while no message waits."""
-    moment = func.min(func.greatest(lanes.c.free_at, lanes.c.due_at))
     with transaction(SYSTEM) as tx:
         seconds = tx.execute(
-            select(func.extract("epoch", moment - func.clock_timestamp())).where(lanes.c.due_at.is_not(None))
+            select(func.extract("epoch", func.min(lanes.c.ready_at) - func.clock_timestamp()))
         ).scalar_one()
     return None if seconds is None else max(float(seconds), 0.0)
 
@@ -113,26 +186,37 @@ class Dispatcher:
     def __init__(
         self, concurrency: int, pace: Pace, lease: timedelta = LEASE, on_free: Callable[[], None] = lambda: None
     ) -> None:
-        """`on_free` is called, in a sender's thread, whenever a delivery has ended: its lane may have more to send."""
+        """`on_free` is called, in a sender's thread, whenever a delivery has ended: `step` has something to do."""
         self._on_free = on_free
         self._concurrency = concurrency
         self._pace = pace
         self._lease = lease
-        self._under_way: set[Future[None]] = set()
+        self._lock = threading.Condition()
+        self._under_way = 0
+        self._ended: list[Ended] = []
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="send")
 
     def step(self) -> bool:
-        """Claim as much as there is room for and start delivering it; False where there was nothing to claim.
+        """Take a turn and start delivering what it claimed; False where there was nothing to do.
 
         Waits for room where every sender is busy.
+        What has ended stays noted until it is committed: a database that is away for a moment must not turn a known
+        outcome into an uncertain one.
         """
-        self._under_way = {future for future in self._under_way if not future.done()}
-        room = self._concurrency - len(self._under_way)
-        if room == 0:
-            wait(self._under_way, return_when=FIRST_COMPLETED)
-            return True
-        claimed, lanes_seen = claim(room, self._lease)
-        self._under_way |= {self._pool.submit(self._serve, one) for one in claimed}
+        with self._lock:
+            # A turn costs much the same for one as for many; while half of the calls are out, more end in a moment.
+            self._lock.wait_for(lambda: 2 * len(self._ended) >= self._under_way, GATHER_SECONDS)
+            ended = list(self._ended)
+            room = self._concurrency - self._under_way + len(ended)
+            if not room:
+                self._lock.wait(ROOM_SECONDS)
+                return True
+        claimed, lanes_seen = turn(ended, room, self._pace, self._lease)
+        with self._lock:
+            del self._ended[: len(ended)]
+            self._under_way += len(claimed) - len(ended)
+        for one in claimed:
+            self._pool.submit(self._serve, one)
         return lanes_seen > 0
 
     def idle_seconds(self) -> float | None:
@@ -140,50 +224,88 @@ class Dispatcher:
         return next_due_in()
 
     def drain(self) -> None:
-        """Take nothing new and wait for the calls under way."""
+        """Take nothing new, wait for the calls under way, and write down what became of them."""
         self._pool.shutdown(wait=True)
-
-    def _serve(self, claimed: Claimed) -> None:
-        with structlog.contextvars.bound_contextvars(request_id=claimed.request_id, message=str(claimed.id)):
-            outcome = messages.deliver(claimed)
-            log.info("delivered", state=outcome and outcome.state, failure=outcome and outcome.failure)
-            self._finish_for_sure(claimed, outcome)
-        self._on_free()
-
-    def _finish_for_sure(self, claimed: Claimed, outcome: Outcome | None) -> None:
-        """A database that is away for a moment must not turn a known outcome into an uncertain one."""
         pause = threading.Event()
         for attempt in range(SETTLE_ATTEMPTS):
             try:
-                finish(claimed, outcome, self._pace)
+                turn(self._ended, 0, self._pace)
                 return
             except DatabaseUnavailable:
-                log.warning("outcome_not_stored_yet", attempt=attempt)
+                log.warning("outcomes_not_stored_yet", attempt=attempt, outcomes=len(self._ended))
                 pause.wait(min(0.1 * 2**attempt, 5.0))
 
+    def _serve(self, claimed: Claimed) -> None:
+        outcome: Outcome | None = None
+        with structlog.contextvars.bound_contextvars(request_id=claimed.request_id, message=str(claimed.id)):
+            try:
+                outcome = messages.deliver(claimed)
+                log.info("delivered", state=outcome and outcome.state, failure=outcome and outcome.failure)
+            # The outermost loop of this thread: whatever went wrong, the lane must be freed. What had begun to be sent
+            # is then called uncertain by whoever claims the lane next.
+            except Exception as error:
+                log.exception("delivery_failed", error=type(error).__name__)
+            meters.of_process().sends.labels(_counted_as(outcome)).inc()
+        with self._lock:
+            self._ended.append((claimed, outcome))
+            self._lock.notify()
+        self._on_free()
 
-def _free_lane(tx: Connection, claimed: Claimed, outcome: Outcome, pace: Pace) -> None:
-    gap = timedelta(seconds=min(2.0**claimed.attempt, BACKOFF_LIMIT_SECONDS)) if outcome.retry else pace.gap()
-    waiting = (
-        select(func.min(message_rows.c.run_at))
-        .where(message_rows.c.session_id == claimed.session_id, message_rows.c.state == messages.State.QUEUED)
-        .scalar_subquery()
-    )
-    tx.execute(
-        update(lanes)
-        .where(lanes.c.session_id == claimed.session_id)
-        .values(free_at=func.clock_timestamp() + gap, due_at=waiting)
-    )
+
+def _free(tx: Connection, ended: Sequence[Ended], pace: Pace) -> None:
+    tx.execute(HOLD, {"ids": [claimed.session_id for claimed, _outcome in ended]})
+    tx.execute(FREE, {"ended": json.dumps([_freed(claimed, outcome, pace) for claimed, outcome in ended])})
+
+
+def _claim(tx: Connection, limit: int, lease: timedelta) -> Sequence[Record]:
+    ids = tx.execute(READY, {"limit": limit}).scalars().all()
+    if not ids:
+        return []
+    return tx.execute(CLAIM, {"ids": ids, "lease": lease, "soon": messages.RECONCILE_AFTER[0]}).all()
+
+
+def _counted_as(outcome: Outcome | None) -> str:
+    if outcome is None:
+        return "taken_over"
+    return "put_back" if outcome.retry else str(outcome.state)
+
+
+def _settle(tx: Connection, ended: Sequence[Ended]) -> None:
+    settled = messages.settle_all(tx, [(claimed, outcome) for claimed, outcome in ended if outcome is not None])
+    for claimed, _outcome in ended:
+        if claimed.id not in settled:
+            log.warning("outcome_refused", message=str(claimed.id), attempt=claimed.attempt)
+
+
+def _freed(claimed: Claimed, outcome: Outcome | None, pace: Pace) -> dict[str, object]:
+    again = outcome is None or (outcome.retry and outcome.later is None)
+    gap = min(2.0**claimed.attempt, BACKOFF_LIMIT_SECONDS) if again else pace.gap().total_seconds()
+    return {
+        "session_id": str(claimed.session_id),
+        "leased_until": claimed.leased_until.isoformat(),
+        "gap": gap,
+    }
 
 
 def _claimed(row: Record) -> Claimed:
     return Claimed(
         id=row.id,
         session_id=row.lane_id,
+        user_id=row.user_id,
         session_name=row.session_name,
         server_url=row.server_url,
         phone=row.phone,
-        body=row.body,
         attempt=row.attempts,
+        leased_until=row.leased_until,
+        sending=row.known_address is not None,
+        exists=row.on_whatsapp,
+        address=row.known_address,
+        kind=row.kind,
+        body=row.body,
+        media_sha256=row.media_sha256,
+        mimetype=row.mimetype,
+        filename=row.filename,
+        detail=row.detail,
+        quoted_wpp_id=row.quoted_wpp_id,
         request_id=row.request_id,
     )

@@ -210,6 +210,7 @@ def _conclusion(row: _Row) -> Conclusion:
         State.ACCEPTED: _accepted,
         State.FAILED: _failed,
         State.UNCERTAIN: _uncertain,
+        State.CANCELLED: _cancelled,
     }
     return ways[row.state](row) if row.state in ways else _arrived(row)
 
@@ -276,8 +277,12 @@ def _arrived(row: _Row) -> Conclusion:
 def _failed(row: _Row) -> Conclusion:
     generic = (N_("Falhou; o motivo não foi registrado."), N_("Veja o Diagnóstico da sessão."))
     what, todo = messages.FAILURES.get(row.failure or "", generic)
-    steps = {"disconnected": Step.PAIR, "not_on_whatsapp": Step.SEND, "refused": Step.SEND}
+    steps = {"disconnected": Step.PAIR, "not_on_whatsapp": Step.SEND, "refused": Step.SEND, "file_gone": Step.SEND}
     return Conclusion(Result.FAULT, what, todo, step=steps.get(row.failure or "", Step.ASK))
+
+
+def _cancelled(_row: _Row) -> Conclusion:
+    return Conclusion(Result.OK, N_("Foi cancelada antes de sair: nada foi enviado."), N_("Nada a fazer."))
 
 
 def _uncertain(row: _Row) -> Conclusion:
@@ -285,5 +290,5 @@ def _uncertain(row: _Row) -> Conclusion:
     if row.checking:
         todo = N_("Estamos conferindo na conversa (leituras até agora: {n}). Não envie de novo ainda.")
     else:
-        todo = N_("Lemos a conversa {n} vezes e não a encontramos. Veja no celular: se não estiver lá, envie de novo.")
+        todo = N_("Lemos a conversa {n} vezes e não a encontramos. Decida em “Incertos”: lá se vê a conversa.")
     return Conclusion(Result.WARNING, what, todo, {"n": row.reads}, None if row.checking else Step.SEND)

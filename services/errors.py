@@ -3,8 +3,21 @@
     ServiceError                    500  something we did not foresee
     ├── InvalidInput                422  the person can correct it
     │   ├── InvalidPhone            422
+    │   ├── MomentPassed            422  nothing of a schedule is still to come
+    │   ├── OutsideLimits           422  a campaign's rules are looser than the installation's
     │   ├── EmptyMessage            422
-    │   └── MessageTooLong          422
+    │   ├── MessageTooLong          422
+    │   ├── FileBroken              422
+    │   ├── FileOfOtherKind         422  not for that kind of message
+    │   ├── FileTooBig              422
+    │   └── PictureTooLarge         422
+    │   ├── TemplateInvalid         422  a template's text that cannot be read; names the line
+    │   ├── UnknownVariable         422  a template's variable that it does not have; names it
+    │   ├── MissingVariable         422  nothing given for a template's variable; names it
+    │   └── UnreadableList          422  a list of recipients, or a file with one, that is none
+    │       ├── EmptyList           422
+    │       ├── ListTooLong         422
+    │       └── NoPhoneColumn       422
     ├── Unauthenticated             401  not signed in, or no longer
     ├── SignInRefused               401  wrong name or wrong password: never says which
     ├── SignInLocked                429  too many failures, with the time to wait
@@ -14,15 +27,21 @@
     ├── Conflict                    409  the state does not allow it
     │   ├── SessionNotConnected     409
     │   ├── NumberNotOnWhatsApp     409
+    │   ├── TooLateToCancel         409  the message has begun to leave
     │   ├── SessionBeingCleaned     409  its old data are being deleted: a start must wait
     │   ├── CleanupUnderWay         409
     │   ├── WaveUnderWay            409
     │   ├── NothingToRestart        409
+    │   ├── StoppedByStaff          409  only staff let go on what they stopped
     │   ├── LastAdmin               409  nobody could manage the console any more
     │   ├── LinkInvalid             409  a one-time link that is unknown, used or expired
     │   └── UsersManagedElsewhere   409  auth.users is Supabase's
     ├── ConfigurationError          500  a setting is missing or wrong; names the variable
+    ├── BackupError                 500  a backup was not made or not restored; its detail says why
+    ├── DemoRefused                 409  the installation is somebody's: a demo would spoil it
     ├── DatabaseUnavailable         503  safe to try again
+    ├── MediaUnavailable            503  the media store does not answer: safe to try again
+    ├── AlertNotPosted              503  ALERT_WEBHOOK_URL does not take it: safe to try again
     ├── WorkerAway                  503  nobody did what was asked in time: safe to try again
     ├── NoServerAvailable           503  no WPPConnect server has room: nothing was begun, safe to try again
     └── WppError                         a call to a WPPConnect server went wrong
@@ -80,6 +99,22 @@ class InvalidPhone(InvalidInput):
     hint = N_("Informe DDD e número, por exemplo (11) 99999-9999, ou +código do país.")
 
 
+class MomentPassed(InvalidInput):
+    """Nothing of a schedule is still to come."""
+
+    code = "hora_passada"
+    message = N_("Esse horário já passou.")
+    hint = N_("Escolha um horário daqui para a frente.")
+
+
+class OutsideLimits(InvalidInput):
+    """A campaign's rules are looser than the installation's, or admit nothing."""
+
+    code = "fora_dos_limites"
+    message = N_("O ritmo passa dos limites desta instalação.")
+    hint = N_("Fique dentro do horário, do limite por dia e do intervalo mostrados ao lado dos campos.")
+
+
 class EmptyMessage(InvalidInput):
     code = "mensagem_vazia"
     message = N_("A mensagem está vazia.")
@@ -90,6 +125,87 @@ class MessageTooLong(InvalidInput):
     code = "mensagem_longa"
     message = N_("A mensagem passa de {limit} caracteres.")
     hint = N_("Encurte o texto ou divida-o em duas mensagens.")
+
+
+class TemplateInvalid(InvalidInput):
+    """`params["line"]` counts from 1."""
+
+    code = "modelo_invalido"
+    message = N_("O texto do modelo não pode ser lido na linha {line}.")
+    hint = N_(
+        "Confira as chaves. Valem variáveis como {{{{nome}}}}, com default, upper, lower, title e trim, e "
+        "{{% if nome %}}…{{% else %}}…{{% endif %}}."
+    )
+
+
+class UnknownVariable(InvalidInput):
+    """`params["name"]` as it is written in the template."""
+
+    code = "variavel_desconhecida"
+    message = N_("A variável {{{{{name}}}}} não existe neste modelo.")
+    hint = N_("Corrija o nome no texto ou inclua a variável no modelo.")
+
+
+class MissingVariable(InvalidInput):
+    code = "variavel_sem_valor"
+    message = N_("Falta um valor para {{{{{name}}}}}.")
+    hint = N_("Preencha a variável ou dê a ela um valor padrão no modelo.")
+
+
+class UnreadableList(InvalidInput):
+    code = "lista_ilegivel"
+    message = N_("Não conseguimos ler esse arquivo.")
+    hint = N_("Envie uma planilha .xlsx ou um .csv; no Excel, use “Salvar como”.")
+
+
+class EmptyList(UnreadableList):
+    code = "lista_vazia"
+    message = N_("A lista está vazia.")
+    hint = N_("Escreva ou envie ao menos um número.")
+
+
+class ListTooLong(UnreadableList):
+    code = "lista_longa"
+    message = N_("A lista passa de {limit} linhas.")
+    hint = N_("Divida-a em listas menores.")
+
+
+class NoPhoneColumn(UnreadableList):
+    code = "lista_sem_telefone"
+    message = N_("Nenhuma coluna dessa lista tem números de telefone.")
+    hint = N_("Inclua uma coluna com DDD e número, por exemplo (11) 99999-9999.")
+
+
+class FileBroken(InvalidInput):
+    """What is inside is not what can be read."""
+
+    code = "arquivo_quebrado"
+    message = N_("Este arquivo está corrompido ou vazio e não pode ser aberto.")
+    hint = N_("Abra-o no seu aparelho para conferir e escolha outro.")
+
+
+class FileOfOtherKind(InvalidInput):
+    """`params["accepted"]` names what that kind of message takes."""
+
+    code = "arquivo_de_outro_tipo"
+    message = N_("Este arquivo não serve para este tipo de mensagem.")
+    hint = N_("Aqui vão {accepted}. O resto vai como documento.")
+
+
+class FileTooBig(InvalidInput):
+    """`params`: `size` and `limit` in MB."""
+
+    code = "arquivo_grande"
+    message = N_("O arquivo tem {size} MB e o limite para este tipo de mensagem é {limit} MB.")
+    hint = N_("Envie um arquivo menor, ou um link para ele.")
+
+
+class PictureTooLarge(InvalidInput):
+    """A picture of so many pixels that opening it would take the memory of all."""
+
+    code = "imagem_grande"
+    message = N_("A imagem tem pixels demais para ser aberta com segurança.")
+    hint = N_("Reduza a imagem e envie de novo.")
 
 
 class Unauthenticated(ServiceError):
@@ -158,6 +274,14 @@ class NumberNotOnWhatsApp(Conflict):
     hint = N_("Confira o número com a pessoa.")
 
 
+class TooLateToCancel(Conflict):
+    """The message has begun to leave, or has ended."""
+
+    code = "tarde_demais"
+    message = N_("Tarde demais: a mensagem já começou a sair ou já terminou.")
+    hint = N_("O estado dela na lista é o verdadeiro.")
+
+
 class SessionBeingCleaned(Conflict):
     code = "sessao_em_limpeza"
     permanent = False
@@ -186,6 +310,14 @@ class NothingToRestart(Conflict):
     code = "nada_a_reiniciar"
     message = N_("Nenhuma sessão conectada para reiniciar.")
     hint = N_("Escolha outro servidor ou conecte as sessões antes.")
+
+
+class StoppedByStaff(Conflict):
+    """Only staff let go on what they stopped."""
+
+    code = "parado_pela_equipe"
+    message = N_("A equipe parou os seus envios.")
+    hint = N_("Fale com o suporte para voltar a enviar.")
 
 
 class LastAdmin(Conflict):
@@ -218,6 +350,23 @@ class ConfigurationError(ServiceError):
     hint = N_("Fale com o administrador do sistema.")
 
 
+class BackupError(ServiceError):
+    """`detail` is for whoever called the command line."""
+
+    code = "backup"
+    message = N_("O backup não foi feito ou não foi restaurado.")
+    hint = N_("Fale com o administrador do sistema.")
+
+
+class DemoRefused(ServiceError):
+    """`detail` is for whoever called the command line."""
+
+    code = "demonstracao_recusada"
+    http_status = 409
+    message = N_("A demonstração só entra em uma instalação vazia.")
+    hint = N_("Use outra pasta de dados.")
+
+
 class DatabaseUnavailable(ServiceError):
     code = "banco_indisponivel"
     http_status = 503
@@ -225,6 +374,24 @@ class DatabaseUnavailable(ServiceError):
     safe_to_retry = True
     message = N_("O banco de dados não respondeu.")
     hint = N_("Nada se perdeu. Tente de novo em alguns segundos.")
+
+
+class MediaUnavailable(ServiceError):
+    code = "midia_indisponivel"
+    http_status = 503
+    permanent = False
+    safe_to_retry = True
+    message = N_("O arquivo não pôde ser guardado ou lido agora.")
+    hint = N_("Nada foi enviado. Tente de novo em alguns segundos.")
+
+
+class AlertNotPosted(ServiceError):
+    code = "aviso_nao_entregue"
+    http_status = 503
+    permanent = False
+    safe_to_retry = True
+    message = N_("O endereço dos avisos não respondeu.")
+    hint = N_("Confira ALERT_WEBHOOK_URL; tentaremos de novo em instantes.")
 
 
 class WorkerAway(ServiceError):

@@ -127,6 +127,16 @@ def listing(actor: Actor, *, user_id: UUID | None = None, ended: bool = False, p
     return FindingsPage([_finding(row) for row in rows], rows[0].total if rows else 0)
 
 
+def since(actor: Actor, kind: Kind, session_id: UUID) -> datetime | None:
+    """When what is wrong with that session was found, as far as the actor may see it; None where it is not."""
+    wanted = select(findings.c.found_at).where(
+        findings.c.session_id == session_id, findings.c.kind == kind, findings.c.ended_at.is_(None)
+    )
+    with transaction(actor) as tx:
+        found: datetime | None = tx.execute(wanted).scalar_one_or_none()
+    return found
+
+
 def find(tx: Connection) -> int:
     """Write down what is newly wrong, as far as the tables tell; returns how many were found."""
     configured = settings.get()

@@ -53,7 +53,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class FleetRow:
-    """One user and their session: never a QR or a pairing code. `server` is its number, None for an unknown one."""
+    """One user and their session: never a QR or a pairing code. `server` is its number, None for an unknown one.
+
+    `unread`: messages that nobody has looked at yet.
+    """
 
     user_id: UUID
     email: str
@@ -68,6 +71,7 @@ class FleetRow:
     device_name: str | None
     failure: str | None
     finding: Kind | None
+    unread: int
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def rows(
     """
     if not actor.is_staff:
         raise Forbidden("fleet")
-    people = select(directory, *_COLUMNS, _newest_finding(), func.count().over().label("total")).select_from(
+    people = select(directory, *_COLUMNS, _newest_finding(), _UNREAD, func.count().over().label("total")).select_from(
         directory.outerjoin(sessions, sessions.c.user_id == directory.c.user_id)
     )
     people = people.where(or_(directory.c.role == "user", sessions.c.id.is_not(None)))
@@ -132,7 +136,7 @@ def one(actor: Actor, user_id: UUID) -> FleetRow | None:
     """One user and their session, for staff; None for nobody. Raises Forbidden for anybody else."""
     if not actor.is_staff:
         raise Forbidden("fleet")
-    person = select(directory, *_COLUMNS, _newest_finding()).select_from(
+    person = select(directory, *_COLUMNS, _newest_finding(), _UNREAD).select_from(
         directory.outerjoin(sessions, sessions.c.user_id == directory.c.user_id)
     )
     with transaction(actor) as tx:
@@ -172,6 +176,8 @@ _COLUMNS = (
     sessions.c.device_name,
     sessions.c.failure,
 )
+# A count, not a chat: staff have no way in to whose messages they are.
+_UNREAD = func.app.unread_of(sessions.c.id).label("unread")
 _FIGURES = text("""
 select count(*) filter (where status = 'conectado') as connected,
        count(*) filter (where status = 'pareando') as pairing,
@@ -203,4 +209,5 @@ def _row(row: Record) -> FleetRow:
         device_name=row.device_name,
         failure=row.failure,
         finding=Kind(row.finding) if row.finding else None,
+        unread=row.unread,
     )

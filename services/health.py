@@ -28,11 +28,15 @@ class Part:
     detail: str
 
 
+def instance() -> str:
+    """What this process is called among its likes."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 def beat(process: str) -> None:
     """Say that this process is alive."""
-    instance = f"{socket.gethostname()}:{os.getpid()}"
     with transaction(SYSTEM) as tx:
-        row = insert(heartbeats).values(process=process, instance=instance, at=func.now())
+        row = insert(heartbeats).values(process=process, instance=instance(), at=func.now())
         tx.execute(row.on_conflict_do_update(index_elements=["process", "instance"], set_={"at": func.now()}))
 
 

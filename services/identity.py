@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from ipaddress import ip_address
@@ -44,6 +44,9 @@ from services.settings import Settings
 logger = structlog.get_logger(__name__)
 
 TOKEN_SECONDS = 7 * 24 * 3600
+# Who comes back meanwhile stays signed in, day by day, and gives the password again after this at the latest.
+LONGEST_SECONDS = 30 * 24 * 3600
+RENEWED_AFTER_SECONDS = 24 * 3600
 # A ticket only crosses from the page to the cookie route, in the page's own source: it must be worthless soon after.
 TICKET_SECONDS = 60
 BCRYPT_COST = 12
@@ -92,12 +95,13 @@ class TokenKind(StrEnum):
 
 @dataclass(frozen=True)
 class SignIn:
-    """One sign-in of one person in one browser. `expires_at` in Unix seconds."""
+    """One sign-in of one person in one browser. `expires_at` and `began` (the password was given) in Unix seconds."""
 
     user_id: UUID
     sign_in_id: UUID
     token_version: int
     expires_at: int
+    began: int
 
 
 @dataclass(frozen=True)
@@ -222,10 +226,17 @@ def open_sign_in(user_id: UUID) -> SignIn:
 
 
 def _new_sign_in(user_id: UUID, token_version: int) -> SignIn:
-    return SignIn(user_id, uuid4(), token_version, int(time.time()) + TOKEN_SECONDS)
+    now = int(time.time())
+    return SignIn(user_id, uuid4(), token_version, now + TOKEN_SECONDS, now)
 
 
 # --- still signed in? ---------------------------------------------------------------------------------------------
+
+
+def renewed(sign_in: SignIn) -> SignIn | None:
+    """The same sign-in, good for seven days from now or until its longest time ends; None where that gains no day."""
+    until = min(int(time.time()) + TOKEN_SECONDS, sign_in.began + LONGEST_SECONDS)
+    return replace(sign_in, expires_at=until) if until - sign_in.expires_at >= RENEWED_AFTER_SECONDS else None
 
 
 def account_of(sign_in: SignIn) -> Account | None:
@@ -258,7 +269,8 @@ def _active(user_id: UUID, sign_in_id: UUID | None = None) -> Any:
 
 def sign_out(sign_in: SignIn) -> None:
     """End one sign-in: its token and every copy of it are worthless from now on."""
-    until = datetime.fromtimestamp(sign_in.expires_at, UTC)
+    # Another tab may have renewed it: none of its cookies lives longer than this.
+    until = datetime.fromtimestamp(sign_in.began + LONGEST_SECONDS, UTC)
     with transaction(ANONYMOUS) as tx:
         tx.execute(text("select app.sign_out(:id, :until)"), {"id": sign_in.sign_in_id, "until": until})
 
@@ -299,6 +311,7 @@ def token_of(sign_in: SignIn, kind: TokenKind = TokenKind.COOKIE) -> str:
         "sub": str(sign_in.user_id),
         "jti": str(sign_in.sign_in_id),
         "iat": now,
+        "auth_time": sign_in.began,
         "exp": expires,
         "aud": str(kind),
         "token_version": sign_in.token_version,
@@ -316,7 +329,10 @@ def read_token(token: str, kind: TokenKind = TokenKind.COOKIE) -> SignIn | None:
             audience=str(kind),
             options={"require": ["sub", "jti", "iat", "exp", "aud"]},
         )
-        return SignIn(UUID(claims["sub"]), UUID(claims["jti"]), int(claims["token_version"]), int(claims["exp"]))
+        began = claims.get("auth_time", claims["iat"])  # older cookies were never renewed
+        return SignIn(
+            UUID(claims["sub"]), UUID(claims["jti"]), int(claims["token_version"]), int(claims["exp"]), int(began)
+        )
     except (jwt.PyJWTError, ValueError, KeyError, TypeError):
         return None
 
@@ -326,8 +342,8 @@ def redeem_ticket(ticket: str) -> str | None:
     read = read_token(ticket, TokenKind.TICKET)
     if read is None or account_of(read) is None:
         return None
-    started = read.expires_at - TICKET_SECONDS
-    return token_of(SignIn(read.user_id, read.sign_in_id, read.token_version, started + TOKEN_SECONDS))
+    until = min(read.expires_at - TICKET_SECONDS + TOKEN_SECONDS, read.began + LONGEST_SECONDS)
+    return token_of(replace(read, expires_at=until))
 
 
 def _key() -> str:

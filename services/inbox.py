@@ -10,30 +10,31 @@ import base64
 import hashlib
 import hmac
 import itertools
-import json
 import struct
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from secrets import token_bytes
 from typing import Any, Literal, NamedTuple
+from uuid import UUID
 
 import orjson
 import psycopg
 import structlog
 from psycopg import pq
-from sqlalchemy import Connection, bindparam, func, or_, select, text, update
+from sqlalchemy import Connection, Select, func, or_, select, text
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from services import messages, sessions
+from services import conversations, files, messages, meters, rules, sessions
 from services.db.actor import SYSTEM
 from services.db.engine import opening, psycopg_url, transaction
 from services.db.models import Record, events
 from services.errors import DatabaseUnavailable
+from services.files import parsed
 from services.wppconnect import events as webhook
 
 log = structlog.get_logger(__name__)
@@ -62,6 +63,8 @@ SECURITY_KEYS = 1_000
 MAX_ATTEMPTS = 3
 RETRY_AFTER = timedelta(seconds=5)
 PROCESS_ROWS = 100
+# Bodies that are in memory at once; a single larger one is handled by itself.
+PROCESS_BYTES = 32 * 1024 * 1024
 
 ROOT = Path(__file__).parents[1]
 # When a session usually speaks: what a silence is held against. In order, so that two workers never wait in a circle.
@@ -73,6 +76,16 @@ select session, date_trunc('hour', received_at), count(*), max(received_at)
 on conflict (session, hour) do update
   set events = h.events + excluded.events, last_at = greatest(h.last_at, excluded.last_at)
 """)
+TURNS = text("""
+select pg_advisory_xact_lock(hashtextextended('inbox ' || name, 0))
+  from (select name from unnest(cast(:names as text[])) as x (name) order by name) as sorted
+""")
+NOTE_RESULTS = text("""
+update public.events set
+    verdict = r.verdict, error = r.error, attempts = attempts + 1, handled_at = now(), retry_at = now() + :retry_after
+  from unnest(cast(:ids as bigint[]), cast(:verdicts as text[]), cast(:errors as text[])) as r (id, verdict, error)
+ where events.id = r.id
+""")
 INVALID = webhook.EventKey("invalid")
 RECEIVED, REFUSED = b"received", b"invalid"
 TRUE, FALSE = b"\x01", b"\x00"
@@ -80,8 +93,8 @@ TRUE, FALSE = b"\x01", b"\x00"
 STATEMENT = b"store_events"
 STORE = b"select app.store_events($1, $2, $3, $4, $5, $6, $7)"
 # The parameters' element types, by the numbers of PostgreSQL's catalogue pg_type, in the order of _Row's fields.
-TEXT, BOOLEAN, UUID = 25, 16, 2950
-TYPES = (TEXT, BOOLEAN, TEXT, UUID, TEXT, UUID, TEXT)
+OF_TEXT, OF_BOOLEAN, OF_UUID = 25, 16, 2950
+TYPES = (OF_TEXT, OF_BOOLEAN, OF_TEXT, OF_UUID, OF_TEXT, OF_UUID, OF_TEXT)
 BINARY = tuple(pq.Format.BINARY for _ in TYPES)
 # Dimensions, whether nulls may be in it, element type, length, lower bound (PostgreSQL's array_recv); then each element
 # behind its length, -1 for null.
@@ -104,7 +117,7 @@ class Delivery(NamedTuple):
 
     session: str | None
     current_secret: bool
-    body: bytes
+    body: bytes | bytearray
 
 
 class _Row(NamedTuple):
@@ -116,7 +129,7 @@ class _Row(NamedTuple):
     dedupe_key: bytes | None
     verdict: bytes
     request_id: bytes
-    body: bytes
+    body: bytes | bytearray
 
 
 @dataclass(eq=False)
@@ -147,6 +160,7 @@ class Inbox:
         self._id_prefix = token_bytes(8)
         self._numbers = itertools.count()
         self._wake = asyncio.Event()
+        self._one_file = asyncio.Lock()
         self._security: Counter[tuple[str, str, str]] = Counter()
         self._secrets = _Secrets(self._url)
         self._writers = [_Writer(self._url) for _ in range(WRITERS)]
@@ -184,6 +198,8 @@ class Inbox:
         """Store one delivery durably; returns after its commit. False where its body is no JSON object: it is kept all
         the same, marked `invalid`. Raises DatabaseUnavailable where it could not be stored in time.
         """
+        if files.may_hold_one(delivery.body):
+            delivery = await self._lightened(delivery)
         if self.waiting_bytes and self.waiting_bytes + len(delivery.body) > WAITING_BYTES:
             raise DatabaseUnavailable("too much is waiting")
         row = _row(delivery, self._id_prefix + next(self._numbers).to_bytes(8))
@@ -196,6 +212,12 @@ class Inbox:
         # Shared by all that arrived together: cheaper than a future and a timer each; the writer keeps the time.
         await group.stored
         return row.verdict == RECEIVED
+
+    async def _lightened(self, delivery: Delivery) -> Delivery:
+        """Its file goes into the media store, one after the other: decoding needs the memory of another body."""
+        async with self._one_file:
+            body = await asyncio.to_thread(files.put_aside, delivery.session, delivery.body)
+        return delivery._replace(body=body)
 
     async def _write_forever(self, writer: "_Writer") -> None:
         while True:
@@ -259,6 +281,7 @@ class _Writer:
         while rows:
             try:
                 await self._commit(rows)
+                meters.of_process().deliveries.inc(len(rows))
                 return
             except (psycopg.DataError, psycopg.IntegrityError) as error:
                 log.warning("event_refused_by_database", error=type(error).__name__, rows=len(rows))
@@ -399,29 +422,16 @@ def _storable(row: _Row) -> _Row:
     return row._replace(session=None, kind=b"invalid", dedupe_key=None, verdict=REFUSED, body=body)
 
 
-def _array(element_type: int, values: Sequence[bytes | None]) -> bytes:
+def _array(element_type: int, values: Sequence[bytes | bytearray | None]) -> bytes:
     """A list of values in PostgreSQL's binary form: unlike JSON or text, nothing in it has to be escaped or parsed."""
     length = ELEMENT_LENGTH.pack
-    parts = [ARRAY_HEAD.pack(1, 1, element_type, len(values), 1)]
+    parts: list[bytes | bytearray] = [ARRAY_HEAD.pack(1, 1, element_type, len(values), 1)]
     for value in values:
         if value is None:
             parts.append(NULL)
         else:
             parts += (length(len(value)), value)
     return b"".join(parts)
-
-
-def parsed(body: bytes | str) -> Any:
-    """The body as JSON, or None where it is none."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        # Half an emoji (a lone surrogate) is JSON all the same; only the slower parser takes it.
-        return json.loads(body if isinstance(body, str) else body.decode())
-    except (ValueError, RecursionError):
-        return None
 
 
 def _chunks(rows: list[_Row]) -> Iterator[list[_Row]]:
@@ -452,36 +462,65 @@ class Result:
 def process(limit: int = PROCESS_ROWS) -> int:
     """Handle up to `limit` waiting events in their order; returns how many were taken.
 
-    Each event has its own savepoint, so that one that fails takes no other with it. Several workers may process at
-    once: nothing that an event does depends on the order of events.
+    One that fails takes no other with it. Several workers may process at once: nothing that an event does depends on
+    the order of events.
     """
     with transaction(SYSTEM) as tx:
-        waiting = tx.execute(
-            select(events)
-            .where(
-                events.c.verdict == "received",
-                or_(events.c.retry_at.is_(None), events.c.retry_at <= func.now()),
-            )
-            .order_by(events.c.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        ).all()
-        results = [handle(tx, row) for row in waiting]
-        if results:
-            tx.execute(COUNT_HOURS, {"ids": [one.id for one in results]})
-            tx.execute(
-                update(events)
-                .where(events.c.id == bindparam("event_id"))
-                .values(
-                    verdict=bindparam("new_verdict"),
-                    error=bindparam("new_error"),
-                    attempts=events.c.attempts + 1,
-                    handled_at=func.now(),
-                    retry_at=func.now() + RETRY_AFTER,
-                ),
-                [{"event_id": one.id, "new_verdict": one.verdict, "new_error": one.error} for one in results],
-            )
+        waiting = tx.execute(_waiting(limit)).all()
+        if not waiting:
+            return 0
+        _take_turns(tx, waiting)
+        results = _handle_together(tx, waiting) or [handle(tx, row) for row in waiting]
+        ids = [one.id for one in results]
+        tx.execute(COUNT_HOURS, {"ids": ids})
+        verdicts = {"verdicts": [one.verdict for one in results], "errors": [one.error for one in results]}
+        tx.execute(NOTE_RESULTS, {"ids": ids, "retry_after": RETRY_AFTER, **verdicts})
+    for row, result in zip(waiting, results, strict=True):
+        meters.event(row.kind, "retried" if result.verdict == "received" else result.verdict)
     return len(results)
+
+
+def _waiting(limit: int) -> Select[Any]:
+    """The events that are due, in their order, held for this worker: as many as may be in memory at once."""
+    held = (
+        select(events.c.id, func.octet_length(events.c.body).label("size"))
+        .where(
+            events.c.verdict == "received",
+            or_(events.c.retry_at.is_(None), events.c.retry_at <= func.now()),
+        )
+        .order_by(events.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("held")
+    )
+    ahead = func.sum(held.c.size).over(order_by=held.c.id) - held.c.size
+    fitting = select(held.c.id, ahead.label("ahead")).subquery()
+    return (
+        select(events)
+        .join(fitting, fitting.c.id == events.c.id)
+        .where(fitting.c.ahead < PROCESS_BYTES)
+        .order_by(events.c.id)
+    )
+
+
+def _take_turns(tx: Connection, waiting: Sequence[Record]) -> None:
+    """One worker at a time for a session, in one order of sessions for all: none waits for another in a circle."""
+    names = sorted({row.session for row in waiting if row.session})
+    if names:
+        tx.execute(TURNS, {"names": names})
+
+
+def _handle_together(tx: Connection, waiting: Sequence[Record]) -> list[Result] | None:
+    """All of `waiting` in one savepoint, which costs the fewest trips to the database; None where one of them fails."""
+    try:
+        with tx.begin_nested():
+            return _Round(tx, waiting).handle()
+    except (OperationalError, InterfaceError):
+        raise
+    # The outermost loop of one round: which event it was is found, logged and counted one by one.
+    except Exception as error:
+        log.exception("events_one_by_one", events=len(waiting), error=type(error).__name__)
+        return None
 
 
 def handle(tx: Connection, row: Record) -> Result:
@@ -489,7 +528,7 @@ def handle(tx: Connection, row: Record) -> Result:
     with structlog.contextvars.bound_contextvars(request_id=row.request_id.hex, event=row.id):
         try:
             with tx.begin_nested():
-                handled = _apply(tx, row)
+                return _Round(tx, [row]).handle()[0]
         except (OperationalError, InterfaceError):
             raise
         # The outermost loop of one event: whatever is wrong with it must not stop the others.
@@ -497,66 +536,106 @@ def handle(tx: Connection, row: Record) -> Result:
             log.exception("event_failed", kind=row.kind, session=row.session)
             again = row.attempts + 1 < MAX_ATTEMPTS
             return Result(row.id, "received" if again else "failed", _where(error))
-        return Result(row.id, "handled" if handled else "unsupported")
 
 
-def _apply(tx: Connection, row: Record) -> bool:
-    """Move what the event is evidence for; False where it is kept unhandled."""
-    event = webhook.parse(parsed(row.body))
-    handler = HANDLERS.get(type(event))
-    if row.session is None or handler is None:
-        return False
-    if row.current_secret:
-        sessions.webhook_secret_used(tx, row.session)
-    return handler(tx, row, event)
+class _Round:
+    """Events that are handled in one savepoint. What they share is asked for, or written, once for all of them."""
 
+    def __init__(self, tx: Connection, rows: Sequence[Record]) -> None:
+        self._tx = tx
+        self._rows = rows
+        self._sessions = sessions.ids_of(tx, {row.session for row in rows if row.session})
+        self._rules: dict[UUID, list[rules.Rule]] = {}
+        self._used: set[str] = set()
+        self._proofs: dict[str, tuple[datetime, sessions.Proof]] = {}
 
-def _on_qr(tx: Connection, row: Record, event: webhook.QrCode) -> bool:
-    if row.current_secret:
-        sessions.show_qr(tx, row.session, event.urlcode, event.png_base64, row.received_at)
-    return True
+    def handle(self) -> list[Result]:
+        """Move what the events are evidence for, in their order. Raises whatever is wrong with one of them."""
+        results = []
+        for row in self._rows:
+            with structlog.contextvars.bound_contextvars(request_id=row.request_id.hex, event=row.id):
+                results.append(Result(row.id, "handled" if self._apply(row) else "unsupported"))
+        for name in sorted(self._used):
+            sessions.webhook_secret_used(self._tx, name)
+        for name, (at, proof) in sorted(self._proofs.items()):
+            sessions.prove(self._tx, name, proof, at)
+        return results
 
+    def _apply(self, row: Record) -> bool:
+        """Move what the event is evidence for; False where it is kept unhandled."""
+        event = webhook.parse(parsed(row.body))
+        handler = self.HANDLERS.get(type(event))
+        if row.session is None or handler is None:
+            return False
+        if row.current_secret:
+            self._used.add(row.session)
+        return handler(self, row, event)
 
-def _on_phone_code(tx: Connection, row: Record, event: webhook.PhoneCode) -> bool:
-    if row.current_secret:
-        sessions.show_phone_code(tx, row.session, event.code, row.received_at)
-    return True
+    def _prove(self, row: Record, proof: sessions.Proof) -> None:
+        known = self._proofs.get(row.session)
+        if known is None or known[0] < row.received_at:
+            self._proofs[row.session] = (row.received_at, proof)
 
+    def _active_rules(self, user_id: UUID) -> list[rules.Rule]:
+        if user_id not in self._rules:
+            self._rules[user_id] = rules.active_of(self._tx, user_id)
+        return self._rules[user_id]
 
-def _on_status(tx: Connection, row: Record, event: webhook.StatusFind) -> bool:
-    sessions.report_status(tx, row.session, event.status, row.received_at, current=row.current_secret)
-    return True
+    def _on_qr(self, row: Record, event: webhook.QrCode) -> bool:
+        if row.current_secret:
+            sessions.show_qr(self._tx, row.session, event.urlcode, event.png_base64, row.received_at)
+        return True
 
+    def _on_phone_code(self, row: Record, event: webhook.PhoneCode) -> bool:
+        if row.current_secret:
+            sessions.show_phone_code(self._tx, row.session, event.code, row.received_at)
+        return True
 
-def _on_closed(tx: Connection, row: Record, event: webhook.SessionClosed) -> bool:
-    sessions.report_status(tx, row.session, event.kind, row.received_at, current=row.current_secret)
-    return True
+    def _on_status(self, row: Record, event: webhook.StatusFind) -> bool:
+        sessions.report_status(self._tx, row.session, event.status, row.received_at, current=row.current_secret)
+        return True
 
+    def _on_closed(self, row: Record, event: webhook.SessionClosed) -> bool:
+        sessions.report_status(self._tx, row.session, event.kind, row.received_at, current=row.current_secret)
+        return True
 
-def _on_ack(tx: Connection, row: Record, event: webhook.Ack) -> bool:
-    session_id = sessions.id_of(tx, row.session)
-    if session_id is None:
-        return False
-    messages.acknowledge(tx, session_id, event.message_id, event.ack, row.received_at)
-    if event.ack >= 1:
-        sessions.prove(tx, row.session, sessions.Proof.ACK, row.received_at)
-    return True
+    def _on_ack(self, row: Record, event: webhook.Ack) -> bool:
+        session_id = self._sessions.get(row.session)
+        if session_id is None:
+            return False
+        messages.acknowledge(self._tx, session_id, event.message_id, event.ack, row.received_at)
+        if event.ack >= 1:
+            self._prove(row, sessions.Proof.ACK)
+            if event.participant is not None:
+                conversations.receipt(
+                    self._tx, session_id, event.message_id, event.participant, event.ack, row.received_at
+                )
+        return True
 
+    def _on_message(self, row: Record, event: webhook.InboundMessage) -> bool:
+        """A message becomes part of a conversation, and proves that its session lives."""
+        session_id = self._sessions.get(row.session)
+        if session_id is None:
+            return False
+        self._prove(row, sessions.Proof.MESSAGE)
+        taken = conversations.take_in(self._tx, session_id, event, row.received_at)
+        if taken is not None:
+            rules.apply(self._tx, taken, self._active_rules(taken.user_id))
+        return True
 
-def _on_message(tx: Connection, row: Record, event: webhook.InboundMessage) -> bool:  # noqa: ARG001
-    """A message proves that its session lives. Conversations come later: the raw event is kept for them, unhandled."""
-    sessions.prove(tx, row.session, sessions.Proof.MESSAGE, row.received_at)
-    return False
+    def _on_mark(self, row: Record, event: webhook.Mark) -> bool:
+        session_id = self._sessions.get(row.session)
+        return session_id is not None and conversations.mark(self._tx, session_id, event, row.received_at)
 
-
-HANDLERS: Mapping[type[Any], Callable[[Connection, Record, Any], bool]] = {
-    webhook.QrCode: _on_qr,
-    webhook.PhoneCode: _on_phone_code,
-    webhook.StatusFind: _on_status,
-    webhook.SessionClosed: _on_closed,
-    webhook.Ack: _on_ack,
-    webhook.InboundMessage: _on_message,
-}
+    HANDLERS: Mapping[type[Any], Callable[["_Round", Record, Any], bool]] = {
+        webhook.QrCode: _on_qr,
+        webhook.PhoneCode: _on_phone_code,
+        webhook.StatusFind: _on_status,
+        webhook.SessionClosed: _on_closed,
+        webhook.Ack: _on_ack,
+        webhook.InboundMessage: _on_message,
+        webhook.Mark: _on_mark,
+    }
 
 
 def _where(error: Exception) -> str:

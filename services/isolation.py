@@ -37,6 +37,7 @@ FOR_PEOPLE = frozenset(
         *("glass_broken", "revoke_tokens", "tenant_tables", "cleanup_findings", "manages_users"),
         *("session_evidence", "message_evidence", "message_acks"),
         *("choose_server", "register_servers", "note_look", "note_scan"),
+        *("glass_broken_over", "search_messages", "unread_of", "uncertain_counts"),
     )
 )
 

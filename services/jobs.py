@@ -2,9 +2,9 @@
 
 import functools
 
-from procrastinate import App, PsycopgConnector
+from procrastinate import App, PsycopgConnector, RetryStrategy
 
-from services import cleanup, healing, limits, messages, servers, settings
+from services import cleanup, forwarding, gaps, healing, limits, messages, reports, rules, servers, settings
 from services.db.actor import SYSTEM
 from services.db.engine import psycopg_url
 
@@ -21,6 +21,11 @@ def app() -> App:
     # The sixth field of a cron line is seconds (croniter's form, which procrastinate takes).
     made.periodic(cron="* * * * * */5")(made.task(name="reconcile_uncertain", queueing_lock="reconcile")(_reconcile))
     made.periodic(cron="* * * * * */20")(made.task(name="look_at_servers", queueing_lock="servers")(_look_at_servers))
+    # Mondays at noon UTC: morning where most of these screens are.
+    weekly = made.task(
+        name="weekly_summary", queueing_lock="weekly_summary", retry=RetryStrategy(max_attempts=8, exponential_wait=4)
+    )
+    made.periodic(cron="0 12 * * 1")(weekly(_post_weekly_summary))
     made.periodic(cron="7 * * * *")(made.task(name="cleanup", queueing_lock="cleanup")(_clean_up))
     return made
 
@@ -35,8 +40,16 @@ def _look_at_servers(timestamp: int) -> None:  # noqa: ARG001
     servers.look(SYSTEM)
 
 
+def _post_weekly_summary(timestamp: int) -> None:  # noqa: ARG001
+    """Post the last week's summary to the alert address."""
+    reports.post_weekly()
+
+
 def _clean_up(timestamp: int) -> None:  # noqa: ARG001
     """Ask for the hourly clean-up, which the worker's own loop carries out; drop old counters and figures."""
     cleanup.hourly()
     limits.forget_old()
     healing.forget_old()
+    forwarding.forget_old()
+    rules.forget_old()
+    gaps.forget_old()

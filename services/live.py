@@ -14,6 +14,8 @@ from services import settings
 from services.db.notify import Listener
 
 CHANNEL = "live"
+# What changes for one person only.
+OWN = ("session", "message", "report", "campaign", "schedule", "forward")
 
 
 @dataclass(eq=False)
@@ -29,8 +31,8 @@ class Subscriber:
 
 
 class Hub:
-    """The subscribers of this process by the topic that they listen to: `session:<user>`, `message:<user>`, `fleet`,
-    `cleanup:`.
+    """The subscribers of this process by the topic that they listen to: `<what>:<user>` for what is one person's (OWN),
+    `fleet`, and for staff `cleanup:` and `report:` (everybody's).
 
     Everything happens in the event loop, but for `hear` and `catch_up`, which the listener's thread calls.
     """
@@ -82,7 +84,9 @@ def _heard_as(what: str, who: str) -> tuple[str, ...]:
         return (f"session:{who}", "fleet")
     if what == "account":
         # Shut out or changed: every tab of theirs draws anew, and its guard sees to it.
-        return (f"session:{who}", f"message:{who}", "fleet", "cleanup:")
+        return (*(f"{own}:{who}" for own in OWN), "fleet", "cleanup:", "report:")
+    if what == "message":
+        return (f"message:{who}", f"campaign:{who}")
     return (f"{what}:{who}",)
 
 

@@ -5,10 +5,14 @@ from collections.abc import Callable
 
 import structlog
 
+from services import meters
+
 log = structlog.get_logger(__name__)
 
 # The safety reread for a lost notification, and the pause after an error.
 IDLE_SECONDS = 2.0
+# What is due but held by another worker would else be asked for without a pause.
+LEAST_SECONDS = 0.02
 ERROR_SECONDS = 1.0
 
 
@@ -48,10 +52,11 @@ class Loop:
                 if self._step():
                     continue
                 due = self._idle_seconds()
-                pause = IDLE_SECONDS if due is None else min(due, IDLE_SECONDS)
+                pause = IDLE_SECONDS if due is None else min(max(due, LEAST_SECONDS), IDLE_SECONDS)
             # The outermost loop of this thread: whatever went wrong, the next round may go right.
             except Exception as error:
                 self.errors += 1
+                meters.of_process().loop_errors.labels(self.name).inc()
                 log.exception("loop_failed", loop=self.name, errors=self.errors, error=type(error).__name__)
                 pause = ERROR_SECONDS
             self._bell.wait(pause)

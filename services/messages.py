@@ -2,29 +2,32 @@
 
     queued ─claimed, number checked─▶ sending ──201 with an id──▶ accepted ──ack 1──▶ sent ──2──▶ delivered ──3──▶ read
        │                                 │                            │
-       └─nothing was sent─▶ failed       ├─refused─▶ failed           └─ack < 0─▶ failed
-                                         └─time-out, 5xx, crash─▶ uncertain ──found in the chat─▶ accepted …
+       ├─nothing was sent─▶ failed       ├─refused─▶ failed           └─ack < 0─▶ failed
+       └─taken back─▶ cancelled          └─time-out, 5xx, crash─▶ uncertain ──found in the chat─▶ accepted …
 
 Nothing that may have left is ever sent again: `uncertain` is settled by an ack or by reading the chat, and what stays
 uncertain waits for a person.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, and_, case, func, literal, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
-from services import sessions
+from services import courier, numbers, sessions
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.db.models import Record, lanes, messages, parked_acks
+from services.db.models import media as media_rows
 from services.db.models import sessions as session_rows
+from services.db.notify import ring
 from services.errors import (
     N_,
     ConfigurationError,
@@ -32,16 +35,20 @@ from services.errors import (
     EmptyMessage,
     Forbidden,
     InvalidInput,
+    MediaUnavailable,
     MessageTooLong,
     NotFound,
     ServiceError,
     SessionNotConnected,
+    TooLateToCancel,
     WppError,
     WppOutcomeUnknown,
+    WppUnreachable,
 )
+from services.media import Media
 from services.wppconnect.answers import ChatMessage
 from services.wppconnect.connection import client
-from services.wppconnect.phone import normalise
+from services.wppconnect.phone import is_group, normalise
 
 log = structlog.get_logger(__name__)
 
@@ -49,11 +56,11 @@ log = structlog.get_logger(__name__)
 TEXT_LIMIT = 4096
 KEY_LIMIT = 200
 MAX_ATTEMPTS = 5
-# The phone's clock and ours may differ; a message in the chat counts as ours from this long before we sent it.
-CLOCK_SKEW = timedelta(seconds=30)
-# A call that was cut off reaches WhatsApp within this long, or never; a later twin in the chat is another message.
-LATEST_ARRIVAL = timedelta(minutes=2)
 CHAT_DEPTH = 50
+# How long before a doubtful message its owner is shown what else left.
+CHAT_LOOK_BACK = timedelta(minutes=10)
+# When a message is tried again whose number could not be asked about: the hour's budget for such questions is spent.
+NUMBERS_LATER = timedelta(minutes=10)
 # When an uncertain message's chat is read: soon, then ever later; after the last it waits for a person.
 RECONCILE_AFTER = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 60, 300, 1800))
 
@@ -73,9 +80,19 @@ class State(StrEnum):
     READ = "read"  # ack 3 or 4: read or played
     FAILED = "failed"  # certainly not delivered
     UNCERTAIN = "uncertain"  # may or may not have left
+    CANCELLED = "cancelled"  # taken back before anything left
     RECEIVED = "received"  # inbound
 
 
+# Failure by negative ack. Words of WhatsApp Web's own list of acks; that they are posted is measured.
+FAILURE_OF_ACK = {
+    -2: "expired",
+    -3: "content_gone",
+    -4: "too_big",
+    -5: "not_uploaded",
+    -6: "inactive",
+    -7: "old_version",
+}
 # States from which an acknowledgement still moves a message.
 ACKNOWLEDGEABLE = (State.SENDING, State.ACCEPTED, State.SENT, State.DELIVERED, State.READ, State.UNCERTAIN)
 # Ack of WhatsApp → state. Source: wppconnect-server 2.10.4, `onack`.
@@ -99,15 +116,92 @@ FAILURES: dict[str, tuple[str, str]] = {
         N_("O servidor do WhatsApp recusou a mensagem."),
         N_("Confira o número; se repetir, fale com o suporte."),
     ),
+    "file_gone": (
+        N_("O arquivo desta mensagem não existe mais; nada foi enviado."),
+        N_("Envie o arquivo de novo."),
+    ),
+    "sent_again": (
+        N_("Ela não tinha saído: outra foi posta na fila no lugar dela."),
+        N_("Acompanhe a nova na lista."),
+    ),
+    "dropped": (
+        N_("Você a descartou sem saber se saiu."),
+        N_("Se ela tiver saído, a conversa no celular mostra."),
+    ),
     "rejected": (
         N_("O WhatsApp não entregou a mensagem."),
         N_("Confira o número e a conexão antes de enviar outra."),
+    ),
+    "expired": (
+        N_("A mensagem expirou antes de o WhatsApp entregá-la."),
+        N_("Confira a conexão do celular e envie outra."),
+    ),
+    "content_gone": (
+        N_("O arquivo da mensagem não está mais no WhatsApp; ela não foi entregue."),
+        N_("Envie o arquivo de novo."),
+    ),
+    "too_big": (
+        N_("O WhatsApp recusou o arquivo: é grande demais."),
+        N_("Envie um arquivo menor."),
+    ),
+    "not_uploaded": (
+        N_("O WhatsApp não conseguiu receber o arquivo."),
+        N_("Confira se o arquivo abre e envie de novo."),
+    ),
+    "inactive": (
+        N_("O WhatsApp não entregou: a conta ou o aparelho está inativo."),
+        N_("Abra o WhatsApp no celular e confira a conta."),
+    ),
+    "old_version": (
+        N_("O WhatsApp não entregou: o aparelho da pessoa não aceita este tipo de mensagem."),
+        N_("Envie como texto simples, ou peça que ela atualize o WhatsApp."),
     ),
     "unknown": (
         N_("Não sabemos se a mensagem saiu; ela não será reenviada sozinha."),
         N_("Estamos conferindo na conversa. Veja no celular antes de enviar de novo."),
     ),
 }
+
+
+class Kind(StrEnum):
+    """What a message carries, in WhatsApp's own words. One that comes in may be of a kind that is not listed here."""
+
+    TEXT = "chat"
+    IMAGE = "image"
+    VIDEO = "video"
+    AUDIO = "audio"
+    VOICE = "ptt"
+    DOCUMENT = "document"
+    STICKER = "sticker"
+    LOCATION = "location"  # detail: lat, lng, title, address
+    CONTACT = "vcard"  # detail: name, phone
+
+
+# Kinds that are nothing without a file, and those whose meaning is in `detail`.
+WITH_FILE = (Kind.IMAGE, Kind.VIDEO, Kind.AUDIO, Kind.VOICE, Kind.DOCUMENT, Kind.STICKER)
+WITH_DETAIL = (Kind.LOCATION, Kind.CONTACT)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is to be sent: a text, a file (`media`, already kept for the sender) with a caption, or a `detail`."""
+
+    kind: Kind = Kind.TEXT
+    body: str = field(default="", repr=False)
+    media: Media | None = None
+    filename: str | None = field(default=None, repr=False)
+    detail: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    quoted_wpp_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a message was made from, so that it can be told later."""
+
+    template_id: UUID | None = None
+    template_version: int | None = None
+    schedule_id: UUID | None = None
+    campaign_id: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +214,12 @@ class Message:
     state: State
     phone: str
     contact_name: str | None
+    kind: str
     body: str
+    media_sha256: bytes | None
+    mimetype: str | None
+    filename: str | None
+    detail: Mapping[str, Any]
     failure: str | None
     run_at: datetime
     created_at: datetime
@@ -132,27 +231,47 @@ class Message:
 
 @dataclass(frozen=True)
 class Claimed:
-    """A message whose lane one worker holds. `attempt` fences its outcome: a later claim makes this one's void."""
+    """A message whose lane one worker holds until `leased_until`. `attempt` fences its outcome: a later claim makes
+    this one's void.
+
+    `sending` says that it was committed as such with the claim, because its `address` was known; else the number is
+    asked about first. `exists` is False where WhatsApp is known not to have it.
+    """
 
     id: UUID
     session_id: UUID
+    user_id: UUID
     session_name: str
     server_url: str
     phone: str
-    body: str
     attempt: int
+    leased_until: datetime
+    sending: bool
+    exists: bool | None
+    address: str | None
+    kind: str
+    body: str = field(repr=False)
+    media_sha256: bytes | None
+    mimetype: str | None
+    filename: str | None = field(repr=False)
+    detail: Mapping[str, Any] = field(repr=False)
+    quoted_wpp_id: str | None
     request_id: str | None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one delivery. `retry` is true only where it is certain that nothing left."""
+    """What became of one delivery. `retry` is true only where it is certain that nothing left.
+
+    `later` puts a retry off without holding up what else waits in the lane.
+    """
 
     state: Literal[State.QUEUED, State.ACCEPTED, State.FAILED, State.UNCERTAIN]
     failure: str | None = None
     wpp_id: str | None = None
     address: str | None = None
     ack: int = 0
+    later: timedelta | None = None
 
     @property
     def retry(self) -> bool:
@@ -165,32 +284,60 @@ class Outcome:
 def queue(
     actor: Actor,
     phone: str,
-    body: str,
+    content: str | Content,
     idempotency_key: str,
     contact_name: str | None = None,
     run_at: datetime | None = None,
+    origin: Origin | None = None,
 ) -> Message:
-    """Queue a text for the actor's own session, to leave at `run_at` (default now).
+    """Queue a text (or any `Content`) for the actor's own session, to leave at `run_at` (default now).
 
-    The same `idempotency_key` of the same user queues once: a repetition returns the first message. Raises
-    EmptyMessage, MessageTooLong, InvalidPhone, SessionNotConnected, and Conflict where the key came with another
-    recipient or text before.
+    `phone` is as people write one, or a group's `…@g.us`. The same `idempotency_key` of the same user queues once: a
+    repetition returns the first message. Raises EmptyMessage, MessageTooLong, InvalidPhone, SessionNotConnected, and
+    Conflict where the key came with another recipient or content before.
     """
     if actor.user_id is None:
         raise Forbidden("only a signed-in user sends")
-    content = _checked(body, idempotency_key)
-    digits = normalise(phone)
-    with transaction(actor) as tx:
+    checked = _checked(content, idempotency_key)
+    to = phone if is_group(phone) else normalise(phone)
+    with transaction(actor, rings_later=True) as tx:
         session = tx.execute(
             select(session_rows.c.id, session_rows.c.status).where(session_rows.c.user_id == actor.user_id)
         ).one_or_none()
         if session is None or session.status != sessions.Status.CONNECTED:
             raise SessionNotConnected(f"session of {actor.user_id}")
-        row = _insert(tx, actor.user_id, session.id, digits, content, idempotency_key, contact_name, run_at)
-        row = row or tx.execute(select(*_COLUMNS).where(_key(actor.user_id, idempotency_key))).one()
-        if (row.phone, row.body) != (digits, content):
-            raise Conflict(f"idempotency key {idempotency_key!r} was used for another message")
+        row = put(tx, actor.user_id, session.id, to, checked, idempotency_key, contact_name, run_at, origin)
+    log.info("message_queued", message=str(row.id))
+    ring(actor, {("lanes", ""), ("live", f"message:{actor.user_id}")})
     return _message(row)
+
+
+def put(
+    tx: Connection,
+    user_id: UUID,
+    session_id: UUID,
+    phone: str,
+    content: Content,
+    idempotency_key: str,
+    contact_name: str | None = None,
+    run_at: datetime | None = None,
+    origin: Origin | None = None,
+) -> Record:
+    """Queue inside the caller's transaction, whose role may be the worker's: for schedules and campaigns.
+
+    `phone` is digits already, or a group's `…@g.us`. A key that was used before gives that message's row back. Raises
+    EmptyMessage, MessageTooLong, NotFound for somebody else's file, and Conflict where the key came with another
+    recipient or content before.
+    """
+    content = _checked(content, idempotency_key)
+    if content.media is not None and content.media.user_id != user_id:
+        raise NotFound("media of somebody else")
+    row = _insert(tx, user_id, session_id, phone, content, idempotency_key, contact_name, run_at, origin or Origin())
+    row = row or tx.execute(select(*_COLUMNS).where(_key(user_id, idempotency_key))).one()
+    sha256 = content.media.sha256 if content.media else None
+    if (row.phone, row.kind, row.body, row.media_sha256) != (phone, content.kind, content.body, sha256):
+        raise Conflict(f"idempotency key {idempotency_key!r} was used for another message")
+    return row
 
 
 def recent(
@@ -221,81 +368,202 @@ def get(actor: Actor, message_id: UUID) -> Message:
     return _message(row)
 
 
+def cancel(actor: Actor, message_id: UUID) -> Message:
+    """Take one of the actor's own messages back: it works until the moment of sending, and only then returns.
+
+    Raises TooLateToCancel where it has begun to leave, or has ended; NotFound, also where it is somebody else's.
+    """
+    with transaction(actor) as tx:
+        row = tx.execute(
+            update(messages)
+            .where(_own(actor, message_id), messages.c.state == State.QUEUED)
+            .values(state=State.CANCELLED, ended_at=func.now(), updated_at=func.now())
+            .returning(*_COLUMNS)
+        ).one_or_none()
+    if row is None:
+        raise TooLateToCancel(f"message {message_id} is {get(actor, message_id).state}")
+    return _message(row)
+
+
+class Decision(StrEnum):
+    """What a person makes of an uncertain message."""
+
+    LEFT = "left"  # they saw it in the chat
+    AGAIN = "again"  # it is not there: a new message with the same content
+    DROPPED = "dropped"  # let it be
+
+
+def uncertain(actor: Actor, limit: int = 50) -> list[Message]:
+    """The actor's own messages of which nobody knows whether they left, oldest first."""
+    doubts = select(*_COLUMNS).where(messages.c.user_id == actor.user_id, messages.c.state == State.UNCERTAIN)
+    with transaction(actor) as tx:
+        rows = tx.execute(doubts.order_by(messages.c.seq).limit(limit)).all()
+    return [_message(row) for row in rows]
+
+
+def decide(actor: Actor, message_id: UUID, decision: Decision) -> Message:
+    """End the doubt about one of the actor's own messages; with AGAIN the message that was queued in its stead is
+    returned. The same decision twice changes and queues nothing more.
+
+    Raises Conflict where the doubt has ended otherwise meanwhile; with AGAIN as `queue` does; NotFound.
+    """
+    state = State.SENT if decision is Decision.LEFT else State.FAILED
+    failures = {Decision.AGAIN: "sent_again", Decision.DROPPED: "dropped"}
+    with transaction(actor) as tx:
+        tx.execute(
+            update(messages)
+            .where(_own(actor, message_id), messages.c.state == State.UNCERTAIN)
+            .values(
+                state=state,
+                failure=failures.get(decision),
+                sent_at=messages.c.sending_at if state is State.SENT else None,
+                ended_at=func.now() if state is State.FAILED else None,
+                reconcile_at=None,
+                decided_at=func.now(),
+                decision=decision,
+                updated_at=func.now(),
+            )
+        )
+        row = tx.execute(select(*_COLUMNS, messages.c.decision, *_CONTENT).where(_own(actor, message_id))).one_or_none()
+        if row is None:
+            raise NotFound(f"message {message_id}")
+        if row.decision != decision:
+            raise Conflict(f"message {message_id} is {row.state}")
+        if decision is Decision.AGAIN:
+            row = _put_again(tx, actor, row)
+    return _message(row)
+
+
+def chat_of(actor: Actor, message_id: UUID, limit: int = 5) -> list[ChatMessage]:
+    """What left for the recipient of one of the actor's own messages around its sending, read from WhatsApp now: newest
+    last. Raises NotFound, WppError, ConfigurationError."""
+    with transaction(actor) as tx:
+        row = tx.execute(
+            select(messages.c.phone, messages.c.address, messages.c.sending_at, *_SESSION_COLUMNS).where(
+                _own(actor, message_id), session_rows.c.id == messages.c.session_id
+            )
+        ).one_or_none()
+    if row is None:
+        raise NotFound(f"message {message_id}")
+    try:
+        chat = client().get_messages(row.server_url, row.session_name, row.address or row.phone, count=CHAT_DEPTH)
+    except WppUnreachable:
+        # A chat that was never opened and a server in trouble answer alike; only the first knows its session's number.
+        client().phone_number(row.server_url, row.session_name)
+        return []
+    since = row.sending_at.timestamp() - CHAT_LOOK_BACK.total_seconds() if row.sending_at else 0.0
+    return [one for one in chat if one.from_me and (one.timestamp or 0) >= since][-limit:]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How many uncertain messages of one user wait for them, and since when the oldest does."""
+
+    user_id: UUID
+    email: str | None
+    count: int
+    oldest: datetime
+
+
+def waiting_decisions(actor: Actor) -> list[Waiting]:
+    """For staff: whose uncertain messages wait for a person, most first. Never which. Raises Forbidden."""
+    if not actor.is_staff:
+        raise Forbidden("messages.waiting_decisions")
+    with transaction(actor) as tx:
+        rows = tx.execute(_WAITING).all()
+    return [Waiting(row.user_id, row.email, row.waiting, row.oldest) for row in rows]
+
+
 # --- what the worker does ---------------------------------------------------------------------------------------------
 
 
 def deliver(claimed: Claimed) -> Outcome | None:
-    """Check the number, commit `sending`, send. None where another worker has taken the message over meanwhile."""
-    try:
-        check = client().check_number(claimed.server_url, claimed.session_name, claimed.phone)
-    except (WppError, ConfigurationError) as error:
-        return _nothing_left(claimed, error)
-    if not check.exists:
-        return Outcome(State.FAILED, "not_on_whatsapp")
-    address = check.address or claimed.phone
-    if not _mark_sending(claimed, address):
+    """Send, once `sending` is committed and the number known. None where nothing was to be done any more: it was taken
+    back, or another worker has taken it over."""
+    found = _address(claimed)
+    if not isinstance(found, str):
+        return found
+    if not claimed.sending and not _mark_sending(claimed, found):
         return None
     try:
-        sent = client().send_text(claimed.server_url, claimed.session_name, address, claimed.body)
+        sent = courier.send(claimed, found)
     except WppOutcomeUnknown:
-        return Outcome(State.UNCERTAIN, "unknown", address=address)
-    except WppError as error:
+        return Outcome(State.UNCERTAIN, "unknown", address=found)
+    except MediaUnavailable:
+        return _nothing_left(claimed, MediaUnavailable())
+    except NotFound:
+        return Outcome(State.FAILED, "file_gone")
+    except (InvalidInput, ConfigurationError, WppError) as error:
         return _nothing_left(claimed, error)
-    return Outcome(State.ACCEPTED, wpp_id=sent.id, address=address, ack=sent.ack)
+    return Outcome(State.ACCEPTED, wpp_id=sent.id, address=found, ack=sent.ack)
 
 
-def settle(tx: Connection, claimed: Claimed, outcome: Outcome, *, late: bool = False) -> bool:
-    """Write down what became of a delivery, and join an ack that came before it; False where the fence refused it.
+def settle_all(tx: Connection, ended: Sequence[tuple[Claimed, Outcome]]) -> set[UUID]:
+    """Write down what became of deliveries, and join the acks that came before them.
 
-    `late` is for a worker whose lease ended under it: it may still settle what was called uncertain meanwhile.
+    Returns the messages that were settled; the fence refuses an outcome whose message was claimed again since. A worker
+    whose lease ended under it may still settle what was called uncertain meanwhile.
     """
-    expected = (State.UNCERTAIN,) if late else (State.QUEUED, State.SENDING)
-    done = tx.execute(
-        update(messages)
-        .where(
-            messages.c.id == claimed.id,
-            messages.c.attempts == claimed.attempt,
-            messages.c.state.in_(expected),
-        )
-        .values(
-            state=outcome.state,
-            failure=outcome.failure,
-            address=func.coalesce(outcome.address, messages.c.address),
-            accepted_at=func.now() if outcome.state is State.ACCEPTED else None,
-            ended_at=func.now() if outcome.state is State.FAILED else None,
-            reconcile_at=func.now() + RECONCILE_AFTER[0] if outcome.state is State.UNCERTAIN else None,
-            uncertain_at=func.now() if outcome.state is State.UNCERTAIN else messages.c.uncertain_at,
-            updated_at=func.now(),
-        )
-    )
-    if done.rowcount and outcome.wpp_id:
-        _adopt(tx, claimed.session_id, claimed.id, outcome.wpp_id, outcome.ack)
-    return bool(done.rowcount)
+    if not ended:
+        return set()
+    if keys := _ack_keys(ended):
+        tx.execute(_LOCK_IDS, {"keys": keys})
+    rows = tx.execute(_SETTLE, {"ended": _as_json(ended), "soon": RECONCILE_AFTER[0]}).all()
+    by_id = {claimed.id: (claimed, outcome) for claimed, outcome in ended}
+    for row in rows:
+        claimed, outcome = by_id[row.id]
+        if outcome.wpp_id and not row.adopted:
+            _adopt(tx, claimed.session_id, claimed.id, outcome.wpp_id, outcome.ack)
+    return {row.id for row in rows}
 
 
-def abandon(tx: Connection, session_ids: Sequence[UUID]) -> int:
-    """Messages that a dead worker left in `sending`: whether they left is unknown. Returns how many there were."""
-    done = tx.execute(
-        update(messages)
-        .where(messages.c.session_id.in_(session_ids), messages.c.state == State.SENDING)
-        .values(
-            state=State.UNCERTAIN,
-            failure="unknown",
-            reconcile_at=func.now() + RECONCILE_AFTER[0],
-            uncertain_at=func.now(),
-            updated_at=func.now(),
+def doubt_since(moment: datetime) -> int:
+    """After the tables were set back to `moment`: what waited then and was due since may have left meanwhile.
+
+    Those messages become uncertain and are looked for in their chats, never sent; returns how many there were.
+    """
+    due = func.greatest(messages.c.run_at, moment)
+    with transaction(SYSTEM) as tx:
+        done = tx.execute(
+            update(messages)
+            .where(messages.c.state.in_((State.QUEUED, State.SENDING)), messages.c.run_at <= func.now())
+            .values(
+                state=State.UNCERTAIN,
+                failure="unknown",
+                sending_at=func.coalesce(messages.c.sending_at, due),
+                reconcile_at=func.now() + RECONCILE_AFTER[0],
+                reconciliations=0,
+                uncertain_at=func.now(),
+                updated_at=func.now(),
+            )
         )
-    )
     return int(done.rowcount)
 
 
+def turn_of(session_id: UUID, wpp_id: str) -> ColumnElement[Any]:
+    """Takes the turn of one WhatsApp message until the transaction ends.
+
+    An ack and the outcome that names its message may come at once: one waits until it can see the other.
+    """
+    return func.pg_advisory_xact_lock(func.hashtextextended(f"{session_id}{wpp_id}", 0))
+
+
+def serialise(tx: Connection, session_id: UUID, wpp_id: str) -> None:
+    """Take the turn of one WhatsApp message; what comes next sees what whoever had it has done."""
+    tx.execute(select(turn_of(session_id, wpp_id)))
+
+
 def acknowledge(tx: Connection, session_id: UUID, wpp_id: str, ack: int, at: datetime) -> None:
-    """Take in one acknowledgement: never downwards; one whose message is not known yet is parked."""
-    _serialise(tx, session_id, wpp_id)
+    """Take in one acknowledgement: never downwards; one whose message is not known yet is parked.
+
+    A message to a group moves on with the first of its recipients: the server posts no count of its own.
+    """
+    serialise(tx, session_id, wpp_id)
     if _apply_ack(tx, session_id, wpp_id, ack, at):
         return
     known = tx.execute(select(literal(1)).where(_with_wpp_id(session_id, wpp_id))).first()
-    if known is None:
+    # 0 says nothing, and parked it would outrank a failure.
+    if known is None and ack != 0:
         parked = insert(parked_acks).values(session_id=session_id, wpp_id=wpp_id, ack=ack, at=at)
         tx.execute(
             parked.on_conflict_do_update(
@@ -319,7 +587,9 @@ def reconcile(limit: int = 50) -> int:
             update(messages)
             .where(messages.c.id.in_(due), session_rows.c.id == messages.c.session_id)
             .values(reconciliations=messages.c.reconciliations + 1, reconcile_at=_next_reconciliation())
-            .returning(*_COLUMNS, messages.c.session_id, messages.c.address, messages.c.sending_at, *_SESSION_COLUMNS)
+            .returning(
+                *_COLUMNS, *_CONTENT, messages.c.user_id, messages.c.address, messages.c.sending_at, *_SESSION_COLUMNS
+            )
         ).all()
     for row in rows:
         _reconcile_one(row)
@@ -338,6 +608,22 @@ def _nothing_left(claimed: Claimed, error: ServiceError) -> Outcome:
     return Outcome(State.FAILED, "disconnected" if error.http_status == 409 else "unreachable")
 
 
+def _address(claimed: Claimed) -> str | Outcome:
+    """Where to send to: as known, or as WhatsApp answers now; an outcome where nothing is to be sent."""
+    if claimed.address is not None:
+        return claimed.address
+    if claimed.exists is False:
+        return Outcome(State.FAILED, "not_on_whatsapp")
+    try:
+        found = numbers.check(SYSTEM, claimed.session_id, [claimed.phone]).get(claimed.phone)
+    except (InvalidInput, WppError, ConfigurationError, NotFound) as error:
+        return _nothing_left(claimed, error)
+    if found is None:
+        log.info("number_check_postponed", message=str(claimed.id))
+        return Outcome(State.QUEUED, later=NUMBERS_LATER)
+    return (found.address or claimed.phone) if found.exists else Outcome(State.FAILED, "not_on_whatsapp")
+
+
 def _mark_sending(claimed: Claimed, address: str) -> bool:
     with transaction(SYSTEM) as tx:
         done = tx.execute(
@@ -348,6 +634,7 @@ def _mark_sending(claimed: Claimed, address: str) -> bool:
                 messages.c.state == State.QUEUED,
                 lanes.c.session_id == messages.c.session_id,
                 lanes.c.free_at > func.clock_timestamp(),
+                lanes.c.stopped_at.is_(None),
             )
             .values(state=State.SENDING, sending_at=func.clock_timestamp(), address=address, updated_at=func.now())
         )
@@ -355,29 +642,52 @@ def _mark_sending(claimed: Claimed, address: str) -> bool:
 
 
 def _adopt(tx: Connection, session_id: UUID, message_id: UUID, wpp_id: str, ack: int) -> bool:
-    """Give a message the id that WhatsApp knows it by, with the highest ack seen for it; False where it is taken."""
-    _serialise(tx, session_id, wpp_id)
+    """Give a message the id that WhatsApp knows it by, with the highest ack seen for it; False where it is taken.
+
+    WhatsApp may have told of the message before the server answered, as of one typed on the phone: that row was only
+    its shadow.
+    """
+    serialise(tx, session_id, wpp_id)
+    shadow = tx.execute(
+        messages.delete()
+        .where(
+            _with_wpp_id(session_id, wpp_id),
+            messages.c.id != message_id,
+            messages.c.direction == "out",
+            messages.c.idempotency_key.is_(None),
+        )
+        .returning(messages.c.ack)
+    ).scalar_one_or_none()
     taken = select(messages.c.id).where(_with_wpp_id(session_id, wpp_id)).exists()
     done = tx.execute(
         update(messages).where(messages.c.id == message_id, ~taken).values(wpp_id=wpp_id, updated_at=func.now())
     )
     if not done.rowcount:
         return False
+    if known := max(ack, shadow or 0):
+        _apply_ack(tx, session_id, wpp_id, known, func.now())
+    adopt_parked(tx, session_id, wpp_id)
+    return True
+
+
+def adopt_parked(tx: Connection, session_id: UUID, wpp_id: str) -> None:
+    """Let a message that is known now have the ack that came before it."""
     parked = tx.execute(
         parked_acks.delete()
         .where(parked_acks.c.session_id == session_id, parked_acks.c.wpp_id == wpp_id)
         .returning(parked_acks.c.ack, parked_acks.c.at)
     ).one_or_none()
-    if ack:
-        _apply_ack(tx, session_id, wpp_id, ack, func.now())
     if parked:
         _apply_ack(tx, session_id, wpp_id, parked.ack, parked.at)
-    return True
 
 
-def _serialise(tx: Connection, session_id: UUID, wpp_id: str) -> None:
-    """An ack and the outcome that names its message may come at once: one waits until it can see the other."""
-    tx.execute(text("select pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"{session_id}{wpp_id}"})
+def hurry_reconciliation(tx: Connection, session_id: UUID) -> None:
+    """Read the chats of a session's uncertain messages at the next turn: WhatsApp has just told of one that left."""
+    tx.execute(
+        update(messages)
+        .where(messages.c.session_id == session_id, messages.c.reconcile_at > func.now())
+        .values(reconcile_at=func.now())
+    )
 
 
 def _apply_ack(tx: Connection, session_id: UUID, wpp_id: str, ack: int, at: Any) -> bool:
@@ -386,7 +696,9 @@ def _apply_ack(tx: Connection, session_id: UUID, wpp_id: str, ack: int, at: Any)
         failed = update(messages).where(mine, messages.c.ack < 1, messages.c.state.in_(ACKNOWLEDGEABLE))
         return bool(
             tx.execute(
-                failed.values(state=State.FAILED, failure="rejected", ended_at=at, updated_at=func.now())
+                failed.values(
+                    state=State.FAILED, failure=FAILURE_OF_ACK.get(ack, "rejected"), ended_at=at, updated_at=func.now()
+                )
             ).rowcount
         )
     if ack not in STATE_OF_ACK:
@@ -406,6 +718,8 @@ def _apply_ack(tx: Connection, session_id: UUID, wpp_id: str, ack: int, at: Any)
             updated_at=func.now(),
         )
     )
+    if done.rowcount:
+        numbers.confirm(tx, session_id, wpp_id)
     return bool(done.rowcount)
 
 
@@ -416,22 +730,15 @@ def _next_reconciliation() -> Any:
 
 def _reconcile_one(row: Record) -> None:
     try:
-        chat = client().get_messages(row.server_url, row.session_name, row.phone, count=CHAT_DEPTH)
+        chat = client().get_messages(row.server_url, row.session_name, row.address or row.phone, count=CHAT_DEPTH)
     except (WppError, ConfigurationError) as error:
         log.info("reconcile_unanswered", message=str(row.id), error=type(error).__name__)
         return
     with transaction(SYSTEM) as tx:
         found = any(
-            _adopt_uncertain(tx, row, candidate) for candidate in chat if _may_be(candidate, row.body, row.sending_at)
+            _adopt_uncertain(tx, row, candidate) for candidate in chat if courier.may_be(candidate, row, row.sending_at)
         )
     log.info("reconciled", message=str(row.id), found=found)
-
-
-def _may_be(candidate: ChatMessage, body: str, sending_at: datetime) -> bool:
-    if candidate.timestamp is None or not candidate.from_me or candidate.body != body:
-        return False
-    earliest, latest = (sending_at - CLOCK_SKEW).timestamp(), (sending_at + LATEST_ARRIVAL).timestamp()
-    return earliest <= candidate.timestamp <= latest
 
 
 def _adopt_uncertain(tx: Connection, row: Record, candidate: ChatMessage) -> bool:
@@ -454,6 +761,69 @@ def _adopt_uncertain(tx: Connection, row: Record, candidate: ChatMessage) -> boo
 
 # --- statements and rows ----------------------------------------------------------------------------------------------
 
+_WAITING = text(
+    "select c.*, d.email from app.uncertain_counts() c left join app.directory d using (user_id)"
+    " order by waiting desc, oldest"
+)
+# Inside the transaction, unless its opener rings for it later.
+_RING_LANES = text("select pg_notify('lanes', '') where coalesce(current_setting('app.rings_later', true), '') <> 'on'")
+# In one order, so that two processes never wait for each other; see `serialise`.
+_LOCK_IDS = text(
+    "select pg_advisory_xact_lock(hashtextextended(key, 0))"
+    " from (select unnest(cast(:keys as text[])) as key order by 1) as keys"
+)
+# An id that another row has, or whose ack is here already, takes the long way (`_adopt`).
+_SETTLE = text(
+    """
+    with ended as (
+      select * from jsonb_to_recordset(cast(:ended as jsonb)) as e (id uuid, session_id uuid, attempt int, state text,
+        failure text, wpp_id text, address text, ack int, later double precision)
+    )
+    update messages m set
+        state = e.state,
+        failure = e.failure,
+        address = coalesce(e.address, m.address),
+        run_at = case when e.later is null then m.run_at else clock_timestamp() + make_interval(secs => e.later) end,
+        accepted_at = case when e.state = 'accepted' then now() end,
+        ended_at = case when e.state = 'failed' then now() end,
+        reconcile_at = case when e.state = 'uncertain' then now() + :soon end,
+        uncertain_at = case when e.state = 'uncertain' then now() else m.uncertain_at end,
+        wpp_id = case when e.ack = 0
+          and not exists (select from messages t where t.session_id = e.session_id and t.wpp_id = e.wpp_id)
+          and not exists (select from parked_acks p where p.session_id = e.session_id and p.wpp_id = e.wpp_id)
+          then e.wpp_id else m.wpp_id end,
+        updated_at = now()
+      from ended e
+     where m.id = e.id and m.attempts = e.attempt
+       and (m.state in ('queued', 'sending') or (m.state = 'uncertain' and m.decided_at is null
+         and e.state in ('accepted', 'failed')))
+    returning m.id, m.wpp_id is not distinct from e.wpp_id as adopted
+    """
+)
+
+
+def _ack_keys(ended: Sequence[tuple[Claimed, Outcome]]) -> list[str]:
+    return [f"{claimed.session_id}{outcome.wpp_id}" for claimed, outcome in ended if outcome.wpp_id]
+
+
+def _as_json(ended: Sequence[tuple[Claimed, Outcome]]) -> str:
+    rows = [
+        {
+            "id": str(claimed.id),
+            "session_id": str(claimed.session_id),
+            "attempt": claimed.attempt,
+            "state": outcome.state,
+            "failure": outcome.failure,
+            "wpp_id": outcome.wpp_id,
+            "address": outcome.address,
+            "ack": outcome.ack,
+            "later": outcome.later.total_seconds() if outcome.later else None,
+        }
+        for claimed, outcome in ended
+    ]
+    return json.dumps(rows)
+
+
 _COLUMNS = (
     messages.c.id,
     messages.c.seq,
@@ -461,7 +831,12 @@ _COLUMNS = (
     messages.c.state,
     messages.c.phone,
     messages.c.contact_name,
+    messages.c.kind,
     messages.c.body,
+    messages.c.media_sha256,
+    messages.c.mimetype,
+    messages.c.filename,
+    messages.c.detail,
     messages.c.failure,
     messages.c.run_at,
     messages.c.created_at,
@@ -470,18 +845,31 @@ _COLUMNS = (
     messages.c.read_at,
     messages.c.ended_at,
 )
+# What is sent again, beyond what its owner is shown.
+_CONTENT = (
+    messages.c.session_id,
+    messages.c.quoted_wpp_id,
+    messages.c.template_id,
+    messages.c.template_version,
+    messages.c.schedule_id,
+    messages.c.campaign_id,
+)
 _SESSION_COLUMNS = (session_rows.c.session_id.label("session_name"), session_rows.c.server_url)
 
 
-def _checked(body: str, idempotency_key: str) -> str:
-    content = body.strip()
-    if not content:
+def _checked(content: str | Content, idempotency_key: str) -> Content:
+    if isinstance(content, str):
+        content = Content(body=content)
+    body = content.body.strip()
+    if content.kind is Kind.TEXT and not body:
         raise EmptyMessage("empty text")
-    if len(content) > TEXT_LIMIT:
-        raise MessageTooLong(f"{len(content)} characters", limit=TEXT_LIMIT)
-    if "\x00" in content or not 0 < len(idempotency_key) <= KEY_LIMIT:
+    if (content.kind in WITH_FILE and content.media is None) or (content.kind in WITH_DETAIL and not content.detail):
+        raise EmptyMessage(f"{content.kind} without what it is about")
+    if len(body) > TEXT_LIMIT:
+        raise MessageTooLong(f"{len(body)} characters", limit=TEXT_LIMIT)
+    if "\x00" in body or not 0 < len(idempotency_key) <= KEY_LIMIT:
         raise InvalidInput("NUL in the text, or an idempotency key of no or over 200 characters")
-    return content
+    return replace(content, body=body)
 
 
 def _insert(
@@ -489,13 +877,16 @@ def _insert(
     user_id: UUID,
     session_id: UUID,
     phone: str,
-    body: str,
+    content: Content,
     key: str,
     contact_name: str | None,
     run_at: datetime | None,
+    origin: Origin,
 ) -> Record | None:
     due = run_at if run_at is not None else func.now()
     request_id = structlog.contextvars.get_contextvars().get("request_id")
+    # The lane first, as the worker does: two who took lane and contact the other way round would end in a deadlock.
+    tx.execute(update(lanes).where(lanes.c.session_id == session_id).values(due_at=func.least(lanes.c.due_at, due)))
     row = tx.execute(
         insert(messages)
         .values(
@@ -505,7 +896,17 @@ def _insert(
             state=State.QUEUED,
             phone=phone,
             contact_name=contact_name,
-            body=body,
+            kind=content.kind,
+            body=content.body,
+            media_sha256=content.media.sha256 if content.media else None,
+            mimetype=content.media.mimetype if content.media else None,
+            filename=content.filename,
+            detail=dict(content.detail),
+            quoted_wpp_id=content.quoted_wpp_id,
+            template_id=origin.template_id,
+            template_version=origin.template_version,
+            schedule_id=origin.schedule_id,
+            campaign_id=origin.campaign_id,
             idempotency_key=key,
             request_id=request_id,
             run_at=due,
@@ -516,9 +917,33 @@ def _insert(
         .returning(*_COLUMNS)
     ).one_or_none()
     if row is not None:
-        tx.execute(update(lanes).where(lanes.c.session_id == session_id).values(due_at=func.least(lanes.c.due_at, due)))
-        tx.execute(text("select pg_notify('lanes', '')"))
+        tx.execute(_RING_LANES)
     return row
+
+
+def _put_again(tx: Connection, actor: Actor, old: Record) -> Record:
+    """Queue what an uncertain message carried once more; its key is made of the old one's id, so that it is once."""
+    assert actor.user_id is not None
+    status = tx.execute(select(session_rows.c.status).where(session_rows.c.id == old.session_id)).scalar_one_or_none()
+    if status != sessions.Status.CONNECTED:
+        raise SessionNotConnected(f"session of {actor.user_id}")
+    held = select(media_rows).where(media_rows.c.user_id == actor.user_id, media_rows.c.sha256 == old.media_sha256)
+    file = tx.execute(held).one_or_none() if old.media_sha256 else None
+    content = Content(
+        kind=Kind(old.kind),
+        body=old.body,
+        media=Media(file.user_id, file.sha256, file.mimetype, file.size) if file else None,
+        filename=old.filename,
+        detail=old.detail,
+        quoted_wpp_id=old.quoted_wpp_id,
+    )
+    origin = Origin(old.template_id, old.template_version, old.schedule_id, old.campaign_id)
+    key = f"again {old.id}"
+    return put(tx, actor.user_id, old.session_id, old.phone, content, key, old.contact_name, origin=origin)
+
+
+def _own(actor: Actor, message_id: UUID) -> Any:
+    return and_(messages.c.id == message_id, messages.c.user_id == actor.user_id, messages.c.direction == "out")
 
 
 def _key(user_id: UUID, key: str) -> Any:
@@ -537,7 +962,12 @@ def _message(row: Record) -> Message:
         state=State(row.state),
         phone=row.phone,
         contact_name=row.contact_name,
+        kind=row.kind,
         body=row.body,
+        media_sha256=row.media_sha256,
+        mimetype=row.mimetype,
+        filename=row.filename,
+        detail=row.detail,
         failure=row.failure,
         run_at=row.run_at,
         created_at=row.created_at,
@@ -546,3 +976,8 @@ def _message(row: Record) -> Message:
         read_at=row.read_at,
         ended_at=row.ended_at,
     )
+
+
+# For those who store and read messages together with what else they know of them.
+COLUMNS = _COLUMNS
+from_row = _message

@@ -37,7 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import String
 
-from services import audit, inbox
+from services import audit, files, inbox
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.db.models import Record, directory, event_trials, events, messages, parked_acks, sessions
@@ -252,7 +252,7 @@ def rates(actor: Actor) -> Rates:
 
 def shape(body: str | None) -> list[Field]:
     """Keys and types of a body, without what people wrote, sent or are called; at most 200 fields, 20 levels deep."""
-    payload = inbox.parsed(body) if body else None
+    payload = files.parsed(body) if body else None
     return list(islice(_fields(payload, ""), SHAPE_FIELDS)) if isinstance(payload, dict) else []
 
 
@@ -363,15 +363,21 @@ def _try_out(tx: Connection, row: Record) -> dict[str, Any]:
 
 
 def _snapshot(tx: Connection, row: Record) -> dict[str, dict[str, Any]]:
-    """Everything that an event can move: its session's row and, for an acknowledgement, the message or what is parked
-    for it."""
+    """Everything that an event can move and staff may see: its session's row, for a message that there is one, and for
+    an acknowledgement its message or what is parked for it."""
     found: dict[str, dict[str, Any]] = {}
     session = tx.execute(select(sessions).where(sessions.c.session_id == row.session)).one_or_none()
     if session is None:
         return found
     found["session"] = dict(session._mapping)
-    event = webhook.parse(inbox.parsed(row.body)) if row.kind == "onack" else None
-    if isinstance(event, webhook.Ack):
+    event = webhook.parse(files.parsed(row.body))
+    if isinstance(event, webhook.InboundMessage):
+        # Whose it is and what it says is not for staff: that it would be there.
+        shown = messages.c.direction, messages.c.kind, messages.c.state
+        mine = messages.c.session_id == session.id, messages.c.wpp_id == event.id
+        if (one := tx.execute(select(*shown).where(*mine)).one_or_none()) is not None:
+            found["message"] = dict(one._mapping)
+    elif isinstance(event, webhook.Ack):
         for name, table in (("message", messages), ("parked_ack", parked_acks)):
             mine = table.c.session_id == session.id, table.c.wpp_id == event.message_id
             if (one := tx.execute(select(table).where(*mine)).one_or_none()) is not None:

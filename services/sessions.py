@@ -10,6 +10,7 @@ proving anything, moves nothing: it makes the worker ask the server (`check_at`)
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -92,6 +93,15 @@ class Proof(StrEnum):
     ACK = "ack"  # WhatsApp acknowledged a message
     MESSAGE = "message"  # a message came in
 
+
+# What proved a session, after `por`.
+PROOFS: dict[Proof | None, str] = {
+    Proof.WEBHOOK: N_("aviso do servidor"),
+    Proof.PHONE_NUMBER: N_("consulta ao WhatsApp"),
+    Proof.ACK: N_("confirmação de mensagem"),
+    Proof.MESSAGE: N_("mensagem recebida"),
+    None: N_("nada ainda"),
+}
 
 # Failure code → what happened, and what to do, for the person who owns the session.
 FAILURES: dict[str, tuple[str, str]] = {
@@ -438,6 +448,12 @@ def id_of(tx: Connection, name: str) -> UUID | None:
     return found
 
 
+def ids_of(tx: Connection, names: Collection[str]) -> dict[str, UUID]:
+    """The rows of session names, of those that there are."""
+    found = tx.execute(select(sessions.c.session_id, sessions.c.id).where(sessions.c.session_id.in_(names)))
+    return {row.session_id: row.id for row in found.all()}
+
+
 # --- what the worker asks ---------------------------------------------------------------------------------------------
 
 
@@ -464,6 +480,13 @@ def tend(limit: int = 50) -> int:
         with ThreadPoolExecutor(min(len(rows), CHECKS_AT_ONCE), thread_name_prefix="check") as pool:
             list(pool.map(_check, [_target(row) for row in rows]))
     return len(rows)
+
+
+def ask_everybody() -> int:
+    """Have the servers asked about every session that is not down, as after a restore; returns how many there are."""
+    with transaction(SYSTEM) as tx:
+        done = tx.execute(update(sessions).where(sessions.c.status != Status.DISCONNECTED).values(check_at=func.now()))
+    return int(done.rowcount)
 
 
 def next_check_in() -> float | None:

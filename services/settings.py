@@ -9,10 +9,12 @@ import logging
 import os
 import secrets
 from collections.abc import Mapping
+from datetime import time
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit, urlunsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import psycopg
 from limits import parse
@@ -85,6 +87,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
     data_dir: Path = Path("data")
+    # Out of repr: an address of a store may hold a key.
+    media_url: SecretStr = SecretStr("")
     database_url: SecretStr | None = None
     console_database_url: SecretStr = SecretStr("")
     system_database_url: SecretStr = SecretStr("")
@@ -116,8 +120,11 @@ class Settings(BaseSettings):
     sandbox_port: int = Field(21465, ge=1, le=65535)
     cookie_secure: bool = False
     send_pace_seconds: float = Field(1.0, ge=0, allow_inf_nan=False)
-    send_concurrency: int = Field(10, ge=1, le=200)
+    send_concurrency: int = Field(20, ge=1, le=200)
     send_lease_seconds: float = Field(60.0, ge=1)
+    number_checks_per_hour: int = Field(300, ge=0, le=100_000)
+    number_known_days: int = Field(30, ge=1, le=MAX_DAYS)
+    number_absent_days: int = Field(1, ge=1, le=MAX_DAYS)
     cleanup_codes_days: int = Field(1, ge=1, le=MAX_DAYS)
     cleanup_sessions_days: int = Field(7, ge=1, le=MAX_DAYS)
     cleanup_history_days: int = Field(365, ge=1, le=MAX_DAYS)
@@ -127,7 +134,9 @@ class Settings(BaseSettings):
     cleanup_sign_in_attempts_days: int = Field(1, ge=1, le=MAX_DAYS)
     cleanup_signed_out_days: int = Field(0, ge=0, le=MAX_DAYS)
     cleanup_security_events_days: int = Field(180, ge=30, le=MAX_DAYS)
+    cleanup_timeline_days: int = Field(180, ge=1, le=MAX_DAYS)
     cleanup_jobs_days: int = Field(7, ge=1, le=MAX_DAYS)
+    cleanup_media_days: int = Field(30, ge=1, le=MAX_DAYS)
     cleanup_runs_days: int = Field(365, ge=1, le=MAX_DAYS)
     health_sweep_seconds: float = Field(10.0, gt=0, le=3600)
     health_proof_seconds: float = Field(300.0, gt=0, le=86_400)
@@ -140,6 +149,18 @@ class Settings(BaseSettings):
     health_heal: bool = True
     alert_webhook_url: SecretStr = SecretStr("")
     alert_cooldown_minutes: float = Field(15.0, ge=0, le=10_080)
+    metrics_token: SecretStr = SecretStr("")
+    report_time_zone: str = "America/Sao_Paulo"
+    forward_allow_private: bool = False
+    campaign_pace_seconds: float = Field(8.0, ge=0, le=86_400, allow_inf_nan=False)
+    campaign_daily_cap: int = Field(500, ge=1, le=100_000)
+    campaign_opens: time = time(8, 0)
+    campaign_closes: time = time(20, 0)
+    campaign_cold_share: float = Field(0.5, ge=0, le=1)
+    campaign_cold_days: int = Field(180, ge=1, le=MAX_DAYS)
+    campaign_warmup_days: int = Field(14, ge=0, le=365)
+    campaign_warmup_first: int = Field(30, ge=1, le=100_000)
+    schedule_grace_minutes: float = Field(15.0, ge=0, le=1440)
     log_level: str = "INFO"
 
     @classmethod
@@ -158,6 +179,15 @@ class Settings(BaseSettings):
     @classmethod
     def _postgres_urls(cls, value: SecretStr | None) -> SecretStr | None:
         return SecretStr(_postgres_url(value.get_secret_value())) if value else value
+
+    @field_validator("report_time_zone")
+    @classmethod
+    def _time_zones(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, OSError) as error:
+            raise ValueError("must be a time zone, as America/Sao_Paulo") from error
+        return value  # ZoneInfo itself raises ValueError for what is no name at all
 
     @field_validator("log_level")
     @classmethod
@@ -209,6 +239,8 @@ class Settings(BaseSettings):
             raise ValueError(f"JWT_SECRET must have at least {MIN_KEY_BYTES} bytes")
         if len(self.auth_cookie_key.get_secret_value().encode()) < MIN_KEY_BYTES:
             raise ValueError(f"AUTH_COOKIE_KEY must have at least {MIN_KEY_BYTES} bytes")
+        if self.campaign_closes != time.min and self.campaign_opens >= self.campaign_closes:
+            raise ValueError("CAMPAIGN_OPENS must be before CAMPAIGN_CLOSES, which may be 00:00 for midnight")
         self.servers()
         if not self.public_webhook_url:
             self.public_webhook_url = f"http://127.0.0.1:{self.webhook_port}"
@@ -289,6 +321,8 @@ class Settings(BaseSettings):
             self.jwt_secret,
             self.rate_limit_url,
             self.alert_webhook_url,
+            self.media_url,
+            self.metrics_token,
             self.admin_password,
         )
         values = [*self.servers().values(), *(key.get_secret_value() for key in keys if key), *passwords]

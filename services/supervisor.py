@@ -101,8 +101,12 @@ def _supervise(run: Sequence[Program]) -> int:
         environment = {
             **os.environ,
             # Everybody's own, and the same after each start: Streamlit signs its XSRF cookies with it.
+            # uvicorn's own belief in whoever says to be a proxy on this machine: TRUSTED_PROXIES says who is.
+            "FORWARDED_ALLOW_IPS": "",
             "STREAMLIT_SERVER_COOKIE_SECRET": configured.generated_secret("streamlit_cookie_secret"),
             "PYTHONUNBUFFERED": "1",
+            # Streamlit's server asks this, as the receiver asks TRUSTED_PROXIES; by itself it believes this machine.
+            **({"FORWARDED_ALLOW_IPS": configured.trusted_proxies} if configured.trusted_proxies else {}),
         }
         manager = Supervisor()
         for program in run:

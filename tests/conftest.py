@@ -13,15 +13,25 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+import structlog
 
 from services import settings
 from services.db import engine
 from services.db.actor import Actor, Role, person
 from services.db.embedded import EmbeddedPostgres
 from services.db.migrate import migrate
+from tests.databases import databases, hasten
 
 TEMPLATE = "plushify_template"
 NO_SKIPS = os.environ.get("PLUSHIFY_NO_SKIPS") == "1"
+
+# By default every local of every frame is drawn into a log's traceback: seconds each, in which time-outs pass.
+structlog.configure(
+    [
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -48,13 +58,14 @@ def cluster() -> Iterator[EmbeddedPostgres]:
     folder = Path(tempfile.mkdtemp(prefix="plushify-"))
     folder.chmod(0o755)  # the server's account must get through it
     with EmbeddedPostgres(folder, Path(binaries) if binaries else None) as server:
+        hasten(server)
         yield server
     shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
 def template(cluster: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A migrated database that is cloned for each test."""
+    """A migrated database, of which each test has a copy."""
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
         connection.execute(f"create database {TEMPLATE}")
     with pytest.MonkeyPatch.context() as patch:
@@ -68,15 +79,12 @@ def template(cluster: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
 def fresh_database(
     cluster: EmbeddedPostgres, template: str, patch: pytest.MonkeyPatch, data_dir: Path
 ) -> Iterator[Database]:
-    """A clone of the template; this process's settings and engines point at it."""
-    name = f"t_{uuid4().hex}"
-    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
-        connection.execute(f"create database {name} template {template}")
+    """A database like the template; this process's settings and engines point at it."""
+    name = databases(cluster, template).take()
     _install(patch, cluster.url(name), data_dir)
     yield Database(cluster.url(name))
     forget_process_state()
-    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
-        connection.execute(f"drop database {name} with (force)")
+    databases(cluster, template).give_back(name)
 
 
 @pytest.fixture
@@ -148,6 +156,33 @@ def connected(database: Database, actor: Actor, server_url: str = "http://127.0.
     )
     database.execute("insert into lanes (session_id) values (%s)", session_id)
     return session_id
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--first-cases", type=Path, metavar="FOLDER", help="of a parametrized test in FOLDER run the first case only"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--first-cases` each statement still meets the database; what varies are the values."""
+    for item in items:
+        if item.get_closest_marker("browser"):
+            # All processes share few cores with the browser: a walk that runs out of time is told of, and walked again.
+            item.add_marker(pytest.mark.flaky(reruns=1))
+    folder: Path | None = config.getoption("--first-cases")
+    if folder is None:
+        return
+    seen: set[str] = set()
+    kept: list[pytest.Item] = []
+    dropped: list[pytest.Item] = []
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        later = test in seen and item.path.is_relative_to(folder.absolute())
+        (dropped if later else kept).append(item)
+        seen.add(test)
+    items[:] = kept
+    config.hook.pytest_deselected(items=dropped)
 
 
 @pytest.hookimpl(wrapper=True)

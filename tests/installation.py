@@ -78,6 +78,10 @@ class Control:
         """Everything works again."""
         return self._post("/faults")
 
+    def reset(self) -> Any:
+        """The server as it first started: no session, nothing sent, no fault."""
+        return self._post("/reset")
+
     def number(self, phone: str, **known: Any) -> Any:
         """What WhatsApp knows of a number: `exists`, `ninth_digit`, `address`."""
         return self._post(f"/numbers/{phone}", **known)
@@ -99,7 +103,6 @@ class Installation:
         data_dir.mkdir(parents=True, exist_ok=True)
         sandbox, webhook, console = free_ports(3)
         self.folder = data_dir
-        self.sandbox_url = f"http://127.0.0.1:{sandbox}"
         self.webhook_url = f"http://127.0.0.1:{webhook}"
         self.console_url = f"http://127.0.0.1:{console}"
         names = {name.upper() for name in settings.Settings.model_fields}
@@ -117,6 +120,7 @@ class Installation:
             "PYTHONUNBUFFERED": "1",
             **env,
         }
+        self.sandbox_url = f"http://127.0.0.1:{self.environment['SANDBOX_PORT']}"
         self.settings = settings.load(
             **{name.lower(): value for name, value in self.environment.items() if name in names}
         )
@@ -246,7 +250,7 @@ def running_installation(
         installation.close()
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 15.0, what: str = "") -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 30.0, what: str = "") -> Any:
     """Poll until `condition()` is truthy and return it; fails the test with `what` at the deadline."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

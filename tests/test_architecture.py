@@ -27,15 +27,16 @@ MAY_IMPORT = {
 }
 
 # Inside services. `db` and `wppconnect` know nothing of each other nor of anything above them.
-GROUND = {"db", "wppconnect", "errors", "settings"}
+GROUND = {"db", "wppconnect", "errors", "settings", "meters"}
 SERVICES_MAY_IMPORT = {
     "errors": set[str](),
+    "meters": set[str](),
     "settings": {"errors"},
-    "db": {"db", "errors", "settings"},
-    "wppconnect": {"wppconnect", "errors", "settings"},
-    "loop": set[str](),
+    "db": {"db", "errors", "meters", "settings"},
+    "wppconnect": {"wppconnect", "errors", "meters", "settings"},
+    "loop": {"meters"},
     "log": {"settings"},
-    "audit": GROUND | {"log"},
+    "audit": GROUND | {"export", "log"},
     "chain": GROUND | {"audit"},
     "glass": GROUND | {"audit"},
     "isolation": GROUND | {"audit"},
@@ -43,28 +44,59 @@ SERVICES_MAY_IMPORT = {
     "identity": GROUND | {"audit", "limits", "log"},
     "timeline": GROUND | {"log"},
     "findings": GROUND | {"timeline"},
-    "alerts": GROUND | {"findings"},
+    "outgoing": GROUND,
+    "alerts": GROUND | {"findings", "outgoing"},
+    "forwarding": GROUND | {"audit", "outgoing"},
     "users": GROUND | {"audit", "identity", "limits", "sessions"},
     "healing": GROUND | {"alerts", "findings", "sessions", "timeline", "users"},
     "fleet": GROUND | {"findings", "sessions"},
     "waves": GROUND | {"audit", "sessions", "timeline"},
     "servers": GROUND | {"audit", "log"},
     "sessions": GROUND | {"audit", "glass", "log", "servers", "timeline"},
-    "messages": GROUND | {"audit", "log", "sessions"},
-    "cleanup": GROUND | {"audit"},
-    "inbox": GROUND | {"audit", "log", "sessions", "messages"},
+    "media": GROUND,
+    "metrics": GROUND | {"loop", "sessions"},
+    "rollups": GROUND,
+    "reports": GROUND | {"alerts"},
+    "export": set[str](),
+    "numbers": GROUND,
+    "templates": GROUND | {"attachments", "audit", "media", "messages"},
+    "lists": GROUND | {"templates"},
+    "recipients": GROUND | {"lists", "messages", "numbers", "optouts", "sessions", "templates"},
+    "contacts": GROUND,
+    "conversations": GROUND | {"contacts", "messages", "optouts"},
+    "gaps": GROUND | {"health"},
+    "backfill": GROUND | {"conversations", "gaps", "inbox", "messages", "rules"},
+    "rules": GROUND | {"contacts", "conversations", "messages", "optouts"},
+    "inbox": GROUND | {"audit", "conversations", "files", "log", "sessions", "messages", "rules"},
+    "optouts": GROUND,
+    "files": GROUND | {"media"},
+    "threads": GROUND | {"contacts", "conversations", "messages", "sessions"},
+    "lookups": GROUND | {"contacts", "files", "media", "optouts"},
+    "wallclock": {"errors"},
+    "brake": GROUND | {"audit", "timeline"},
+    "governor": {"wallclock"},
+    "campaigns": GROUND
+    | {"export", "governor", "media", "messages", "optouts", "recipients", "sessions", "templates", "wallclock"},
+    "schedules": GROUND | {"media", "messages", "optouts", "sessions", "templates", "wallclock"},
+    "attachments": GROUND | {"media", "messages"},
+    "courier": GROUND | {"media"},
+    "messages": GROUND | {"audit", "courier", "log", "media", "numbers", "sessions"},
+    "cleanup": GROUND | {"audit", "media", "servers"},
     "dispatch": GROUND | {"log", "messages"},
-    "replay": GROUND | {"audit", "inbox"},
+    "replay": GROUND | {"audit", "files", "inbox"},
     "supervisor": GROUND | {"identity"},
     "keys": GROUND | {"audit"},
     "tokens": GROUND | {"identity"},
     "live": GROUND,
     "limits": GROUND,
+    "proxies": set[str](),
     "qr": set[str](),
     "doctor": GROUND | {"health"},
     "evidence": GROUND | {"messages"},
-    "diagnostics": GROUND | {"evidence", "health", "messages", "sessions"},
+    "diagnostics": GROUND | {"evidence", "findings", "health", "messages", "sessions"},
     "dossier": GROUND | {"diagnostics", "evidence", "health", "messages", "sessions"},
+    "backup": GROUND | {"chain", "media", "messages", "sessions"},
+    "demo": GROUND | {"identity", "rollups"},
     "jobs": None,  # everything
 }
 
@@ -72,15 +104,30 @@ SERVICES_MAY_IMPORT = {
 ONLY_IN = {
     "streamlit": ("app.py", "pages/", "ui/"),
     "streamlit_authenticator": ("ui/",),
+    "soundfile": ("services/attachments.py",),
     "sqlalchemy": ("services/", "migrations/"),
     "alembic": ("services/db/", "migrations/"),
     "procrastinate": ("services/jobs.py", "worker.py", "migrations/"),
     "psycopg": ("services/", "migrations/", "worker.py"),
     "httpx": ("services/wppconnect/",),
+    "httpcore": ("services/outgoing.py",),
+    "standardwebhooks": ("services/forwarding.py",),
+    "urllib.request": (),
     "requests": (),
-    "starlette": ("app.py", "webhook.py", "web/", "sandbox/", "ui/live.py", "ui/cookie.py", "ui/headers.py"),
+    "starlette": (
+        "app.py",
+        "webhook.py",
+        "web/",
+        "sandbox/",
+        "ui/live.py",
+        "ui/cookie.py",
+        "ui/files.py",
+        "ui/headers.py",
+    ),
     "uvicorn": ("webhook.py", "web/limits.py", "sandbox/"),
     "honcho": ("services/supervisor.py",),
+    "prometheus_client": ("services/meters.py", "services/metrics.py", "web/metrics.py"),
+    "fpdf": ("services/export.py",),
 }
 # What the two lowest rooms may know of third parties.
 THIRD_PARTY_OF = {
@@ -90,7 +137,7 @@ THIRD_PARTY_OF = {
 
 # What a module may make when it is imported: values that nobody can change, and declarations of libraries.
 VALUES = {
-    "struct.Struct", "ELEMENT_LENGTH.pack", "Operation",
+    "struct.Struct", "ELEMENT_LENGTH.pack", "Operation", "ipaddress.ip_network", "time",
     "re.compile", "timedelta", "frozenset", "tuple", "Path", "Path(__file__).with_name", "N_", "TypeVar", "NewType",
     "structlog.get_logger", "text", "Table", "Column", "MetaData", "Actor", "Route", "Fault", "functools.partial",
     "_get", "_post", "_time", "Uuid", "DateTime", "Identity", "webhook.EventKey", "EventKey", "literal", "null",
@@ -476,7 +523,7 @@ def calls_inside_transactions(module: Module) -> list[str]:
     for node in ast.walk(module.tree):
         if isinstance(node, ast.With) and any("transaction(" in ast.unparse(item) for item in node.items):
             calls = [ast.unparse(one) for one in ast.walk(node) if isinstance(one, ast.Call)]
-            found += [call for call in calls if call.startswith(("client()", "httpx."))]
+            found += [call for call in calls if call.startswith(("client()", "httpx.", "outgoing.post"))]
     return found
 
 

@@ -12,11 +12,12 @@ import bcrypt
 import psycopg
 import pytest
 
+from services.db.actor import Actor
 from services.db.embedded import EmbeddedPostgres
 from services.db.migrate import migrate
 from services.errors import ConfigurationError
 from services.settings import Settings
-from tests.conftest import Database
+from tests.conftest import Database, connected
 from tests.installation import ROOT
 
 Done = subprocess.CompletedProcess[str]
@@ -126,6 +127,33 @@ def test_it_says_what_is_past_its_retention_and_deletes_it_only_when_told(
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{said.stdout}Gone: security_events 1. Sessions postponed: 0.\n"
     assert database.execute("select kind from security_events") == [("y",)]
+
+
+def test_it_counts_reports_anew(call: Callable[..., Done], database: Database, user: Actor, tmp_path: Path) -> None:
+    session_id = connected(database, user)
+    database.execute(
+        "insert into messages (session_id, user_id, direction, state, phone) values (%s, %s, 'out', 'sent', '5511')",
+        session_id, user.user_id,
+    )  # fmt: skip
+    database.execute("delete from report_dirty")
+    done = call(MANAGE, "rebuild-reports", DATABASE_URL=database.url, DATA_DIR=str(tmp_path / "data"))
+    assert (done.returncode, done.stdout) == (0, "Counted anew: 1 quarter hours of one person each.\n")
+    assert database.one("select sum(sent) from report_figures where span = 'quarter' and user_id is not null") == 1
+
+
+def test_it_backs_up_and_restores_only_into_what_is_empty(
+    call: Callable[..., Done], database: Database, tmp_path: Path
+) -> None:
+    create_user(call, "ana@exemplo.com.br", PASSWORD, DATABASE_URL=database.url, DATA_DIR=str(tmp_path / "data"))
+    where = {"DATABASE_URL": database.url, "DATA_DIR": str(tmp_path / "data")}
+    taken = call(MANAGE, "backup", "plushify.zip", **where)
+    assert (taken.returncode, taken.stderr) == (0, "")
+    assert taken.stdout.startswith("plushify.zip: ")
+    assert (tmp_path / "plushify.zip").exists()
+    refused = call(MANAGE, "restore", "plushify.zip", **where)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    (line,) = refused.stderr.splitlines()
+    assert line == "error: this installation is in use (auth.users has rows): restore into an empty database"
 
 
 def test_it_says_in_one_line_what_the_database_refuses_to_a_migration(database: Database) -> None:

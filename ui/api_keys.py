@@ -47,7 +47,8 @@ def example() -> None:
     st.code(
         f"curl {address} \\\n  -H 'Authorization: Bearer plk_…' \\\n"
         f"  -H 'Content-Type: application/json' \\\n  -d '{body}'",
-        language="bash",
+        language=None,
+        wrap_lines=True,
     )
 
 
@@ -100,4 +101,4 @@ def _lifetime(days: int | None) -> str:
 def _until(key: Key) -> str:
     if key.expires_at is None:
         return _("sem prazo")
-    return _("até {day}").format(day=times.local(key.expires_at).strftime("%d/%m/%Y"))
+    return _("até {day}").format(day=times.day(key.expires_at))

@@ -10,13 +10,73 @@ from services import audit, chain
 from services.audit import PAGE_SIZE, Action, Filter, Found, SecurityEvent, Which
 from services.chain import State, Verdict
 from services.db.actor import Actor
+from services.errors import N_
 from ui import errors, times
 from ui.text import _
+
+# What was done or tried, for people.
+WORDS: dict[str, str] = {
+    "audit.export": N_("Exportou a auditoria"),
+    "audit.verify": N_("Conferiu a auditoria"),
+    "cleanup.run": N_("Mandou limpar"),
+    "endpoint.change": N_("Mudou uma integração"),
+    "endpoint.create": N_("Criou uma integração"),
+    "endpoint.remove": N_("Apagou uma integração"),
+    "endpoint.replay": N_("Reenviou avisos de uma integração"),
+    "endpoint.rotate": N_("Trocou o segredo de uma integração"),
+    "event.replay": N_("Reprocessou eventos"),
+    "fleet.restart": N_("Reiniciou sessões em ondas"),
+    "fleet.restart_cancelled": N_("Cancelou um reinício em ondas"),
+    "fleet.restart_paused": N_("Pausou um reinício em ondas"),
+    "fleet.restart_resumed": N_("Retomou um reinício em ondas"),
+    "glass.break": N_("Quebrou o vidro"),
+    "glass.mend": N_("Fechou o vidro"),
+    "isolation.prove": N_("Provou o isolamento"),
+    "key.create": N_("Criou uma chave"),
+    "key.revoke": N_("Revogou uma chave"),
+    "sending.go_on": N_("Liberou os envios"),
+    "sending.stop": N_("Parou os envios"),
+    "server.capacity": N_("Mudou a capacidade de um servidor"),
+    "server.drain": N_("Mandou esvaziar um servidor"),
+    "server.undrain": N_("Voltou a usar um servidor"),
+    "session.close": N_("Fechou a sessão"),
+    "session.connect": N_("Pediu a conexão"),
+    "session.disconnect": N_("Desconectou a sessão"),
+    "session.move": N_("Moveu a sessão de servidor"),
+    "session.restart": N_("Reiniciou a sessão"),
+    "template.archive": N_("Arquivou um modelo"),
+    "template.share": N_("Compartilhou um modelo"),
+    "template.unarchive": N_("Desarquivou um modelo"),
+    "template.unshare": N_("Deixou de compartilhar um modelo"),
+    "user.activate": N_("Liberou o acesso"),
+    "user.create": N_("Criou um usuário"),
+    "user.deactivate": N_("Desativou o acesso"),
+    "user.invite": N_("Convidou uma pessoa"),
+    "user.reset": N_("Fez um link de senha nova"),
+    "user.role": N_("Mudou o papel"),
+    "user.sign_out": N_("Encerrou os acessos"),
+    "api_refused": N_("API: credencial recusada"),
+    "audit_broken": N_("Auditoria alterada"),
+    "isolation_leak": N_("Vazamento no isolamento"),
+    "page_refused": N_("Página recusada"),
+    "password_set": N_("Senha trocada"),
+    "rate_limited": N_("Pedidos demais"),
+    "tokens_revoked": N_("Acessos encerrados"),
+    "webhook_refused": N_("Aviso com segredo errado"),
+    "sign_in": N_("Entrou"),
+    "sign_in_failed": N_("Senha errada"),
+    "sign_in_locked": N_("Entrada bloqueada por tentativas"),
+}
 
 
 def page_number(which: Which) -> int:
     """The page that is looked at, counted from 1."""
     return int(st.session_state.get(f"{which}_page", 1))
+
+
+def word(code: str) -> str:
+    """A code of the log for people; one that is unknown here stands for itself. Exports keep the codes."""
+    return _(WORDS[code]) if code in WORDS else code
 
 
 def wanted(which: Which, kinds: list[str]) -> Filter:
@@ -28,7 +88,7 @@ def wanted(which: Which, kinds: list[str]) -> Filter:
         kind=what.selectbox(
             _("O quê"),
             [None, *kinds],
-            format_func=lambda one: one or _("Tudo"),
+            format_func=lambda one: word(one) if one else _("Tudo"),
             placeholder=_("Tudo"),
             key=f"{which}_kind",
         )
@@ -44,7 +104,7 @@ def actions(found: Found[Action]) -> None:
         {
             _("Quando"): times.clock(one.at),
             _("Quem"): one.actor or _("sistema"),
-            _("O quê"): one.action,
+            _("O quê"): word(one.action),
             _("Sobre"): one.subject_email or one.subject or "—",
             _("Detalhe"): one.detail,
             _("Nº"): one.seq,
@@ -59,7 +119,7 @@ def security(found: Found[SecurityEvent]) -> None:
     rows = [
         {
             _("Quando"): times.clock(one.at),
-            _("O quê"): one.kind,
+            _("O quê"): word(one.kind),
             _("Sobre"): one.subject_email or one.subject or "—",
             _("Quem"): one.actor or "—",
             _("De onde"): one.ip or "—",

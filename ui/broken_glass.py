@@ -15,10 +15,9 @@ def code(actor: Actor, user_id: UUID) -> None:
     """The code of a session that pairs: behind glass, or in sight until the access ends by itself."""
     open_now = glass.active(actor, user_id, Scope.QR)
     if open_now is None:
-        _offer(actor, user_id)
+        offer(actor, user_id, Scope.QR)
         return
     with st.container(border=True):
-        st.caption(_("Acesso aberto até {until}. Ele termina sozinho.").format(until=times.clock(open_now.until)))
         found = sessions.get(actor, user_id)
         if found is not None and found.qr is not None:
             pairing.show_qr(found.qr)
@@ -26,28 +25,52 @@ def code(actor: Actor, user_id: UUID) -> None:
             st.code(found.phone_code, language=None)
         else:
             st.caption(_("Não há código para mostrar agora."))
+        opened(actor, open_now)
+
+
+def opened(actor: Actor, access: Glass) -> None:
+    """Until when an access is open, and the way to end it."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(_("Acesso aberto até {until}. Ele termina sozinho.").format(until=times.clock(access.until)))
         if st.button(_("Encerrar o acesso"), icon=":material/visibility_off:", key="glass_mend"):
             with errors.shown():
-                glass.mend(actor, open_now.id)
+                glass.mend(actor, access.id)
                 st.rerun(scope="fragment")
 
 
-def _offer(actor: Actor, user_id: UUID) -> None:
-    with st.popover(_("Ver o código"), icon=":material/visibility_lock:"), st.form("glass", border=False):
-        st.write(_("O código é da pessoa. Quem olha escreve por quê; ela vê que isso aconteceu."))
+def offer(actor: Actor, user_id: UUID, scope: Scope) -> None:
+    """The way to what is a user's own: a reason and minutes."""
+    label, promise = {
+        Scope.QR: (_("Ver o código"), _("O código é da pessoa. Quem olha escreve por quê; ela vê que isso aconteceu.")),
+        Scope.CHATS: (
+            _("Ver as conversas"),
+            _("As conversas são da pessoa. Quem olha escreve por quê; ela vê que isso aconteceu."),
+        ),
+    }[scope]
+    with st.popover(label, icon=":material/visibility_lock:"), st.form("glass", border=False):
+        st.write(promise)
         reason = st.text_area(
             _("Motivo"), placeholder=_("Por exemplo: chamado 4711, a pessoa pediu ajuda"), key="glass_why"
         )
         minutes = st.number_input(_("Por quantos minutos?"), 1, MAX_MINUTES, DEFAULT_MINUTES, key="glass_minutes")
         if st.form_submit_button(_("Quebrar o vidro"), icon=":material/hardware:"):
             with errors.shown():
-                glass.break_glass(actor, user_id, Scope.QR, reason, int(minutes))
+                glass.break_glass(actor, user_id, scope, reason, int(minutes))
                 st.rerun(scope="fragment")
 
 
 def told(looks: list[Glass]) -> None:
     """What its user is told of who looked."""
+    words = {
+        Scope.QR: _("Nossa equipe abriu o seu código em {when}. Motivo:"),
+        Scope.CHATS: _("Nossa equipe abriu as suas conversas em {when}. Motivo:"),
+    }
     for one in looks:
         with st.container(gap=None):
-            st.caption(_("Nossa equipe abriu o seu código em {when}. Motivo:").format(when=times.clock(one.started_at)))
+            st.caption(words[one.scope].format(when=times.clock(one.started_at)))
             st.text(one.reason)
+
+
+def told_of_chats(actor: Actor) -> None:
+    """Beside their conversations a user is told who looked at them."""
+    told([look for look in glass.over(actor) if look.scope is Scope.CHATS])

@@ -8,7 +8,7 @@ from services import cleanup
 from services.cleanup import Finding, Kind, Run, State
 from services.db.actor import Actor, Role
 from ui import confirm, errors, times
-from ui.text import _
+from ui.text import _, number
 
 # Under this a run's end is news: the person who started it is still looking.
 NEWS = timedelta(minutes=5)
@@ -25,7 +25,9 @@ def words(kind: Kind) -> str:
         Kind.SIGN_IN_ATTEMPTS: _("Tentativas de entrada"),
         Kind.SIGNED_OUT: _("Saídas de acessos já vencidos"),
         Kind.SECURITY_EVENTS: _("Eventos de segurança"),
+        Kind.TIMELINE: _("Histórico das sessões"),
         Kind.JOBS: _("Tarefas concluídas"),
+        Kind.MEDIA: _("Arquivos que nenhuma mensagem usa"),
         Kind.RUNS: _("Registros de limpezas antigas"),
     }
     return names[kind]
@@ -39,7 +41,7 @@ def offer(actor: Actor, findings: list[Finding], runs: list[Run]) -> None:
         st.success(_("**Nada para limpar.** Tudo o que está guardado ainda está no prazo."), icon=":material/done_all:")
     else:
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
-            st.markdown(_("Fora do prazo: **{total}**").format(total=_number(sum(one.count for one in found))))
+            st.markdown(_("Fora do prazo: **{total}**").format(total=number(sum(one.count for one in found))))
             st.space("stretch")
             _button(actor, found)
     st.table([_finding_cells(one) for one in findings], hide_index=True)
@@ -90,7 +92,7 @@ def _start(actor: Actor) -> None:
 
 def _consequence(found: list[Finding]) -> str:
     lines = [_("Serão apagados de vez:"), ""]
-    lines += [f"- {words(one.kind)}: **{_number(one.count)}**" for one in found]
+    lines += [f"- {words(one.kind)}: **{number(one.count)}**" for one in found]
     return "\n".join([*lines, "", _("Isso não pode ser desfeito. A ação fica registrada em seu nome.")])
 
 
@@ -108,7 +110,7 @@ def _news(runs: list[Run]) -> None:
             _(
                 "**Sessões que ficaram para depois: {count}.** O servidor do WhatsApp não respondeu por elas; "
                 "a próxima limpeza tenta de novo."
-            ).format(count=_number(newest.postponed)),
+            ).format(count=number(newest.postponed)),
             icon=":material/cloud_off:",
         )
 
@@ -116,14 +118,14 @@ def _news(runs: list[Run]) -> None:
 def _progress_words(run: Run) -> str:
     under_way = next((kind for kind in run.kinds if run.counts.get(kind, 0) < run.expected.get(kind, 0)), None)
     expected = max(sum(run.expected.values()), run.gone)
-    counted = _("{gone} de {expected}").format(gone=_number(run.gone), expected=_number(expected))
+    counted = _("{gone} de {expected}").format(gone=number(run.gone), expected=number(expected))
     return f"{words(under_way) if under_way else _('Terminando')} · {counted}"
 
 
 def _finding_cells(one: Finding) -> dict[str, str]:
     return {
         _("O quê"): words(one.kind),
-        _("A apagar"): _number(one.count),
+        _("A apagar"): number(one.count),
         _("Mais antigo"): times.ago(one.oldest) if one.oldest else "—",
         _("Guardado por"): _days(one.retention),
     }
@@ -134,9 +136,9 @@ def _who(run: Run) -> str:
 
 
 def _what(run: Run) -> str:
-    went = [f"{words(kind)}: {_number(run.counts[kind])}" for kind in run.kinds if run.counts.get(kind)]
+    went = [f"{words(kind)}: {number(run.counts[kind])}" for kind in run.kinds if run.counts.get(kind)]
     if run.postponed:
-        went.append(_("Sessões adiadas: {count}").format(count=_number(run.postponed)))
+        went.append(_("Sessões adiadas: {count}").format(count=number(run.postponed)))
     if run.error:
         went.append(_("Parou com um erro no meio"))
     return " · ".join(went) or _("Nada havia para limpar")
@@ -146,7 +148,3 @@ def _days(retention: timedelta) -> str:
     if retention.days == 0:
         return _("até vencer")
     return _("1 dia") if retention.days == 1 else _("{n} dias").format(n=retention.days)
-
-
-def _number(value: int) -> str:
-    return f"{value:,}".replace(",", ".")

@@ -1,41 +1,198 @@
-"""Writing a message and watching it go."""
+"""Writing a message of any kind and watching it go."""
 
-from uuid import uuid4
+import re
+from collections.abc import Callable
+from uuid import UUID, uuid4
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from services import messages
+from services import attachments, messages
+from services.attachments import ACCEPTED, LIMIT_MB, Attachment
 from services.db.actor import Actor
-from services.messages import Message, State
-from services.wppconnect.phone import display
-from ui import dossier, errors, status
+from services.errors import Conflict, EmptyMessage, InvalidInput
+from services.messages import WITH_FILE, Content, Kind, Message, State
+from services.wppconnect.phone import display, normalise
+from ui import bubble, dossier, errors, files, status
 from ui.text import _
 
-# One key a draft: a double click, a reload in mid-submit or a repeated run queues the same message once.
-DRAFT = "draft_key"
+# One key a draft, in the page's address: a double click, a reload in mid-submit or a repeated run queues one message.
+DRAFT = "rascunho"
 QUEUED = "draft_queued"
-FIELDS = ("compose_phone", "compose_contact", "compose_text")
+ROUND = "draft_round"
+PREPARED = "draft_prepared"
+FIELDS = ("compose_phone", "compose_contact", "compose_text", "compose_title", "compose_address", "compose_name")
 SHOWN = 20
+_KEY = re.compile(r"[0-9a-f]{32}")
 
 
 def form(actor: Actor) -> None:
-    """The form; what was typed stays when something is wrong with it, and goes when it was queued."""
-    key = st.session_state.setdefault(DRAFT, uuid4().hex)
+    """Everything that a message is made of; it stays when something is wrong with it, and goes when it was queued."""
+    key = draft_key()
     if st.session_state.pop(QUEUED, False):
         st.session_state.update(dict.fromkeys(FIELDS, ""))
         st.toast(_("Mensagem na fila."), icon=":material/schedule:")
-    with st.form("compose", border=True):
+    with st.container(border=True, key="compose"):
+        kind = _kind()
         to, name = st.columns([3, 2])
         phone = to.text_input(_("Para (WhatsApp)"), placeholder="(11) 99999-9999", key="compose_phone")
         contact = name.text_input(_("Nome (opcional)"), key="compose_contact", max_chars=80)
-        text = st.text_area(_("Mensagem"), height=140, key="compose_text")
-        sent = st.form_submit_button(_("Enviar"), type="primary", icon=":material/send:", key="send")
-    if sent:
-        with errors.shown():
-            messages.queue(actor, phone, text, key, contact.strip() or None)
-            st.session_state[DRAFT] = uuid4().hex
-            st.session_state[QUEUED] = True
-            st.rerun()
+        make = _content(actor, kind)
+        if st.button(_("Enviar"), type="primary", icon=":material/send:", key="send"):
+            with errors.shown():
+                _queue(actor, phone, make, key, contact.strip() or None)
+                _begin_anew()
+                st.rerun()
+
+
+def draft_key() -> str:
+    """The key of what is being written in this tab, also after a reload."""
+    found = st.query_params.get(DRAFT, "")
+    if not _KEY.fullmatch(found):
+        found = st.query_params[DRAFT] = uuid4().hex
+    return found
+
+
+def _begin_anew() -> None:
+    st.query_params[DRAFT] = uuid4().hex
+    st.session_state[QUEUED] = True
+    st.session_state[ROUND] = st.session_state.get(ROUND, 0) + 1
+    st.session_state.pop(PREPARED, None)
+
+
+def _queue(actor: Actor, phone: str, make: Callable[[], Content], key: str, contact: str | None) -> None:
+    normalise(phone)  # before the file is kept: most often it is the number that is wrong
+    content = make()
+    try:
+        messages.queue(actor, phone, content, key, contact)
+    except Conflict as error:
+        if error.code != Conflict.code:
+            raise
+        # The draft's key went out with another message before a reload: this is a new one.
+        messages.queue(actor, phone, content, uuid4().hex, contact)
+
+
+# --- what it carries --------------------------------------------------------------------------------------------------
+
+
+def kind_words() -> dict[Kind, str]:
+    """The kinds of message as people call them."""
+    return {
+        Kind.TEXT: _("Texto"),
+        Kind.IMAGE: _("Imagem"),
+        Kind.VIDEO: _("Vídeo"),
+        Kind.VOICE: _("Voz"),
+        Kind.AUDIO: _("Áudio"),
+        Kind.DOCUMENT: _("Documento"),
+        Kind.STICKER: _("Figurinha"),
+        Kind.LOCATION: _("Local"),
+        Kind.CONTACT: _("Contato"),
+    }
+
+
+def _kind() -> Kind:
+    words = kind_words()
+    chosen = st.segmented_control(
+        _("O que enviar"), list(words), default=Kind.TEXT, format_func=words.__getitem__, key="compose_kind"
+    )
+    return Kind(chosen or Kind.TEXT)
+
+
+def _content(actor: Actor, kind: Kind) -> Callable[[], Content]:
+    """The kind's fields and its preview; what is returned makes the content when it is to be sent."""
+    if kind in WITH_FILE:
+        return _file_fields(actor, kind)
+    if kind is Kind.LOCATION:
+        return _place_fields()
+    if kind is Kind.CONTACT:
+        return _card_fields()
+    text = st.text_area(_("Mensagem"), height=140, key="compose_text")
+    if text.strip():
+        _preview(kind, text)
+    return lambda: Content(body=text)
+
+
+def _file_fields(actor: Actor, kind: Kind) -> Callable[[], Content]:
+    upload = _upload(kind)
+    captioned = kind in (Kind.IMAGE, Kind.VIDEO, Kind.DOCUMENT)
+    caption = st.text_area(_("Legenda (opcional)"), height=80, key="compose_text") if captioned else ""
+    made: Attachment | None = None
+    with errors.shown():
+        made = _prepared(kind, upload) if upload is not None else None
+    if made is not None:
+        _preview(kind, caption, source=made.thumbnail, filename=made.filename)
+
+    def make() -> Content:
+        if upload is None:
+            raise EmptyMessage("no file")
+        return attachments.keep(actor, made or _prepared(kind, upload), caption.strip())
+
+    return make
+
+
+def _upload(kind: Kind) -> UploadedFile | None:
+    """A file from the disk, the camera or the microphone. A new draft gets new widgets, which hold nothing."""
+    number = st.session_state.get(ROUND, 0)
+    accepted = _(ACCEPTED[kind]) if kind in ACCEPTED else _("qualquer arquivo")
+    label = _("Arquivo ({accepted}, até {limit} MB)").format(accepted=accepted, limit=LIMIT_MB[kind])
+    found = st.file_uploader(label, key=f"compose_file_{kind}_{number}")
+    if found is None and kind is Kind.VOICE:
+        found = st.audio_input(_("Ou grave agora"), sample_rate=16000, key=f"compose_voice_{number}")
+    if found is None and kind is Kind.IMAGE and st.toggle(_("Usar a câmera"), key=f"compose_camera_{number}"):
+        found = st.camera_input(_("Tire a foto"), key=f"compose_photo_{number}")
+    return found
+
+
+def _prepared(kind: Kind, upload: UploadedFile) -> Attachment:
+    """Once for a file, however often the page runs."""
+    which = (kind, upload.file_id)
+    before = st.session_state.get(PREPARED)
+    if before is None or before[0] != which:
+        with st.spinner(_("Conferindo o arquivo…")):
+            before = (which, attachments.prepare(kind, upload.getvalue(), upload.name))
+        st.session_state[PREPARED] = before
+    made: Attachment = before[1]
+    return made
+
+
+def _place_fields() -> Callable[[], Content]:
+    south, east = st.columns(2)
+    lat = south.number_input(_("Latitude"), -90.0, 90.0, -23.55052, format="%.6f", key="compose_lat")
+    lng = east.number_input(_("Longitude"), -180.0, 180.0, -46.633308, format="%.6f", key="compose_lng")
+    title = st.text_input(_("Nome do lugar"), key="compose_title", max_chars=120)
+    address = st.text_input(_("Endereço"), key="compose_address", max_chars=250)
+    detail = {"lat": lat, "lng": lng, "title": title.strip(), "address": address.strip()}
+    _preview(Kind.LOCATION, "", detail=detail)
+    return lambda: Content(kind=Kind.LOCATION, detail=detail)
+
+
+def _card_fields() -> Callable[[], Content]:
+    name = st.text_input(_("Nome do contato"), key="compose_name", max_chars=80).strip()
+    number = st.text_input(_("Telefone do contato"), placeholder="(11) 99999-9999", key="compose_title")
+    if name and number:
+        _preview(Kind.CONTACT, "", detail={"name": name, "phone": number})
+
+    def make() -> Content:
+        if not name:
+            raise InvalidInput("a card without a name")
+        return Content(kind=Kind.CONTACT, detail={"name": name, "phone": normalise(number)})
+
+    return make
+
+
+def _preview(
+    kind: Kind,
+    text: str,
+    source: str | None = None,
+    filename: str | None = None,
+    detail: dict[str, object] | None = None,
+) -> None:
+    st.caption(_("Como a pessoa vai ver:"))
+    with st.container(key="preview"):
+        bubble.draw(kind, text.strip(), source=source, filename=filename, detail=detail)
+
+
+# --- what became of it ------------------------------------------------------------------------------------------------
 
 
 def recent(actor: Actor) -> None:
@@ -45,17 +202,46 @@ def recent(actor: Actor) -> None:
         st.caption(_("Nada enviado ainda. O que você enviar aparece aqui e muda de estado sozinho."))
     for message in found:
         with st.container(border=True, key=f"message_{message.id}"):
-            _message(message)
+            _message(actor, message)
 
 
-def _message(message: Message) -> None:
+def _message(actor: Actor, message: Message) -> None:
+    head(message)
+    shown(actor, message)
+    if message.failure and message.state in (State.FAILED, State.UNCERTAIN):
+        st.caption(status.message_failure(message.failure))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        dossier.link(message.id, message.state)
+        if message.state is State.QUEUED and st.button(
+            _("Cancelar"), icon=":material/undo:", key=f"cancel_{message.id}", type="tertiary"
+        ):
+            with errors.shown():
+                _cancel(actor, message.id)
+
+
+def head(message: Message) -> None:
+    """Whom a message is to, where it is and since when."""
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        name = f"{message.contact_name} · " if message.contact_name else ""
-        st.text(name + display(message.phone))
+        # Of a group, and of somebody whose number WhatsApp keeps to itself, there is only an address.
+        number = "" if "@" in message.phone else display(message.phone)
+        unnamed = _("Grupo") if message.phone.endswith("@g.us") else _("Sem número")
+        st.text(" · ".join(part for part in (message.contact_name, number) if part) or unnamed)
         with st.container(horizontal=True, vertical_alignment="center", width="content"):
             status.message_badge(message)
             st.caption(status.message_time(message))
-    st.text(message.body)
-    if message.failure and message.state in (State.FAILED, State.UNCERTAIN):
-        st.caption(status.message_failure(message.failure))
-    dossier.link(message.id, message.state)
+
+
+def shown(actor: Actor, message: Message) -> None:
+    """What a message carries."""
+    if message.kind == Kind.TEXT:
+        st.text(message.body)
+        return
+    kept = message.media_sha256
+    source = files.address(actor.user_id, kept, message.filename) if kept and actor.user_id else None
+    bubble.draw(message.kind, message.body, source=source, filename=message.filename, detail=message.detail)
+
+
+def _cancel(actor: Actor, message_id: UUID) -> None:
+    # At once and without a question: while one is asked, the message leaves.
+    messages.cancel(actor, message_id)
+    st.toast(_("Mensagem cancelada: ela não saiu."), icon=":material/undo:")

@@ -80,6 +80,39 @@ def restart_waves(which: str, act: Callable[[Actor], None]) -> None:
     )
 
 
+def stop_sending(act: Callable[[Actor], None]) -> None:
+    """Ask whether everything that a session sends shall stop at once; `act` does it."""
+    _ask(
+        _("Parar todos os envios?"),
+        _("Nada mais sai deste WhatsApp: nem a fila, nem agendamentos, nem campanhas. Dá para voltar depois."),
+        act,
+        yes=(_("Parar tudo"), ":material/front_hand:"),
+    )
+
+
+def end_schedule(name: str, act: Callable[[Actor], None]) -> None:
+    """Ask whether a schedule shall end for good; `act` does it."""
+    _ask(
+        _("Encerrar {name}?").format(name=name),
+        _("Nada mais é enviado por este agendamento. O que já saiu continua no histórico."),
+        act,
+        yes=(_("Encerrar"), ":material/event_busy:"),
+    )
+
+
+def cancel_campaign(name: str, waiting: int, act: Callable[[Actor], None]) -> None:
+    """Ask whether a campaign shall end before everybody got it; `act` does it."""
+    _ask(
+        _("Cancelar {name}?").format(name=name),
+        _(
+            "**{n}** pessoas ainda não receberam e não receberão por esta campanha. O que está na fila é retirado; "
+            "o que já começou a sair não volta. Não dá para retomar."
+        ).format(n=waiting),
+        act,
+        yes=(_("Cancelar a campanha"), ":material/cancel:"),
+    )
+
+
 def change_user(title: str, consequence: str, act: Callable[[Actor], None]) -> None:
     """Ask an admin whether to do something to a user; `act` does it."""
     _ask(title, consequence, act, Role.ADMIN, yes=(_("Confirmar"), ":material/check:"))
@@ -93,6 +126,16 @@ def revoke_key(name: str, key_id: UUID, end: Callable[[Actor, UUID], None]) -> N
         partial(_for, key_id, end),
         yes=(_("Revogar"), ":material/key_off:"),
     )
+
+
+def change_endpoint(title: str, consequence: str, act: Callable[[Actor], None]) -> None:
+    """Ask whether to do something to an endpoint; `act` does it."""
+    _ask(title, consequence, act, yes=(_("Confirmar"), ":material/check:"))
+
+
+def change_rule(consequence: str, act: Callable[[Actor], None]) -> None:
+    """Ask whether to forget a rule; `act` does it."""
+    _ask(_("Apagar a regra?"), consequence, act, yes=(_("Apagar"), ":material/delete:"))
 
 
 def clean_up(what: str, start: Callable[[Actor], None]) -> None:
@@ -112,9 +155,39 @@ def replay_many(count: int, act: Callable[[Actor], None]) -> None:
     )
 
 
+def send_again(act: Callable[[Actor], None]) -> None:
+    """Ask whether an uncertain message shall be queued once more; `act` does it."""
+    _ask(
+        _("Enviar de novo?"),
+        _("Se a primeira tiver saído, a pessoa recebe a mensagem **duas vezes**. Confira a conversa no celular antes."),
+        act,
+        yes=(_("Enviar de novo"), ":material/send:"),
+    )
+
+
+def drop_message(act: Callable[[Actor], None]) -> None:
+    """Ask whether an uncertain message shall be let go; `act` does it."""
+    _ask(
+        _("Descartar a mensagem?"),
+        _("Ela não será enviada de novo. Se tiver saído, a pessoa já a tem."),
+        act,
+        yes=(_("Descartar"), ":material/delete:"),
+    )
+
+
 def drain(name: str, what: str, start: Callable[[Actor], None]) -> None:
     """Ask an admin whether a server shall get no new session, with the consequence `what` (Markdown)."""
     _ask(_("Esvaziar {name}?").format(name=name), what, start, Role.ADMIN, yes=(_("Esvaziar"), ":material/output:"))
+
+
+def archive_template(name: str, template_id: UUID, act: Callable[[Actor, UUID], None]) -> None:
+    """Ask whether to put a template away; `act` does it."""
+    _ask(
+        _("Arquivar {name}?").format(name=name),
+        _("O modelo sai das listas de quem o usa. As mensagens enviadas com ele ficam, e dá para desarquivar."),
+        partial(_for, template_id, act),
+        yes=(_("Arquivar"), ":material/archive:"),
+    )
 
 
 def _for(subject: UUID, end: Callable[[Actor, UUID], None], actor: Actor) -> None:

@@ -8,9 +8,9 @@ import streamlit as st
 
 from services import evidence, fleet, sessions
 from services.db.actor import Actor
-from services.diagnostics import Check, Guide, Report, Result, Step, words
+from services.diagnostics import Check, Guide, Report, Result, Step, fact_of, words
 from services.evidence import Asked
-from ui import confirm, errors, navigation, status, times
+from ui import confirm, errors, navigation, session_details, times
 from ui.text import _
 
 _ASKED = "diagnosis_asked"
@@ -41,8 +41,13 @@ def subject(actor: Actor) -> Subject | None:
     find, pick = st.columns([2, 3], vertical_alignment="bottom")
     search = find.text_input(_("Buscar"), placeholder=_("E-mail, nome ou número"), key="diagnosis_search")
     people = {row.user_id: row.email for row in fleet.rows(actor, search=search).rows}
-    if (named := _named()) is not None and not search:
-        people = {named: people.get(named) or f"user_{named}", **people}
+    named = navigation.named("user")
+    if named is not None and not search:
+        row = fleet.one(actor, named)
+        if row is None:
+            session_details.nobody()
+        else:
+            people = {named: row.email, **people}
     if not people:
         st.info(_("Nenhum usuário encontrado. Mude a busca."), icon=":material/search_off:")
         return None
@@ -58,14 +63,6 @@ def subject(actor: Actor) -> Subject | None:
         st.info(_("Escolha uma pessoa para examinar a sessão dela."), icon=":material/person_search:")
         return None
     return Subject(chosen, people[chosen], own=chosen == actor.user_id)
-
-
-def _named() -> UUID | None:
-    """The person whom the page's address names."""
-    try:
-        return UUID(st.query_params.get("user", ""))
-    except ValueError:
-        return None
 
 
 def asked(actor: Actor, of: Subject) -> Asked | None:
@@ -131,7 +128,7 @@ def _check(actor: Actor, of: Subject, report: Report, check: Check, key: str) ->
     colour, icon = LOOKS[check.result]
     with st.container(gap=None):
         st.markdown(f":{colour}[{icon}] **{_(check.question)}** :{colour}-badge[{_result_word(check.result)}]")
-        st.write(fact(check))
+        st.write(fact_of(check, _))
         if check.at is not None:
             st.caption(f"{times.ago(check.at)} · {times.clock(check.at)}")
     if check.name and (report.worst is None or check.name != report.worst.name):  # the worst stands above
@@ -139,14 +136,6 @@ def _check(actor: Actor, of: Subject, report: Report, check: Check, key: str) ->
         st.markdown(f"**{_(what)}** {_(todo)}")
     if check.step is not None:
         _step(actor, of, report, check, key)
-
-
-def fact(check: Check) -> str:
-    """The evidence as a sentence."""
-    params = dict(check.params)
-    if "proof" in params:
-        params["proof"] = status.proof_phrase(str(params["proof"]) or None)
-    return _(check.fact).format(**params)
 
 
 def _result_word(result: Result) -> str:
@@ -201,7 +190,7 @@ def summary(report: Report) -> str:
     for guide, checks in report.guides.items():
         for check in checks:
             at = f" ({check.at:%Y-%m-%d %H:%M:%S})" if check.at else ""
-            lines.append(f"{guide} · {check.result} · {_(check.question)} {fact(check)}{at}")
+            lines.append(f"{guide} · {check.result} · {_(check.question)} {fact_of(check, _)}{at}")
     return "\n".join(lines)
 
 

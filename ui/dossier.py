@@ -15,14 +15,6 @@ from ui.diagnostics import LOOKS
 from ui.text import _
 
 
-def wanted() -> UUID | None:
-    """The message that the page's address names (`?id=`)."""
-    try:
-        return UUID(st.query_params.get("id", ""))
-    except ValueError:
-        return None
-
-
 def link(message_id: UUID, state: State) -> None:
     """The way from a message to its story."""
     arrived = state in (State.DELIVERED, State.READ)
@@ -65,7 +57,7 @@ def conclusion(actor: Actor, found: Dossier) -> None:
 def moments(found: Dossier) -> None:
     """Every step, the first on top."""
     st.subheader(_("Passo a passo"), anchor=False)
-    with st.container(border=True, key="moments"):
+    with st.container(border=True):
         for one in found.moments:
             _moment(one)
 

@@ -1,16 +1,24 @@
 """How an error looks to a person: one sentence and the next step, never a traceback."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import streamlit as st
 import structlog
 
 from services import log
-from services.errors import ServiceError
+from services.errors import DatabaseUnavailable, ServiceError
 from ui.text import _
 
 logger = structlog.get_logger(__name__)
+
+Seen = TypeVar("Seen")
+
+# How long a page waits for a database that is away, and how often it asks meanwhile.
+PATIENCE_SECONDS = 30.0
+ASK_SECONDS = 1.0
 
 
 def show(error: ServiceError) -> None:
@@ -26,12 +34,43 @@ def show(error: ServiceError) -> None:
 
 @contextmanager
 def shown() -> Iterator[None]:
-    """Show and log a ServiceError of the block instead of letting it end the run. Also a decorator."""
+    """Show and log a ServiceError of the block instead of letting it end the run. Also a decorator.
+
+    Without a database the run does end there: whatever comes next could only say the same once more.
+    """
     try:
         yield
     except ServiceError as error:
         report(error)
         show(error)
+        if isinstance(error, DatabaseUnavailable):
+            st.stop()
+
+
+def patiently(read: Callable[[], Seen]) -> Seen:
+    """What `read` finds, also where the database is away for a moment: it is waited for, for PATIENCE_SECONDS.
+
+    Until a run ends the screen keeps what the one before has drawn, with all that was typed; a click that fell into the
+    outage is done after it. For the start of a page's run, where nothing has been done yet.
+    """
+    notice, deadline, told = st.empty(), time.monotonic() + PATIENCE_SECONDS, False
+    while True:
+        try:
+            found = read()
+        except DatabaseUnavailable as error:
+            if not told:
+                report(error)
+                told = True
+            if time.monotonic() >= deadline:
+                notice.empty()
+                show(error)
+                st.stop()
+            with notice.container(key="outage"):
+                show(error)
+            time.sleep(ASK_SECONDS)
+        else:
+            notice.empty()
+            return found
 
 
 @contextmanager

@@ -10,22 +10,16 @@ import streamlit as st
 from services import replay
 from services.db.actor import Actor
 from services.replay import Change, Detail, Event, Filter, Trial, Verdict
-from ui import confirm, errors, event_log, times
+from ui import confirm, errors, event_log, times, toasts
 from ui.text import _
 
 _TRIALS = "events_trials"
-_DONE = "events_done"
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 CHANGES_TOLD = 3
 
 
 def actions(actor: Actor, wanted: Filter, chosen: list[int], *, any_failed: bool) -> None:
     """What can be done with the events that are chosen; with none, all failed ones of `wanted` can be replayed."""
-    if done := st.session_state.pop(_DONE, None):
-        st.toast(
-            _("1 evento voltou para a fila.") if done == 1 else _("{n} eventos voltaram para a fila.").format(n=done),
-            icon=":material/replay:",
-        )
     if not chosen:
         _all(actor, wanted, any_failed)
     elif len(chosen) == 1:
@@ -57,7 +51,8 @@ def _replay(actor: Actor, ids: Sequence[int]) -> None:
 
 
 def _back_in_line(count: int) -> None:
-    st.session_state[_DONE] = count
+    one, many = _("1 evento voltou para a fila."), _("{n} eventos voltaram para a fila.")
+    toasts.after_rerun(one if count == 1 else many.format(n=count), ":material/replay:")
     event_log.let_go()
     st.rerun()
 
@@ -171,9 +166,9 @@ def _trial(trial: Trial) -> None:
 def _facts(detail: Detail) -> None:
     event = detail.event
     facts = {
-        _("Chegou"): _moment(event.received_at),
+        _("Chegou"): times.in_full(event.received_at),
         _("Resultado"): event_log.verdict_word(event.verdict),
-        _("Processado"): _moment(event.handled_at) if event.handled_at else "—",
+        _("Processado"): times.in_full(event.handled_at) if event.handled_at else "—",
         _("Tentativas"): str(event.attempts),
         _("Tipo"): event.kind,
         _("Tamanho"): event_log.size(event.size),
@@ -236,10 +231,6 @@ def _value(value: str | None) -> str:
     if value is None:
         return "—"
     try:
-        return _moment(datetime.fromisoformat(value)) if len(value) > 18 else value
+        return times.in_full(datetime.fromisoformat(value)) if len(value) > 18 else value
     except ValueError:
         return value
-
-
-def _moment(moment: datetime) -> str:
-    return times.local(moment).strftime("%d/%m/%Y %H:%M:%S")

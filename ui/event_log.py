@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 import altair as alt
 import pandas as pd
 import streamlit as st
+from babel.numbers import format_decimal
 
 from services import replay
 from services.db.actor import Actor
 from services.replay import Event, EventPage, Filter, Rates, Verdict
 from ui import times
-from ui.text import _
+from ui.text import _, locale
 
 _CURSORS = "events_cursors"
 _FILTER = "events_filter"
@@ -75,7 +76,7 @@ def duration(seconds: float) -> str:
 
 
 def _decimal(value: float) -> str:
-    return f"{value:.1f}".replace(".", ",")
+    return str(format_decimal(value, "#,##0.0", locale=locale()))
 
 
 # --- rate and lag -----------------------------------------------------------------------------------------------------
@@ -224,7 +225,7 @@ def listing(found: EventPage) -> None:
 
 def _cells(event: Event) -> dict[str, str]:
     return {
-        _("Quando"): times.local(event.received_at).strftime("%d/%m %H:%M:%S"),
+        _("Quando"): times.to_the_second(event.received_at),
         _("Resultado"): verdict_word(event.verdict),
         _("Tipo"): event.kind,
         _("Sessão"): event.email or event.session or "—",

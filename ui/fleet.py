@@ -159,6 +159,7 @@ def _cells(row: FleetRow) -> dict[str, str]:
         _("Servidor"): str(row.server or "—"),
         _("Número"): display(row.phone_number) if row.phone_number else "—",
         _("Aparelho"): row.device_name or "—",
+        _("Não lidas"): str(row.unread or "—"),
         _("Última atividade"): times.ago(row.last_activity),
         _("Última falha"): row.failure or "—",
     }
@@ -175,6 +176,7 @@ def _actions(actor: Actor, row: FleetRow) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             navigation.link("session.py", _("Abrir a sessão"), ":material/open_in_full:", user=str(row.user_id))
             navigation.link("diagnostics.py", _("Diagnosticar"), ":material/stethoscope:", user=str(row.user_id))
+            navigation.link("conversations.py", _("Conversas"), ":material/forum:", pessoa=str(row.user_id))
             if row.status in (None, Status.DISCONNECTED):
                 if st.button(_("Conectar por esta pessoa"), icon=":material/link:", key="fleet_connect"):
                     _connect(actor, row.user_id)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from services import audit, identity
+from services import audit, identity, log
 from services.db.actor import Actor, Role
 from services.errors import DatabaseUnavailable, Forbidden, Unauthenticated
 from services.identity import Account, SignIn
@@ -27,6 +27,8 @@ def guard(*roles: Role) -> Actor:
     Where the person was signed in until now or had another role, the whole app runs anew, so that nothing drawn for
     who they were stays on the screen.
     """
+    if log.request_id() is None:  # a fragment's rerun skips the entry script
+        log.bind_request_id()
     try:
         account = current()
     except DatabaseUnavailable as error:

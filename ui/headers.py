@@ -3,6 +3,9 @@
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services import settings
+from services.proxies import client_ip
+
 # Measured against Streamlit 1.67: no violation with charts, dataframes and components v2. Streamlit's bundle needs
 # inline styles and blob: workers; `st.html` scripts are inline.
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -11,6 +14,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "script-src 'self' 'unsafe-inline' blob:",
         "style-src 'self' 'unsafe-inline'",
         "img-src 'self' data: blob:",
+        "media-src 'self' data: blob:",
         "font-src 'self' data:",
         "connect-src 'self'",
         "worker-src 'self' blob:",
@@ -26,11 +30,26 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+    "Permissions-Policy": "camera=(self), microphone=(self), geolocation=(), payment=(), usb=()",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 # One year, and only over TLS: over plain HTTP browsers ignore it.
 TRANSPORT_SECURITY = "max-age=31536000"
+
+
+class Origin:
+    """ASGI middleware that gives requests and WebSockets the address of who sent them, where a proxy of ours says it.
+
+    What is counted and written down by address would else name the proxy, and lock everybody out at once.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("client"):
+            scope = {**scope, "client": (client_ip(scope, settings.get().proxies()), scope["client"][1])}
+        await self.app(scope, receive, send)
 
 
 class SecurityHeaders:

@@ -6,6 +6,7 @@ from services import users
 from services.errors import N_, InvalidInput
 from services.identity import MIN_PASSWORD_LENGTH
 from services.users import Purpose
+from ui import toasts
 from ui.guard import address
 from ui.text import _
 
@@ -33,5 +34,5 @@ def screen(token: str) -> None:
             raise Different
         users.use(token, first, address())
         st.query_params.clear()
-        st.toast(_("Senha salva. Entre com seu e-mail e ela."))
+        toasts.after_rerun(_("Senha salva. Entre com seu e-mail e ela."))
         st.rerun()

@@ -27,12 +27,16 @@ PATH = "/live"
 OWN_GAP_SECONDS = 0.05
 # The fleet's figures are recomputed at most this often, however much happens.
 FLEET_GAP_SECONDS = 2.0
+# A campaign moves with every message of it; its page is to be read and pressed meanwhile.
+CAMPAIGN_GAP_SECONDS = 1.0
 # How long a socket may outlive its sign-in; what it could tell meanwhile is only that something changed.
 RECHECK_SECONDS = 30.0
 # Application-defined close codes (RFC 6455, 7.4.2): the tab does not come back by itself after these.
 SIGNED_OUT = 4401
 
-Scope = Literal["session", "message", "fleet", "cleanup"]
+Scope = Literal["session", "message", "report", "campaign", "schedule", "forward", "fleet", "cleanup"]
+# What is summed up over many rows.
+SLOW = ("fleet", "report")
 
 # The component outlives the fragment's reruns: what it opened is kept with its element and only its voice is renewed.
 SCRIPT = """
@@ -40,12 +44,31 @@ export default function ({ parentElement, setTriggerValue, data }) {
   const own = (parentElement.plushifyLive ??= { wait: 250 });
   own.tell = (value) => setTriggerValue("tick", value);
   clearTimeout(own.closing);
+  own.hear ??= (value) => {
+    if (own.pressed) own.held = value; else own.tell(value);
+  };
+  // A redraw between press and release would take the button away from under the finger, and the click with it.
+  if (!own.watched) {
+    own.watched = new AbortController();
+    const options = { capture: true, signal: own.watched.signal };
+    const press = () => { clearTimeout(own.releasing); own.pressed = true; };
+    const release = () => {
+      clearTimeout(own.releasing);
+      own.releasing = setTimeout(() => {
+        own.pressed = false;
+        if (own.held !== undefined && !own.ended) own.tell(own.held);
+        own.held = undefined;
+      }, 150);
+    };
+    window.addEventListener("pointerdown", press, options);
+    for (const end of ["pointerup", "pointercancel", "dragend", "blur"]) window.addEventListener(end, release, options);
+  }
   const open = () => {
     if (own.ended) return;
     const socket = new WebSocket(location.origin.replace(/^http/, "ws") + data.address);
     own.socket = socket;
     socket.onopen = () => { own.wait = 250; };
-    socket.onmessage = (event) => own.tell(event.data);
+    socket.onmessage = (event) => own.hear(event.data);
     socket.onclose = (event) => {
       if (own.ended || event.code === 4401) return;
       own.timer = setTimeout(open, own.wait * (0.5 + Math.random()));
@@ -58,6 +81,8 @@ export default function ({ parentElement, setTriggerValue, data }) {
     own.closing = setTimeout(() => {
       own.ended = true;
       clearTimeout(own.timer);
+      clearTimeout(own.releasing);
+      own.watched.abort();
       own.socket?.close();
     }, 100);
   };
@@ -115,12 +140,16 @@ async def _admit(socket: WebSocket) -> tuple[str | None, float]:
         await socket.close(SIGNED_OUT)
         return None, 0.0
     await socket.accept()
-    return topic, FLEET_GAP_SECONDS if scope == "fleet" else OWN_GAP_SECONDS
+    if scope == "campaign":
+        return topic, CAMPAIGN_GAP_SECONDS
+    return topic, FLEET_GAP_SECONDS if scope in SLOW else OWN_GAP_SECONDS
 
 
 def _topic(actor: Actor, scope: str) -> str | None:
     """What `actor` may listen to: changes of their own rows, and staff those of every session."""
-    if scope in ("session", "message"):
+    if scope == "report" and actor.is_staff:
+        return "report:"  # everybody's
+    if scope in live.OWN:
         return f"{scope}:{actor.user_id}"
     return {"fleet": "fleet", "cleanup": "cleanup:"}.get(scope) if actor.is_staff else None
 

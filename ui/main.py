@@ -4,21 +4,23 @@ from pathlib import Path
 
 import streamlit as st
 
-from services import log, settings
+from services import log, meters, settings
 from services.db.actor import Role
 from services.errors import ServiceError
 from services.identity import Account
-from ui import cookie, errors, guard, invitation, sign_in
+from ui import cookie, errors, guard, invitation, mended, sign_in, toasts
 from ui.navigation import pages_for
 from ui.text import _
 
+# What the page without a path of its own is counted as.
+HOME = "home"
 ICON = Path(__file__).with_name("icon.svg")
 
 # What the theme cannot say. The form's button is streamlit-authenticator's, which gives it no type; Streamlit's own
-# "Press Enter to submit form" knows no other language.
+# "Press Enter to submit form" and "100MB per file" know no other language.
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] { padding-top: 3.5rem; }
-[data-testid="InputInstructions"] { display: none; }
+[data-testid="InputInstructions"], [data-testid="stFileUploaderDropzoneInstructions"] { display: none; }
 [data-testid="stCaptionContainer"] { color: #4c5a54; opacity: 1; }
 @media (prefers-color-scheme: dark) { [data-testid="stCaptionContainer"] { color: #a9b8b1; } }
 .st-key-cookie { position: absolute; height: 0; }
@@ -29,7 +31,10 @@ STYLE = """<style>
 .plushify-wait::before { content: ""; display: block; width: 35%; height: 100%; border-radius: 2px; background: #2fa382;
   animation: plushify-wait 1.4s ease-in-out infinite; }
 @keyframes plushify-wait { from { margin-left: -35%; } to { margin-left: 100%; } }
-@media (prefers-reduced-motion: reduce) { .plushify-wait::before { animation-duration: 6s; } }
+@media (prefers-reduced-motion: reduce) { .plushify-wait::before { width: 100%; animation: none; opacity: .5; } }
+.st-key-outage { position: fixed; inset: auto 1rem 1rem auto; z-index: 1000; width: min(36rem, calc(100vw - 2rem));
+  padding: .75rem; border-radius: .75rem; background: #fff; box-shadow: 0 4px 24px #0004; }
+@media (prefers-color-scheme: dark) { .st-key-outage { background: #17211d; } }
 .st-key-sign_in { max-width: 24rem; margin: 5vh auto 0; }
 .st-key-sign_in [data-testid="stElementContainer"]:has([data-testid="stFormSubmitButton"]) :not(p, span),
 .st-key-sign_in [data-testid="stElementContainer"]:has([data-testid="stFormSubmitButton"]) { width: 100%; }
@@ -62,17 +67,20 @@ def sign_in_screen() -> None:
         sandbox_banner()
         with errors.shown():
             sign_in.screen()
+    toasts.show()
 
 
 def console(account: Account) -> None:
-    page = st.navigation(pages_for(account.actor.role))
+    page = st.navigation(pages_for(account.actor.role), expanded=True)  # all of them: none hides behind "view more"
     with st.sidebar:
         with st.container(gap=None):
             st.text(account.name)
             st.caption(role_name(account.actor.role))
         st.button(_("Sair"), icon=":material/logout:", on_click=sign_in.sign_out, width="stretch", key="sign_out")
     sandbox_banner()
-    page.run()
+    with meters.of_process().pages.labels(page.url_path or HOME).time():
+        page.run()
+    toasts.show()
 
 
 def invitation_screen(token: str) -> None:
@@ -86,12 +94,12 @@ def invitation_screen(token: str) -> None:
 def main() -> None:
     log.bind_request_id()
     st.set_page_config(page_title="Plushify", page_icon=ICON, layout="centered")
-    st.html(STYLE)
+    st.html(STYLE + mended.markup(), unsafe_allow_javascript=True)
     if token := st.query_params.get(invitation.PARAMETER):
         invitation_screen(token)
         return
     try:
-        account = sign_in.account()
+        account = errors.patiently(sign_in.account)
         cookie.carry_out()  # after it: whoever was shut out since the last run loses their cookie with this one
     except ServiceError as error:
         errors.report(error)

@@ -11,10 +11,11 @@ from services.db.actor import Actor
 from services.findings import FindingsPage
 from services.findings import Kind as FindingKind
 from services.fleet import FleetRow
+from services.replay import Verdict
 from services.sessions import Session, Status
 from services.timeline import PAGE_SIZE, Delivery, Entry, Kind, TimelinePage
 from services.wppconnect.phone import display
-from ui import broken_glass, confirm, errors, fleet, navigation, status, times
+from ui import brake, broken_glass, confirm, errors, event_log, fleet, navigation, status, times
 from ui.text import _
 
 _PAGE = "timeline_page"
@@ -61,9 +62,10 @@ def head(row: FleetRow) -> None:
 
 def actions(actor: Actor, row: FleetRow) -> None:
     """What staff can do from here. A QR appears on its owner's screen only."""
-    if row.status is Status.PAIRING:
-        st.caption(_("O código aparece só na tela da própria pessoa."))
-        broken_glass.code(actor, row.user_id)
+    with st.container():
+        if row.status is Status.PAIRING:
+            st.caption(_("O código aparece só na tela da própria pessoa."))
+            broken_glass.code(actor, row.user_id)
     with st.container(horizontal=True, vertical_alignment="center"):
         if row.status in (None, Status.DISCONNECTED):
             if st.button(_("Conectar"), type="primary", icon=":material/link:", key="session_connect"):
@@ -76,6 +78,7 @@ def actions(actor: Actor, row: FleetRow) -> None:
             if st.button(_("Desconectar"), icon=":material/link_off:", key="session_disconnect"):
                 confirm.disconnect_other(row.email, row.user_id, _disconnect)
         if row.status is not None:
+            brake.switch(actor, row.user_id)
             navigation.link("diagnostics.py", _("Diagnosticar"), ":material/stethoscope:", user=str(row.user_id))
             _moving(row)
 
@@ -147,6 +150,8 @@ def _what(entry: Entry) -> str:
         "session.close": _("A equipe fechou a sessão"),
         "session.restart": _("A equipe reiniciou a sessão"),
         "session.move": _("A equipe moveu a sessão para outro servidor"),
+        "sending.stop": _("A equipe parou os envios"),
+        "sending.go_on": _("A equipe liberou os envios"),
         "step.ask": _("Perguntou de novo ao WhatsApp"),
         "step.start": _("Ligou a sessão"),
         "step.restart": _("Reiniciou a sessão"),
@@ -180,7 +185,12 @@ def deliveries(found: list[Delivery]) -> None:
         st.caption(_("Nenhum evento recebido desta sessão."))
         return
     rows = [
-        {_("Quando"): times.clock(one.received_at), _("Tipo"): one.kind, _("Resultado"): one.verdict} for one in found
+        {
+            _("Quando"): times.clock(one.received_at),
+            _("Tipo"): one.kind,
+            _("Resultado"): event_log.verdict_word(Verdict(one.verdict)),
+        }
+        for one in found
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
 

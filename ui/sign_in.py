@@ -130,13 +130,22 @@ class Authenticator(stauth.Authenticate):  # type: ignore[misc]
 def account() -> Account | None:
     """The person of this tab: signed in in it, or by the cookie with which the browser opened it."""
     found = guard.current()
-    if found or guard.ENDED in st.session_state:
-        return found
-    sign_in = cookie.from_browser()
-    found = identity.account_of(sign_in) if sign_in else None
-    if sign_in and found:
-        guard.enter(sign_in)
+    if found is None and guard.ENDED not in st.session_state:
+        sign_in = cookie.from_browser()
+        found = identity.account_of(sign_in) if sign_in else None
+        if sign_in and found:
+            guard.enter(sign_in)
+    if found:
+        _renew()
     return found
+
+
+def _renew() -> None:
+    """Whoever comes back in time stays signed in: the browser gets a younger cookie of the same sign-in."""
+    longer = identity.renewed(st.session_state[guard.SIGN_IN])
+    if longer:
+        st.session_state[guard.SIGN_IN] = longer
+        cookie.wish_for(longer)
 
 
 def screen() -> None:

@@ -9,7 +9,7 @@ from services.findings import WORDS, Kind
 from services.messages import FAILURES as MESSAGE_FAILURES
 from services.messages import Message, State
 from services.sessions import FAILURES as SESSION_FAILURES
-from services.sessions import Proof, Status
+from services.sessions import PROOFS, Proof, Status
 from ui import times
 from ui.text import _
 
@@ -31,13 +31,7 @@ def session_word(status: Status | None) -> str:
 
 def proof_phrase(kind: str | None) -> str:
     """What proved a session, after `por`."""
-    phrases = {
-        Proof.WEBHOOK: _("aviso do servidor"),
-        Proof.PHONE_NUMBER: _("consulta ao WhatsApp"),
-        Proof.ACK: _("confirmação de mensagem"),
-        Proof.MESSAGE: _("mensagem recebida"),
-    }
-    return phrases[Proof(kind)] if kind else _("nada ainda")
+    return _(PROOFS[Proof(kind) if kind else None])
 
 
 def proof(at: datetime | None, kind: str | None) -> str:
@@ -70,6 +64,16 @@ def message_badge(message: Message) -> None:
 
 def state_badge(state: State) -> None:
     """A message's state as a badge, with WhatsApp's own ticks where it has them."""
+    word, colour, icon = _state_looks(state)
+    st.badge(word, color=colour, icon=icon)
+
+
+def state_word(state: State) -> str:
+    """A message's state for people."""
+    return _state_looks(state)[0]
+
+
+def _state_looks(state: State) -> tuple[str, Colour, str]:
     words: dict[State, tuple[str, Colour, str]] = {
         State.QUEUED: (_("Na fila"), "gray", ":material/schedule:"),
         State.SENDING: (_("Enviando"), "blue", ":material/arrow_upward:"),
@@ -79,14 +83,16 @@ def state_badge(state: State) -> None:
         State.READ: (_("Lida"), "green", ":material/mark_chat_read:"),
         State.FAILED: (_("Falhou"), "red", ":material/error:"),
         State.UNCERTAIN: (_("Incerta"), "orange", ":material/help:"),
+        State.CANCELLED: (_("Cancelada"), "gray", ":material/undo:"),
         State.RECEIVED: (_("Recebida"), "gray", ":material/inbox:"),
     }
-    word, colour, icon = words[state]
-    st.badge(word, color=colour, icon=icon)
+    return words[state]
 
 
 def message_time(message: Message) -> str:
-    """When the newest step of a message was."""
+    """When the newest step of a message was; of one that is to leave later, when."""
+    if message.state is State.QUEUED and message.run_at > times.now():
+        return times.clock(message.run_at)
     moments = (message.read_at, message.delivered_at, message.sent_at, message.ended_at, message.created_at)
     return times.clock(next(moment for moment in moments if moment is not None))
 

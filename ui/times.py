@@ -4,8 +4,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
+from babel.dates import format_date, format_datetime
 
-from ui.text import _
+from ui.text import _, locale
 
 # Where a browser does not tell its time zone; most people at these screens live in it.
 FALLBACK_ZONE = "America/Sao_Paulo"
@@ -23,21 +24,66 @@ def _zone() -> ZoneInfo:
         return ZoneInfo(FALLBACK_ZONE)
 
 
+def zone_name() -> str:
+    """The viewer's time zone, as `America/Sao_Paulo`."""
+    return _zone().key
+
+
+def now() -> datetime:
+    """This moment."""
+    return datetime.now(UTC)
+
+
+def today() -> date:
+    """The viewer's day."""
+    return local(now()).date()
+
+
 def starts(day: date) -> datetime:
     """The moment at which `day` begins for the viewer."""
     return datetime.combine(day, time.min, tzinfo=_zone())
 
 
 def clock(moment: datetime) -> str:
-    """`14:05` for today, `22/11 14:05` before."""
+    """`14:05` for today, `22/11 14:05` before (`22 Nov 14:05` where the day does not always come first)."""
     seen = local(moment)
     today = local(datetime.now(UTC)).date()
-    return seen.strftime("%H:%M" if seen.date() == today else "%d/%m %H:%M")
+    return _in_words(seen, "HH:mm" if seen.date() == today else _("dd/MM HH:mm"))
 
 
 def to_the_second(moment: datetime) -> str:
     """`22/11 14:05:33`, for stories whose steps are seconds apart."""
-    return local(moment).strftime("%d/%m %H:%M:%S")
+    return _in_words(local(moment), _("dd/MM HH:mm:ss"))
+
+
+def in_full(moment: datetime) -> str:
+    """`22/11/2026 14:05:33`, for what may be long ago."""
+    return _in_words(local(moment), _("dd/MM/yyyy HH:mm:ss"))
+
+
+def day(moment: datetime) -> str:
+    """`22/11/2026`."""
+    return _in_words(local(moment), _("dd/MM/yyyy"))
+
+
+def on_the_wall(wall: datetime) -> str:
+    """`22/11/2026 14:05`, of a naive time that stands as it is: the clock is somebody's own."""
+    return _in_words(wall, _("dd/MM/yyyy HH:mm"))
+
+
+def calendar_day(day: date) -> str:
+    """`22/11/2026`, of a day without a time."""
+    return format_date(day, _("dd/MM/yyyy"), locale=locale())
+
+
+def month(day: date) -> str:
+    """`novembro de 2026`, of any day in it."""
+    return format_date(day, _("MMMM 'de' yyyy"), locale=locale())
+
+
+def _in_words(seen: datetime, pattern: str) -> str:
+    """By a pattern of Unicode's (https://unicode.org/reports/tr35/tr35-dates.html#Date_Format_Patterns)."""
+    return format_datetime(seen, pattern, locale=locale())
 
 
 def since(moment: datetime) -> timedelta:

@@ -35,7 +35,7 @@ class BodyTooLarge(InvalidInput):
     code = "corpo_grande"
     http_status = 413
     message = N_("O corpo do pedido é grande demais.")
-    hint = N_("Envie no máximo 1 MB.")
+    hint = N_("Envie no máximo {megabytes} MB.")
 
 
 class MethodNotAllowed(ServiceError):

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import TypeVar
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
@@ -15,7 +15,6 @@ from services.db.actor import Actor
 from services.errors import (
     N_,
     DatabaseUnavailable,
-    NotFound,
     NumberNotOnWhatsApp,
     ServiceError,
     SessionNotConnected,
@@ -24,22 +23,39 @@ from services.keys import Scope
 from services.live import Hub
 from services.messages import FAILURES, Message, State
 from services.sessions import Session, Status
+from web import (
+    campaigns,
+    conversations,
+    diagnostics,
+    dossier,
+    forwarding,
+    gaps,
+    media,
+    reports,
+    rules,
+    schedules,
+    silence,
+    uncertain,
+)
+from web import templates as modelos
 from web.answers import HEADERS, answer, problem
-from web.operations import Call, Operation
+from web.content import content_of
+from web.conversations import MESSAGES
+from web.operations import IDEMPOTENCY, Call, Operation
 from web.shapes import (
     ConnectBody,
     MessagePage,
+    MessageQuery,
     MessageShape,
-    PageQuery,
     SendBody,
     SessionShape,
     cursor_of,
-    seq_of,
+    place_of,
+    seq,
 )
 
 SESSION = "/functions/v1/sessao-de-whatsapp"
 SEND = "/functions/v1/enviar-mensagem-whatsapp"
-MESSAGES = "/functions/v1/mensagens-whatsapp"
 
 # A lost notification must not cost a caller the whole wait.
 REREAD_SECONDS = 1.0
@@ -152,10 +168,7 @@ def _shows_something(session: Session | None) -> bool:
 async def send(call: Call) -> Response:
     """Queue a text durably, then wait a little for what becomes of it."""
     key = call.request.headers.get("idempotency-key") or uuid4().hex
-    wanted: SendBody = call.body
-    queued = await run_in_threadpool(
-        messages.queue, call.actor, wanted.phone, wanted.message, key, wanted.contact_name, wanted.run_at
-    )
+    queued = await run_in_threadpool(_queued, call.actor, call.body, key)
     later = queued.run_at > datetime.now(UTC)
     found = await _until(
         call.hub,
@@ -166,6 +179,12 @@ async def send(call: Call) -> Response:
         first=queued,
     )
     return _outcome(found)
+
+
+def _queued(actor: Actor, wanted: SendBody, key: str) -> Message:
+    values = {"nome": wanted.contact_name or "", "telefone": wanted.phone, **wanted.values}
+    content, origin = content_of(actor, wanted, values)
+    return messages.queue(actor, wanted.phone, content, key, wanted.contact_name, wanted.run_at, origin)
 
 
 def _outcome(message: Message) -> Response:
@@ -185,26 +204,24 @@ def _failure(message: Message) -> ServiceError:
 
 
 async def one(call: Call) -> Response:
-    return answer(MessageShape.of(await run_in_threadpool(messages.get, call.actor, _id(call))))
+    return answer(MessageShape.of(await run_in_threadpool(messages.get, call.actor, call.id)))
+
+
+async def cancel(call: Call) -> Response:
+    """Take it back; who comes too late is told so."""
+    return answer(MessageShape.of(await run_in_threadpool(messages.cancel, call.actor, call.id)))
 
 
 async def several(call: Call) -> Response:
     """One page, newest first. One row more than asked for tells whether there is a next page."""
-    query: PageQuery = call.query
-    before = seq_of(query.cursor) if query.cursor else None
+    query: MessageQuery = call.query
+    (before,) = place_of(query.cursor, seq) if query.cursor else (None,)
     found = await run_in_threadpool(
         lambda: messages.recent(call.actor, query.limit + 1, direction=query.direction, before=before)
     )
     shown = found[: query.limit]
     following = cursor_of(shown[-1].seq) if len(found) > query.limit else None
     return answer(MessagePage(items=[MessageShape.of(each) for each in shown], next=following))
-
-
-def _id(call: Call) -> UUID:
-    try:
-        return UUID(call.request.path_params["id"])
-    except ValueError:
-        raise NotFound("no id of a message") from None
 
 
 # --- waiting ----------------------------------------------------------------------------------------------------------
@@ -246,7 +263,6 @@ async def _until(
 # --- what there is ----------------------------------------------------------------------------------------------------
 
 PREFER = {"Prefer": "`wait=<seconds>` or `respond-async` (RFC 7240): how long to wait for the outcome."}
-IDEMPOTENCY = {"Idempotency-Key": "The same key of the same user queues once, whatever happens in between."}
 # What calling the WPPConnect server may end in.
 SERVER_ERRORS = (409, 502, 504)
 
@@ -269,12 +285,30 @@ OPERATIONS = (
         Scope.READ, live, {200: "text/event-stream"},
     ),
     Operation(
-        "POST", SEND, "send", "Send a text, now or later; waits a few seconds for the outcome", Scope.SEND, send,
-        {200: MessageShape, 202: MessageShape}, (409,), SendBody, headers={**IDEMPOTENCY, **PREFER},
+        "POST", SEND, "send", "Send a text, a file or a template, now or later; waits a little for the outcome",
+        Scope.SEND, send, {200: MessageShape, 202: MessageShape}, (404, 409), SendBody,
+        headers={**IDEMPOTENCY, **PREFER},
     ),
     Operation("GET", f"{SEND}/{{id}}", "message", "One message", Scope.READ, one, {200: MessageShape}, (404,)),
     Operation(
-        "GET", MESSAGES, "messages", "Messages in and out, newest first, by pages", Scope.READ, several,
-        {200: MessagePage}, query=PageQuery,
+        "DELETE", f"{SEND}/{{id}}", "cancel", "Take a message back, up to the moment of sending", Scope.SEND, cancel,
+        {200: MessageShape}, (404, 409),
     ),
+    Operation(
+        "GET", MESSAGES, "messages", "Messages in and out, newest first, by pages", Scope.READ, several,
+        {200: MessagePage}, query=MessageQuery,
+    ),
+    *uncertain.OPERATIONS,
+    *conversations.OPERATIONS,
+    *media.OPERATIONS,
+    *modelos.OPERATIONS,
+    *schedules.OPERATIONS,
+    *campaigns.OPERATIONS,
+    *silence.OPERATIONS,
+    *rules.OPERATIONS,
+    *forwarding.OPERATIONS,
+    *gaps.OPERATIONS,
+    *reports.OPERATIONS,
+    *dossier.OPERATIONS,
+    *diagnostics.OPERATIONS,
 )  # fmt: skip

@@ -11,7 +11,7 @@ from services.errors import N_, Forbidden, RateLimited, Unauthenticated
 from services.inbox import Inbox
 from services.keys import Scope
 from services.limits import Door, Who
-from web.limits import client_ip
+from services.proxies import client_ip
 
 
 class KeyRefused(Unauthenticated):

@@ -1,12 +1,9 @@
-"""What one connection may cost the companion process, and where a request came from."""
+"""What one connection may cost the companion process."""
 
 import asyncio
-from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Any
 
 import structlog
 import uvicorn
-from starlette.types import Scope
 from uvicorn._types import HTTPScope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -20,8 +17,6 @@ BODY_BYTES_PER_SECOND = 50_000
 # More connections than this are a flood; each costs some 20 KB.
 CONNECTIONS_LIMIT = 5_000
 TICKS_PER_SECOND = 10
-
-Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -113,26 +108,3 @@ class GuardedServer(uvicorn.Server):
             connection.transport.abort()
         if slow:
             log.warning("slow_clients_cut_off", count=len(slow))
-
-
-def client_ip(scope: Scope, proxies: Networks) -> str:
-    """Where a request came from: the peer, or where the peer is one of our `proxies`, whom it says it spoke to.
-
-    The right-most address that is no proxy of ours: what stands further left is what the sender itself wrote.
-    """
-    peer: str = (scope.get("client") or ("?",))[0]
-    if not proxies or not _is_one(peer, proxies):
-        return peer
-    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode("latin-1")
-    for address in reversed([one.strip() for one in forwarded.split(",") if one.strip()]):
-        if not _is_one(address, proxies):
-            return address[:45]
-    return peer
-
-
-def _is_one(address: str, networks: Networks) -> bool:
-    try:
-        found: Any = ip_address(address)
-    except ValueError:
-        return False
-    return any(found in network for network in networks)

@@ -23,6 +23,9 @@ SCHEMAS = "#/components/schemas/"
 # What any operation may answer beside its own: no or a bad credential, a key without the scope, limits, our own faults.
 ALWAYS = (401, 403, 429, 500, 503)
 WITH_INPUT = (400, 413, 422)
+# What stands in a path: an id of ours, or the name of a file, which is its SHA-256.
+PATH = {"id": {"type": "string", "format": "uuid"}, "media_id": {"type": "string", "pattern": "^[0-9a-f]{64}$"}}
+UPLOAD = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 DESCRIPTION = """The functions of a user's own WhatsApp session. Authenticate with `Authorization: Bearer` and either a
 JSON Web Token of the user's sign-in or an API key made on the console's page "Chaves". Every error has the shape
 `Problem`."""
@@ -56,11 +59,13 @@ def _described(operation: Operation) -> dict[str, Any]:
     }
     if operation.body is not None:
         described["requestBody"] = {"required": operation.body_required, "content": _content(operation.body)}
+    if operation.upload_bytes:
+        described["requestBody"] = {"required": True, "content": UPLOAD}
     return described
 
 
 def _statuses(operation: Operation) -> list[int]:
-    takes_input = operation.body is not None or operation.query is not None
+    takes_input = operation.body is not None or operation.query is not None or operation.upload_bytes > 0
     return sorted({*operation.answers, *operation.errors, *ALWAYS, *(WITH_INPUT if takes_input else ())})
 
 
@@ -79,13 +84,14 @@ def _content(shape: type[BaseModel] | str) -> dict[str, Any]:
 
 def _parameters(operation: Operation) -> Iterable[dict[str, Any]]:
     for name in re.findall(r"\{(\w+)\}", operation.path):
-        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+        yield {"name": name, "in": "path", "required": True, "schema": PATH[name]}
     for name, meaning in operation.headers.items():
         schema = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"}
         yield {"name": name, "in": "header", "required": False, "schema": schema, "description": meaning}
     if operation.query is not None:
-        for name, schema in operation.query.model_json_schema(by_alias=True)["properties"].items():
-            yield {"name": name, "in": "query", "required": False, "schema": schema}
+        described = operation.query.model_json_schema(by_alias=True)
+        for name, schema in described["properties"].items():
+            yield {"name": name, "in": "query", "required": name in described.get("required", ()), "schema": schema}
 
 
 def _schemas() -> dict[str, Any]:

@@ -6,6 +6,7 @@ The routes and the OpenAPI document are both made from the same operations, so n
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -15,6 +16,7 @@ from starlette.routing import Route
 
 from services import log
 from services.db.actor import Actor
+from services.errors import NotFound
 from services.keys import Scope
 from services.live import Hub
 from web.answers import BodyTooLarge, NotJson, WrongFields
@@ -22,6 +24,7 @@ from web.callers import identify
 
 # Texts are short here; media have a door of their own.
 BODY_LIMIT = 1024 * 1024
+IDEMPOTENCY = {"Idempotency-Key": "The same key of the same user queues once, whatever happens in between."}
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,21 @@ class Call:
     query: Any
     hub: Hub
 
+    @property
+    def id(self) -> UUID:
+        """The `{id}` of the path. Raises NotFound for what cannot be one."""
+        try:
+            return UUID(self.request.path_params["id"])
+        except ValueError:
+            raise NotFound("no id") from None
+
 
 @dataclass(frozen=True)
 class Operation:
-    """One method at one path. `answers` are its own: what every operation may answer is added in the document."""
+    """One method at one path. `answers` are its own: what every operation may answer is added in the document.
+
+    `body` is what its JSON must be; `upload_bytes` instead takes a file as it is, up to so many bytes.
+    """
 
     method: str
     path: str
@@ -51,6 +65,7 @@ class Operation:
     body_required: bool = True
     query: type[BaseModel] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    upload_bytes: int = 0
 
 
 def routes(operations: Iterable[Operation]) -> list[Route]:
@@ -66,25 +81,36 @@ def _route(path: str, methods: Mapping[str, Operation]) -> Route:
         operation = methods["GET" if request.method == "HEAD" else request.method]
         log.bind_request_id()
         caller = await identify(request, operation.scope)
-        body = _checked(operation.body, await _json(request, operation)) if operation.body else None
+        body = await _body(request, operation)
         query = _checked(operation.query, dict(request.query_params)) if operation.query else None
         return await operation.serve(Call(caller.actor, request, body, query, request.app.state.hub))
 
     return Route(path, endpoint, methods=list(methods))
 
 
+async def _body(request: Request, operation: Operation) -> Any:
+    if operation.upload_bytes:
+        return await _content(request, operation.upload_bytes)
+    return _checked(operation.body, await _json(request, operation)) if operation.body else None
+
+
 async def _json(request: Request, operation: Operation) -> Any:
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > BODY_LIMIT:
-            raise BodyTooLarge
+    content = await _content(request, BODY_LIMIT)
     if not content and not operation.body_required:
         return {}
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
         raise NotJson("the body is no JSON") from None
+
+
+async def _content(request: Request, limit: int) -> bytes:
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > limit:
+            raise BodyTooLarge(megabytes=limit // (1024 * 1024))
+    return bytes(content)
 
 
 def _checked(model: type[BaseModel], given: Any) -> BaseModel:

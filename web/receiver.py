@@ -3,6 +3,7 @@
 A plain ASGI application rather than request/response handlers: measured, that is what the throughput needs.
 """
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -16,14 +17,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services import inbox
 from services.errors import DatabaseUnavailable, RateLimited
 from services.inbox import Delivery, Inbox
+from services.proxies import Networks, client_ip
 from services.sessions import WEBHOOK_PATH
 from web.callers import note_refusal
-from web.limits import Networks, client_ip
 
 log = structlog.get_logger(__name__)
 
 # A media message carries its whole file in base64: WhatsApp's largest are tens of MB.
 BODY_LIMIT = 64 * 1024 * 1024
+# Bodies beyond this, and those that do not say how long they are, are read a few at a time: senders wait meanwhile.
+LARGE_BODY = 1024 * 1024
+LARGE_AT_ONCE = 4
 CREDENTIAL_LIMIT = 512
 PROVED_KEPT = 20_000
 SESSION_NAME = re.compile(r"user_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -63,6 +67,7 @@ class Receiver:
         self._proxies = proxies
         self._inbox = into
         self._shared_token = shared_token.encode()
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         # Headers that were proved a moment ago: the next deliveries of the same server need not be decoded and hashed.
         self._proved: dict[tuple[str | None, Presented], tuple[float, Whose]] = {}
 
@@ -114,12 +119,27 @@ class Receiver:
         return await self._inbox.verify(session, offered)
 
     async def _take(self, session: str | None, current: bool, headers: Headers, receive: Receive, send: Send) -> None:
+        length = _length(headers)
+        if length is not None and length > BODY_LIMIT:
+            await self._too_large(session, send)
+        elif length is None or length > LARGE_BODY:
+            async with self._large:
+                await self._store(session, current, length, receive, send)
+        else:
+            await self._store(session, current, length, receive, send)
+
+    async def _too_large(self, session: str | None, send: Send) -> None:
+        log.warning("webhook_too_large", session=session)
+        await _answer(send, 413, TOO_LARGE)
+
+    async def _store(
+        self, session: str | None, current: bool, length: int | None, receive: Receive, send: Send
+    ) -> None:
         try:
-            body = await _read(headers, receive)
+            body = await (_read(receive) if length is None or length <= LARGE_BODY else _fill(length, receive))
             valid = await self._inbox.receive(Delivery(session, current, body))
         except TooLarge:
-            log.warning("webhook_too_large", session=session)
-            await _answer(send, 413, TOO_LARGE)
+            await self._too_large(session, send)
         except DatabaseUnavailable as error:
             log.error("webhook_not_stored", session=session, reason=error.detail)
             await _answer(send, 503, NOT_STORED)
@@ -156,10 +176,15 @@ def _secret(presented: Presented) -> str | None:
         return None
 
 
-async def _read(headers: Headers, receive: Receive) -> bytes:
+def _length(headers: Headers) -> int | None:
+    """The length that the sender states, or None."""
     for name, value in headers:
-        if name == b"content-length" and value.isdigit() and int(value) > BODY_LIMIT:
-            raise TooLarge
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return None
+
+
+async def _read(receive: Receive) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -173,6 +198,20 @@ async def _read(headers: Headers, receive: Receive) -> bytes:
         chunks.append(chunk)
         if not message.get("more_body"):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _fill(length: int, receive: Receive) -> bytearray:
+    """A large body, into a place made for it: pieces that are joined afterwards need its memory twice."""
+    body, size, more = bytearray(length), 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        chunk: bytes = message.get("body", b"")
+        body[size : size + len(chunk)] = chunk
+        size += len(chunk)
+        more = message.get("more_body", False)
+    return body
 
 
 async def _answer(send: Send, status: int, body: bytes, retry_after: str = "") -> None:

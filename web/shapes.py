@@ -1,8 +1,9 @@
 """What the API takes and gives, by the names that programs see: the overview's where it names them."""
 
 import base64
+from collections.abc import Callable
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 import orjson
@@ -11,33 +12,76 @@ from pydantic.alias_generators import to_camel
 
 from services import qr
 from services.errors import InvalidInput
-from services.messages import Direction, Message, State
+from services.messages import Direction, Kind, Message, State
 from services.sessions import Session, Status
 
 PAGE_LIMIT = 200
+MEDIA_ID = "^[0-9a-f]{64}$"
+# A time of day to the minute.
+CLOCK = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
 
 
-class _Input(BaseModel):
+class Input(BaseModel):
     """Fields of callers that are newer or older than this are ignored, as a drop-in must."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
 
 
-class ConnectBody(_Input):
+class ConnectBody(Input):
     phone: str | None = Field(None, max_length=40, description="Pair by a code typed on this phone instead of a QR.")
 
 
-class SendBody(_Input):
-    phone: str = Field(max_length=40, description="With country and area code; punctuation is ignored.")
-    message: str = Field(max_length=100_000, description="The text, up to 4,096 characters.")
+class PlaceBody(Input):
+    lat: float = Field(ge=-90, le=90)
+    lng: float = Field(ge=-180, le=180)
+    title: str = Field("", max_length=200)
+    address: str = Field("", max_length=400)
+
+
+class CardBody(Input):
+    name: str = Field(min_length=1, max_length=100)
+    phone: str = Field(max_length=40)
+
+
+class ContentBody(Input):
+    """What is to be sent: a text, a file, a place, a contact card, or what a template gives."""
+
+    message: str = Field("", max_length=100_000, description="The text, up to 4,096 characters; a file's caption.")
+    kind: Kind = Field(Kind.TEXT, description="What it is sent as.")
+    media_id: str | None = Field(None, pattern=MEDIA_ID, description="The file, uploaded before.")
+    filename: str | None = Field(None, max_length=200)
+    location: PlaceBody | None = None
+    contact: CardBody | None = None
+    template_id: UUID | None = Field(None, description="Send what this template gives instead.")
+
+
+class SendBody(ContentBody):
+    phone: str = Field(max_length=80, description="With country and area code; punctuation is ignored.")
     contact_name: str | None = Field(None, max_length=200)
     run_at: AwareDatetime | None = Field(None, description="When it shall leave, with an offset; default now.")
+    values: dict[str, str] = Field(default_factory=dict, description="The template's variables.")
 
 
-class PageQuery(_Input):
-    direction: Direction | None = Field(None, description="`out`, `in`, or both where it is missing.")
+class RecipientBody(Input):
+    phone: str = Field(max_length=80)
+    name: str | None = Field(None, max_length=200)
+    values: dict[str, str] = Field(default_factory=dict, description="The template's variables.")
+
+
+class SwitchBody(Input):
+    active: bool
+
+
+class LimitQuery(Input):
     limit: int = Field(50, ge=1, le=PAGE_LIMIT)
-    cursor: str | None = Field(None, max_length=100, description="`next` of the page before.")
+
+
+class PageQuery(LimitQuery):
+    cursor: str | None = Field(None, max_length=500, description="`next` of the page before.")
+
+
+class MessageQuery(PageQuery):
+    direction: Direction | None = Field(None, description="`out`, `in`, or both where it is missing.")
 
 
 class SessionShape(BaseModel):
@@ -89,7 +133,12 @@ class MessageShape(BaseModel):
     state: State
     phone: str = Field(description="Digits with country code.")
     contact_name: str | None
-    message: str
+    kind: str = Field(description="What it carries, in WhatsApp's own words: `chat` is a text.")
+    message: str = Field(description="The text, or the caption of a file.")
+    media_id: str | None = Field(description="Its file.")
+    mimetype: str | None
+    filename: str | None
+    detail: dict[str, Any] = Field(description="What its kind has beyond text and file: a place, a contact card, …")
     failure: str | None = Field(description="Why it failed, as a stable code.")
     run_at: datetime
     created_at: datetime
@@ -105,7 +154,12 @@ class MessageShape(BaseModel):
             state=message.state,
             phone=message.phone,
             contact_name=message.contact_name,
+            kind=message.kind,
             message=message.body,
+            media_id=message.media_sha256.hex() if message.media_sha256 else None,
+            mimetype=message.mimetype,
+            filename=message.filename,
+            detail=dict(message.detail),
             failure=message.failure,
             run_at=message.run_at,
             created_at=message.created_at,
@@ -120,24 +174,43 @@ class MessagePage(BaseModel):
     next: str | None = Field(description="The `cursor` of the next page; null on the last.")
 
 
+class DoneShape(BaseModel):
+    done: bool = True
+
+
 class WrongCursor(InvalidInput):
     code = "cursor_invalido"
 
 
-def cursor_of(seq: int) -> str:
-    """An opaque word for "older than this message"."""
-    return base64.urlsafe_b64encode(orjson.dumps(seq)).decode()
+def cursor_of(*place: object) -> str:
+    """An opaque word for "what follows this place in the order of the list"."""
+    return base64.urlsafe_b64encode(orjson.dumps(place)).decode()
 
 
-def seq_of(cursor: str) -> int:
-    """What `cursor_of` hid. Raises WrongCursor for anything else."""
+def place_of(cursor: str, *readers: Callable[[Any], Any]) -> tuple[Any, ...]:
+    """The place that `cursor_of` hid, each part through its reader. Raises WrongCursor for anything else."""
     try:
-        seq = orjson.loads(base64.urlsafe_b64decode(cursor))
-    except ValueError:
+        parts = orjson.loads(base64.urlsafe_b64decode(cursor))
+        if not isinstance(parts, list):
+            raise ValueError("not a place")
+        return tuple(read(part) for read, part in zip(readers, parts, strict=True))
+    except (ValueError, TypeError, AttributeError):
         raise WrongCursor("not one of our cursors") from None
-    if not isinstance(seq, int) or not 0 <= seq < 2**63:
-        raise WrongCursor("not one of our cursors")
-    return seq
+
+
+def seq(given: Any) -> int:
+    """A message's `seq` out of a cursor. Raises ValueError."""
+    if not isinstance(given, int) or not 0 <= given < 2**63:
+        raise ValueError("no seq")
+    return given
+
+
+def moment(given: Any) -> datetime:
+    """A time with its offset out of a cursor. Raises ValueError, TypeError."""
+    found = datetime.fromisoformat(given)
+    if found.tzinfo is None:
+        raise ValueError("no offset")
+    return found
 
 
 def _picture(session: Session) -> str | None:

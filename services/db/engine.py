@@ -69,28 +69,30 @@ def _engine(url: str) -> Engine:
 
 
 def _open_transaction(connection: Connection) -> None:
-    actor: Actor = connection.get_execution_options()["actor"]
+    options = connection.get_execution_options()
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
-    driver.execute(opening(actor))
+    driver.execute(opening(options["actor"], rings_later=options["rings_later"]))
 
 
-def opening(actor: Actor) -> sql.Composed:
+def opening(actor: Actor, *, rings_later: bool = False) -> sql.Composed:
     """`BEGIN` together with the role and claims of `actor`, as one simple query."""
-    return sql.SQL(
-        "begin; select set_config('role', {role}, true), set_config('request.jwt.claims', {claims}, true)"
-    ).format(role=sql.Literal(actor.database_role), claims=sql.Literal(json.dumps(actor.claims())))
+    begin = "begin; select set_config('role', {role}, true), set_config('request.jwt.claims', {claims}, true)"
+    if rings_later:
+        begin += ", set_config('app.rings_later', 'on', true)"
+    return sql.SQL(begin).format(role=sql.Literal(actor.database_role), claims=sql.Literal(json.dumps(actor.claims())))
 
 
 @contextmanager
-def transaction(actor: Actor) -> Iterator[Connection]:
+def transaction(actor: Actor, *, rings_later: bool = False) -> Iterator[Connection]:
     """Run the block as `actor` in one transaction: committed at its end, rolled back on any error.
 
+    With `rings_later` messages that move in it tell no tab: the caller does (`notify.ring`), once it is committed.
     Raises DatabaseUnavailable where the server cannot be reached or went away meanwhile.
     """
     engine = system_engine() if actor.kind is ActorKind.SYSTEM else console_engine()
     try:
-        with _begun(engine, actor) as tx, tx.get_transaction() or tx.begin():
+        with _begun(engine, actor, rings_later) as tx, tx.get_transaction() or tx.begin():
             yield tx
     except (OperationalError, PoolTimeout, psycopg.OperationalError) as error:
         raise DatabaseUnavailable(type(error).__name__) from error
@@ -100,21 +102,21 @@ def transaction(actor: Actor) -> Iterator[Connection]:
         raise DatabaseUnavailable(type(error).__name__) from error
 
 
-def _begun(engine: Engine, actor: Actor) -> Connection:
+def _begun(engine: Engine, actor: Actor, rings_later: bool) -> Connection:
     """A connection whose transaction is open.
 
     A database that restarted leaves dead connections in the pool. The BEGIN finds them, so no ping is paid: nothing has
     been done yet, and once the pool is emptied a fresh connection can do all of it.
     """
     try:
-        return _open(engine, actor)
+        return _open(engine, actor, rings_later)
     except psycopg.OperationalError:
         engine.dispose()
-        return _open(engine, actor)
+        return _open(engine, actor, rings_later)
 
 
-def _open(engine: Engine, actor: Actor) -> Connection:
-    connection = engine.connect().execution_options(actor=actor)
+def _open(engine: Engine, actor: Actor, rings_later: bool) -> Connection:
+    connection = engine.connect().execution_options(actor=actor, rings_later=rings_later)
     try:
         connection.begin()
     except psycopg.Error:

@@ -7,6 +7,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.db.engine import CONNECT_TIMEOUT_SECONDS, psycopg_url
@@ -39,3 +41,23 @@ def revisions(database_url: str) -> tuple[str | None, str]:
     newest = ScriptDirectory(str(SCRIPTS)).get_current_head()
     assert newest is not None
     return row[0] if row else None, newest
+
+
+def known_revisions() -> set[str]:
+    """Every revision that this release knows."""
+    return {one.revision for one in ScriptDirectory(str(SCRIPTS)).walk_revisions()}
+
+
+def align_passwords(database_url: str, *login_urls: str) -> None:
+    """Give each login role the password of its address: where roles stood before, the migrations did not make them.
+
+    Raises psycopg.Error.
+    """
+    with psycopg.connect(psycopg_url(database_url), connect_timeout=CONNECT_TIMEOUT_SECONDS) as owner:
+        for url in login_urls:
+            login = conninfo_to_dict(url)
+            owner.execute(
+                sql.SQL("alter role {} password {}").format(
+                    sql.Identifier(str(login["user"])), sql.Literal(login.get("password"))
+                )
+            )

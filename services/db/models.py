@@ -10,7 +10,10 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Computed,
+    Date,
     DateTime,
+    Double,
     Identity,
     Integer,
     LargeBinary,
@@ -19,6 +22,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    Time,
     Uuid,
     text,
 )
@@ -152,6 +156,13 @@ lanes = Table(
     Column("session_id", Uuid, primary_key=True),
     _time("free_at", default=True),
     _time("due_at"),
+    _time("stopped_at"),
+    Column("stopped_by_staff", Boolean, nullable=False, server_default="false"),
+    Column(
+        "ready_at",
+        DateTime(timezone=True),
+        Computed("case when stopped_at is null and due_at is not null then greatest(free_at, due_at) end"),
+    ),
 )
 
 events = Table(
@@ -206,6 +217,270 @@ messages = Table(
     _time("claimed_at"),
     _time("uncertain_at"),
     _time("reconciled_at"),
+    Column("contact_id", Uuid),
+    Column("media_sha256", LargeBinary),
+    Column("mimetype", Text),
+    Column("filename", Text),
+    Column("detail", JSONB, nullable=False, server_default="{}"),
+    Column("quoted_wpp_id", Text),
+    Column("template_id", Uuid),
+    Column("template_version", Integer),
+    Column("schedule_id", Uuid),
+    Column("campaign_id", Uuid),
+    _time("at", default=True),
+    _time("fetch_at"),
+    Column("fetches", Integer, nullable=False, server_default="0"),
+    _time("decided_at"),
+    Column("decision", Text),
+)
+
+message_marks = Table(
+    "message_marks",
+    metadata,
+    Column("session_id", Uuid, primary_key=True),
+    Column("wpp_id", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("who", Text, primary_key=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("value", JSONB, nullable=False, server_default="{}"),
+    comment="what happened to a message later: by whom, when; the newest of each counts",
+)
+
+media = Table(
+    "media",
+    metadata,
+    Column("user_id", Uuid, primary_key=True),
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("mimetype", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    _time("created_at", default=True),
+    comment="one row and one file for each content of each user, however many messages carry it",
+)
+
+contacts = Table(
+    "contacts",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("session_id", Uuid, nullable=False),
+    Column("user_id", Uuid, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("phone", Text),
+    Column("lid", Text),
+    Column("is_group", Boolean, nullable=False, server_default="false"),
+    Column("name", Text),
+    Column("pushname", Text),
+    Column("notes", Text, nullable=False, server_default=""),
+    Column("labels", ARRAY(Text), nullable=False, server_default="{}"),
+    _time("blocked_at"),
+    Column("unread", Integer, nullable=False, server_default="0"),
+    _time("last_message_at"),
+    _time("created_at", default=True),
+    _time("updated_at", default=True),
+    _time("identify_at"),
+    Column("identifications", Integer, nullable=False, server_default="0"),
+)
+
+opt_outs = Table(
+    "opt_outs",
+    metadata,
+    Column("user_id", Uuid, primary_key=True),
+    Column("phone", Text, primary_key=True),
+    _time("at", default=True),
+    Column("word", Text),
+    comment="who asked never to be written to again; outlives sessions, contacts and messages",
+)
+
+report_figures = Table(
+    "report_figures",
+    metadata,
+    Column("span", Text, nullable=False),
+    Column("user_id", Uuid),
+    Column("starts_at", DateTime(timezone=True), nullable=False),
+    Column("direction", Text, nullable=False),
+    Column("template_id", Uuid),
+    Column("campaign_id", Uuid),
+    Column("failure", Text),
+    Column("total", Integer, nullable=False),
+    Column("waiting", Integer, nullable=False),
+    Column("sent", Integer, nullable=False),
+    Column("delivered", Integer, nullable=False),
+    Column("read", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("uncertain", Integer, nullable=False),
+    Column("opt_outs", Integer, nullable=False),
+    Column("delivery_count", Integer, nullable=False),
+    Column("delivery_ms", BigInteger, nullable=False),
+    Column("reading_count", Integer, nullable=False),
+    Column("reading_ms", BigInteger, nullable=False),
+    Column("response_count", Integer, nullable=False),
+    Column("response_ms", BigInteger, nullable=False),
+    comment="what the messages come to, by when they were to leave; made from them alone",
+)
+
+report_times = Table(
+    "report_times",
+    metadata,
+    Column("user_id", Uuid),
+    Column("starts_at", DateTime(timezone=True), nullable=False),
+    Column("measure", Text, nullable=False),
+    Column("band", SmallInteger, nullable=False),
+    Column("messages", Integer, nullable=False),
+)
+
+report_dirty = Table(
+    "report_dirty",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("quarter", DateTime(timezone=True), nullable=False),
+    Column("phone", Text),
+    _time("at", default=True),
+    comment="quarters whose figures are no longer those of the messages, as often as noted",
+)
+
+process_metrics = Table(
+    "process_metrics",
+    metadata,
+    Column("process", Text, primary_key=True),
+    Column("instance", Text, primary_key=True),
+    _time("at", default=True),
+    Column("samples", JSONB, nullable=False),
+    comment="what each process counts, for whoever scrapes; no row of it names anybody",
+)
+
+campaigns = Table(
+    "campaigns",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("user_id", Uuid, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("template_id", Uuid, nullable=False),
+    Column("template_version", Integer, nullable=False),
+    Column("state", Text, nullable=False, server_default="rascunho"),
+    Column("opens", Time, nullable=False),
+    Column("closes", Time, nullable=False),
+    Column("cap", Integer, nullable=False),
+    Column("cold_share", Double, nullable=False),
+    Column("pace", Double, nullable=False),
+    _time("created_at", default=True),
+    _time("started_at"),
+    _time("ended_at"),
+    _time("swept_at"),
+    _time("updated_at", default=True),
+)
+
+campaign_recipients = Table(
+    "campaign_recipients",
+    metadata,
+    Column("campaign_id", Uuid, primary_key=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("phone", Text, nullable=False),
+    Column("name", Text),
+    Column("variables", JSONB, nullable=False, server_default="{}"),
+    Column("cold", Boolean, nullable=False, server_default="true"),
+    Column("state", Text, nullable=False, server_default="waiting"),
+    Column("reason", Text),
+    Column("message_id", Uuid),
+    _time("released_at"),
+)
+
+campaign_lanes = Table(
+    "campaign_lanes",
+    metadata,
+    Column("user_id", Uuid, primary_key=True),
+    Column("zone", Text, nullable=False),
+    _time("free_at", default=True),
+    _time("look_at"),
+    Column("why", Text),
+    Column("phone_number", Text),
+    _time("young_since"),
+    comment="one a sender: whoever holds its row is the only one to release for it",
+)
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("user_id", Uuid, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("zone", Text, nullable=False),
+    Column("first_wall", DateTime, nullable=False),
+    Column("rule", Text),
+    Column("kind", Text, nullable=False, server_default="chat"),
+    Column("body", Text, nullable=False, server_default=""),
+    Column("media_sha256", LargeBinary),
+    Column("filename", Text),
+    Column("detail", JSONB, nullable=False, server_default="{}"),
+    Column("template_id", Uuid),
+    Column("template_version", Integer),
+    Column("recipients", JSONB, nullable=False),
+    Column("next_wall", DateTime),
+    _time("next_at"),
+    _time("look_at"),
+    _time("paused_at"),
+    _time("ended_at"),
+    _time("created_at", default=True),
+    _time("updated_at", default=True),
+)
+
+schedule_runs = Table(
+    "schedule_runs",
+    metadata,
+    Column("schedule_id", Uuid, primary_key=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("wall", DateTime, primary_key=True),
+    Column("due_at", DateTime(timezone=True), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("message_ids", ARRAY(Uuid), nullable=False, server_default="{}"),
+    Column("left_out", Integer, nullable=False, server_default="0"),
+    _time("at", default=True),
+    comment="one row an occurrence that was decided: what makes it happen once",
+)
+
+number_checks = Table(
+    "number_checks",
+    metadata,
+    Column("session_id", Uuid, primary_key=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("phone", Text, primary_key=True),
+    Column("on_whatsapp", Boolean),
+    Column("address", Text),
+    _time("asked_at", default=True),
+    _time("checked_at"),
+    _time("confirmed_at"),
+    _time("fresh_until"),
+)
+
+templates = Table(
+    "templates",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("user_id", Uuid, nullable=False),
+    Column("shared", Boolean, nullable=False, server_default="false"),
+    Column("name", Text, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+    _time("created_at", default=True),
+    _time("updated_at", default=True),
+    _time("archived_at"),
+)
+
+template_versions = Table(
+    "template_versions",
+    metadata,
+    Column("template_id", Uuid, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("media_sha256", LargeBinary),
+    Column("mimetype", Text),
+    Column("filename", Text),
+    Column("defaults", JSONB, nullable=False, server_default="{}"),
+    _time("created_at", default=True),
+    Column("created_by", Uuid, nullable=False),
 )
 
 parked_acks = Table(
@@ -215,6 +490,106 @@ parked_acks = Table(
     Column("wpp_id", Text, primary_key=True),
     Column("ack", SmallInteger, nullable=False),
     _time("at", default=True),
+)
+
+gaps = Table(
+    "gaps",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("session_id", Uuid, nullable=False),
+    Column("user_id", Uuid, nullable=False),
+    Column("from_at", DateTime(timezone=True), nullable=False),
+    _time("to_at"),
+    Column("reason", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="waiting"),
+    _time("next_at", default=True),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _time("listed_at"),
+    Column("chats", Integer, nullable=False, server_default="0"),
+    Column("recovered", Integer, nullable=False, server_default="0"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("why", Text),
+    _time("created_at", default=True),
+    _time("done_at"),
+)
+
+gap_chats = Table(
+    "gap_chats",
+    metadata,
+    Column("gap_id", Uuid, primary_key=True),
+    Column("address", Text, primary_key=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("state", Text, nullable=False, server_default="waiting"),
+    Column("recovered", Integer, nullable=False, server_default="0"),
+    Column("why", Text),
+)
+
+rules = Table(
+    "rules",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("user_id", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("active", Boolean, nullable=False, server_default="true"),
+    Column("reply", Text),
+    Column("zone", Text),
+    Column("hours", JSONB),
+    Column("words", ARRAY(Text)),
+    Column("label", Text),
+    _time("created_at", default=True),
+)
+
+rule_uses = Table(
+    "rule_uses",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("rule_id", Uuid, nullable=False),
+    Column("user_id", Uuid, nullable=False),
+    Column("contact_id", Uuid, nullable=False),
+    Column("message_id", Uuid),
+    Column("day", Date, nullable=False),
+    Column("what", Text, nullable=False),
+    _time("at", default=True),
+)
+
+endpoints = Table(
+    "endpoints",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("user_id", Uuid),
+    Column("url", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("previous_secret", Text),
+    _time("rotated_at"),
+    Column("kinds", ARRAY(Text), nullable=False),
+    Column("active", Boolean, nullable=False, server_default="true"),
+    Column("off_reason", Text),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    _time("failing_since"),
+    _time("free_at", default=True),
+    _time("created_at", default=True),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("seq", BigInteger, Identity(always=True), nullable=False),
+    Column("endpoint_id", Uuid, nullable=False),
+    Column("user_id", Uuid),
+    Column("kind", Text, nullable=False),
+    Column("what", Text),
+    Column("message_id", Uuid),
+    Column("session_id", Uuid),
+    Column("state", Text, nullable=False, server_default="waiting"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    _time("next_at", default=True),
+    Column("last_status", Integer),
+    Column("last_error", Text),
+    _time("created_at", default=True),
+    _time("tried_at"),
+    _time("done_at"),
+    _time("dead_at"),
 )
 
 api_keys = Table(

@@ -1,13 +1,20 @@
-"""LISTEN on one connection of this process. NOTIFY only hurries: a listener that was away calls back to catch up."""
+"""LISTEN on one connection of this process, and ringing after a commit. NOTIFY only hurries: a listener that was away
+calls back to catch up, and what a process that dies did not ring is found at the next look."""
 
+import functools
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import structlog
 from psycopg import sql
+from sqlalchemy import text
 
-from services.db.engine import lasting
+from services import meters
+from services.db.actor import ANONYMOUS, SYSTEM, Actor, ActorKind
+from services.db.engine import lasting, transaction
+from services.errors import DatabaseUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +67,7 @@ class Listener:
                     failures = 0
                 self.connected.clear()
                 self.reconnects += 1
+                meters.of_process().reconnects.inc()
                 log.warning("listener_lost", error=type(error).__name__, channels=self._channels)
                 self._stopped.wait(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
                 failures += 1
@@ -78,3 +86,51 @@ class Listener:
             while not self._stopped.is_set():
                 for note in connection.notifies(timeout=POLL_SECONDS):
                     self._on_notify(note.channel, note.payload)
+
+
+class Bell:
+    """Rings for transactions that are committed, and all that are committed meanwhile at once.
+
+    A NOTIFY inside a transaction makes its commit wait for every other such commit; one beside it, which writes
+    nothing, costs none of them anything.
+    """
+
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
+        self._lock = threading.Lock()
+        self._pending: set[tuple[str, str]] = set()
+        # Its thread is waited for when the process ends in order: what was asked for is still rung.
+        self._ringer = ThreadPoolExecutor(1, thread_name_prefix="bell")
+
+    def ring(self, notes: set[tuple[str, str]]) -> None:
+        """Notify soon; `notes` are channels with their payloads."""
+        with self._lock:
+            idle = not self._pending
+            self._pending |= notes
+        if idle and notes:
+            self._ringer.submit(self._ring_pending)
+
+    def _ring_pending(self) -> None:
+        with self._lock:
+            notes, self._pending = self._pending, set()
+        channels, payloads = zip(*notes, strict=True)
+        try:
+            with transaction(self._actor) as tx:
+                tx.execute(_NOTIFY, {"channels": list(channels), "payloads": list(payloads)})
+        except DatabaseUnavailable:
+            log.warning("bell_unheard", notes=len(notes))
+
+
+_NOTIFY = text(
+    "select pg_notify(c, p) from unnest(cast(:channels as text[]), cast(:payloads as text[])) as note (c, p)"
+)
+
+
+def ring(actor: Actor, notes: set[tuple[str, str]]) -> None:
+    """Notify of what `actor` has committed: soon, in a thread of this process."""
+    _bell(actor.kind is ActorKind.SYSTEM).ring(notes)
+
+
+@functools.cache
+def _bell(system: bool) -> Bell:
+    return Bell(SYSTEM if system else ANONYMOUS)

@@ -3,6 +3,7 @@ of JSON into them. Pure: no HTTP here. Facts are measured against wppconnect-ser
 says otherwise.
 """
 
+import binascii
 import re
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -10,7 +11,8 @@ from typing import Any, Final, Literal
 import orjson
 
 from services import errors
-from services.wppconnect import fields
+from services.wppconnect import events, fields
+from services.wppconnect.events import InboundMessage, Mark
 
 PHONE_DIGITS = re.compile(r"[0-9]{7,14}")  # from 15 characters on the server takes any number for a @lid
 
@@ -77,6 +79,9 @@ class ChatMessage:
     mimetype: str | None = None
     sender_name: str | None = field(default=None, repr=False)
     is_group: bool = False
+    filename: str | None = field(default=None, repr=False)
+    lat: float | None = field(default=None, repr=False)
+    lng: float | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,15 @@ class Chat:
     unread: int = 0
     timestamp: int | None = None
     is_group: bool = False
+    name: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Contact:
+    """Somebody in the phone's address book, by their address."""
+
+    id: str
+    name: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -101,7 +115,7 @@ class Identity:
 class Route:
     name: str
     method: Literal["GET", "POST"]
-    wait: Literal["status", "query", "start", "send", "logout"]
+    wait: Literal["status", "query", "start", "send", "upload", "logout"]
     changes: bool = False
     secret_in_url: bool = False
     tolerates: frozenset[int] = frozenset()  # statuses that count as success if the body is JSON
@@ -123,9 +137,21 @@ HOST: Final = Route("host-device", "GET", "query")
 PHONE: Final = Route("get-phone-number", "GET", "query")
 NUMBER: Final = Route("check-number-status", "GET", "query")
 # Measured: to a number that it believes not to be on WhatsApp the server answers 400, and sends.
-SEND: Final = Route("send-message", "POST", "send", changes=True, does_it_all_the_same=frozenset({400}))
+TRIED: Final = frozenset({400})
+SEND: Final = Route("send-message", "POST", "send", changes=True, does_it_all_the_same=TRIED)
+REPLY: Final = Route("send-reply", "POST", "send", changes=True, does_it_all_the_same=TRIED)
+SEND_IMAGE: Final = Route("send-image", "POST", "upload", changes=True, does_it_all_the_same=TRIED)
+SEND_FILE: Final = Route("send-file-base64", "POST", "upload", changes=True, does_it_all_the_same=TRIED)
+SEND_VOICE: Final = Route("send-voice-base64", "POST", "upload", changes=True, does_it_all_the_same=TRIED)
+SEND_STICKER: Final = Route("send-sticker", "POST", "upload", changes=True, does_it_all_the_same=TRIED)
+SEND_LOCATION: Final = Route("send-location", "POST", "send", changes=True, does_it_all_the_same=TRIED)
+SEND_CONTACT: Final = Route("contact-vcard", "POST", "send", changes=True, does_it_all_the_same=TRIED)
 MESSAGES: Final = Route("get-messages", "GET", "query")
+MEDIA: Final = Route("get-media-by-message", "GET", "send")
+REACT: Final = Route("react-message", "POST", "send", changes=True)
 CHATS: Final = Route("list-chats", "POST", "query")
+CONTACTS: Final = Route("all-contacts", "GET", "query")
+UNREAD: Final = Route("all-unread-messages", "GET", "query")
 PN_LID: Final = Route("contact/pn-lid", "GET", "query")
 CLEAR: Final = Route("clear-session-data", "POST", "logout", changes=True, secret_in_url=True)
 ALL: Final = Route("show-all-sessions", "GET", "query", secret_in_url=True)
@@ -311,7 +337,32 @@ def _chat_message(item: dict[Any, Any]) -> ChatMessage | None:
         mimetype=fields.text(item.get("mimetype")),
         sender_name=fields.text(item.get("notifyName")) or fields.text(sender.get("pushname")),
         is_group=item.get("isGroupMsg") is True,
+        filename=fields.text(item.get("filename")),
+        lat=fields.degrees(item.get("lat")),
+        lng=fields.degrees(item.get("lng")),
     )
+
+
+def history(route: Route, answer: Answer) -> list[InboundMessage | Mark]:
+    """What was said in a chat and what became of it, as the webhooks would have told it."""
+    found = _object(route, answer).get("response")
+    if not isinstance(found, list):
+        raise route.broken("a success without a list")
+    read = (events.parse({**fields.mapping(item), "event": "onmessage"}) for item in found)
+    return [one for one in read if isinstance(one, InboundMessage | Mark)]
+
+
+def media_content(route: Route, answer: Answer) -> tuple[bytes, str | None]:
+    """A file's bytes, and its type where one is stated."""
+    found = _object(route, answer)
+    encoded = found.get("base64")
+    try:
+        content = binascii.a2b_base64(encoded.rpartition(",")[2]) if isinstance(encoded, str) else b""
+    except ValueError:
+        content = b""
+    if not content:
+        raise route.broken("a success without a file")
+    return content, fields.text(found.get("mimetype"))
 
 
 def chat_list(route: Route, answer: Answer) -> list[Chat]:
@@ -328,7 +379,22 @@ def _chat(chat_id: str, item: dict[Any, Any]) -> Chat:
         unread=max(fields.number(item.get("unreadCount")) or 0, 0),
         timestamp=fields.unix_time(item.get("t")),
         is_group=item.get("isGroup") is True or chat_id.endswith("@g.us"),
+        name=_called(item) or _called(fields.mapping(item.get("contact"))),
     )
+
+
+def _called(item: dict[Any, Any]) -> str | None:
+    names = (fields.text(item.get(key)) for key in ("name", "formattedName", "pushname"))
+    return next((name for name in names if name), None)
+
+
+def contact_list(route: Route, answer: Answer) -> list[Contact]:
+    """The people of the address book who have an id."""
+    found = _object(route, answer).get("response")
+    if not isinstance(found, list):
+        raise route.broken("a success without a list")
+    people = ((fields.identifier(fields.mapping(item).get("id")), fields.mapping(item)) for item in found)
+    return [Contact(one, _called(item)) for one, item in people if one]
 
 
 def identity(route: Route, answer: Answer) -> Identity:

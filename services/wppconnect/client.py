@@ -35,12 +35,13 @@ import bcrypt
 import httpx
 import structlog
 
-from services import errors
+from services import errors, meters
 from services.wppconnect import answers
 from services.wppconnect.answers import (
     Answer,
     Chat,
     ChatMessage,
+    Contact,
     Device,
     Identity,
     NumberCheck,
@@ -48,10 +49,13 @@ from services.wppconnect.answers import (
     SentMessage,
     SessionState,
 )
+from services.wppconnect.events import InboundMessage, Mark
+from services.wppconnect.phone import is_group
 
 __all__ = [
     "Chat",
     "ChatMessage",
+    "Contact",
     "Device",
     "Identity",
     "NumberCheck",
@@ -74,6 +78,7 @@ KEEPALIVE_SECONDS = 2.0  # under Node's 5 s, or a send could land on a connectio
 _SESSION = re.compile(r"[A-Za-z0-9_-]{1,64}")  # a ":" would be read as "session:token", a "/" as another route
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LID_DIGITS = re.compile(r"[0-9]{5,20}")
+_CHAT = re.compile(r"[0-9A-Za-z.:-]{3,64}@(c\.us|lid|g\.us|broadcast|newsletter)")
 
 _log = structlog.get_logger(__name__)
 
@@ -96,6 +101,7 @@ class Timeouts:
     query: float = 10.0  # what it must ask WhatsApp for
     start: float = 15.0
     send: float = 30.0
+    upload: float = 40.0  # a file of tens of MB has to get there, and from there to WhatsApp
     logout: float = 15.0
 
 
@@ -118,7 +124,7 @@ class WppClient:
             follow_redirects=False,  # a redirect would carry the token, or a secret URL, to somebody else
             limits=httpx.Limits(
                 max_connections=max_connections,
-                max_keepalive_connections=32,
+                max_keepalive_connections=64,
                 keepalive_expiry=KEEPALIVE_SECONDS,
             ),
         )
@@ -218,20 +224,97 @@ class WppClient:
 
     # Messages
 
-    def send_text(self, server_url: str, session: str, address_or_phone: str, text: str) -> SentMessage:
-        """Send one text to a phone (digits), a `…@c.us` or a `…@lid` address. Raises InvalidPhone, WppError.
+    def send_text(
+        self, server_url: str, session: str, address_or_phone: str, text: str, quoted_id: str | None = None
+    ) -> SentMessage:
+        """Send one text to a phone (digits), a `…@c.us`, `…@lid` or `…@g.us` address. Raises InvalidPhone, WppError.
 
         The server wants bare digits in `phone`: it cuts at the `@`, deletes every other sign except blanks,
         and takes what is then longer than 14 characters for a `@lid` (so a formatted phone goes to nobody,
         with a 201). `…@c.us` is therefore cut to its digits. A `…@lid` goes out as its digits and
         `isLid: true`, or one of 14 digits or fewer would be sent to a stranger's phone; that flag is read
-        from the server's source (`statusConnection`), not measured.
+        from the server's source (`statusConnection`), not measured, and so is `isGroup` for a group.
 
+        `quoted_id` makes it a reply: by the route `send-reply`, read from the server's source.
         On WppOutcomeUnknown it may have gone out: never send again without evidence. That is also what a 400
         (not on WhatsApp) raises, because the server tries to send all the same.
         """
-        body = {**_recipient(address_or_phone), "message": text, "isGroup": False}
-        return self._call(server_url, session, answers.SEND, answers.sent_message, body=body)
+        body = {"isGroup": False, **_recipient(address_or_phone), "message": text}
+        if quoted_id is None:
+            return self._send(server_url, session, answers.SEND, body)
+        return self._send(server_url, session, answers.REPLY, {**body, "messageId": quoted_id})
+
+    def send_image(
+        self,
+        server_url: str,
+        session: str,
+        address_or_phone: str,
+        data_uri: str,
+        filename: str,
+        caption: str = "",
+        quoted_id: str | None = None,
+    ) -> SentMessage:
+        """Send a picture, `data:image/…;base64,…`; the whole body up to 50 MB. Raises as `send_text`."""
+        body = _file(address_or_phone, data_uri, filename, caption, quoted_id)
+        return self._send(server_url, session, answers.SEND_IMAGE, body)
+
+    def send_file(
+        self,
+        server_url: str,
+        session: str,
+        address_or_phone: str,
+        data_uri: str,
+        filename: str,
+        caption: str = "",
+        quoted_id: str | None = None,
+    ) -> SentMessage:
+        """Send any file; its MIME type decides what WhatsApp shows it as. Raises as `send_text`."""
+        body = _file(address_or_phone, data_uri, filename, caption, quoted_id)
+        return self._send(server_url, session, answers.SEND_FILE, body)
+
+    def send_voice(
+        self, server_url: str, session: str, address_or_phone: str, data_uri: str, quoted_id: str | None = None
+    ) -> SentMessage:
+        """Send a voice note, `data:audio/ogg;base64,…` with opus inside. Raises as `send_text`."""
+        body = {"isGroup": False, **_recipient(address_or_phone), "base64Ptt": data_uri}
+        return self._send(server_url, session, answers.SEND_VOICE, body | _quoting(quoted_id))
+
+    def send_sticker(self, server_url: str, session: str, address_or_phone: str, data_uri: str) -> SentMessage:
+        """Send a picture as a sticker. Raises as `send_text`.
+
+        Read from the server's and its library's source, not measured: the field is called `path` and takes a `data:`
+        URI as well.
+        """
+        body = {"isGroup": False, **_recipient(address_or_phone), "path": data_uri}
+        return self._send(server_url, session, answers.SEND_STICKER, body)
+
+    def send_location(
+        self, server_url: str, session: str, address_or_phone: str, lat: float, lng: float, title: str, address: str
+    ) -> SentMessage:
+        """Send a place, in degrees. Raises as `send_text`."""
+        body = {
+            "isGroup": False,
+            **_recipient(address_or_phone),
+            "lat": str(lat),
+            "lng": str(lng),
+            "title": title,
+            "address": address,
+        }
+        return self._send(server_url, session, answers.SEND_LOCATION, body)
+
+    def send_contact(
+        self, server_url: str, session: str, address_or_phone: str, contact_phone: str, name: str
+    ) -> SentMessage:
+        """Send a contact's card; `contact_phone` is digits. Raises as `send_text`.
+
+        Read from the server's source, not measured: it answers 200 with the one message instead of a list.
+        """
+        body = {"isGroup": False, **_recipient(address_or_phone), "name": name}
+        body |= {"contactsId": [f"{_phone_digits(contact_phone)}@c.us"]}
+        return self._send(server_url, session, answers.SEND_CONTACT, body)
+
+    def _send(self, server_url: str, session: str, route: Route, body: Mapping[str, Any]) -> SentMessage:
+        return self._call(server_url, session, route, answers.sent_message, body=body)
 
     def get_messages(
         self, server_url: str, session: str, phone: str, count: int = 20, before_id: str | None = None
@@ -241,13 +324,44 @@ class WppClient:
         Messages without an id are left out. Raises InvalidPhone, WppError.
         """
         chat = _recipient(phone)
-        tail = f"{chat['phone']}@lid" if "isLid" in chat else chat["phone"]
+        tail = f"{chat['phone']}@lid" if "isLid" in chat else phone if "isGroup" in chat else chat["phone"]
         params = {"count": str(count), "direction": "before"} | ({"id": before_id} if before_id else {})
         return self._call(server_url, session, answers.MESSAGES, answers.chat_messages, tail=tail, params=params)
+
+    def read_chat(
+        self, server_url: str, session: str, chat: str, count: int, before_id: str | None = None
+    ) -> list[InboundMessage | Mark]:
+        """A page of what the webhooks told, or should have told, of a chat: its newest `count` messages, or those
+        before `before_id`. `chat` is an address as `list_chats` gives it. Raises InvalidInput, WppError.
+        """
+        if not _CHAT.fullmatch(chat):
+            raise errors.InvalidInput("not the address of a chat")
+        params = {"count": str(count), "direction": "before"} | ({"id": before_id} if before_id else {})
+        return self._call(server_url, session, answers.MESSAGES, answers.history, tail=chat, params=params)
+
+    def read_unread(self, server_url: str, session: str) -> list[InboundMessage | Mark]:
+        """The messages of all chats that are not marked as read. Raises WppError."""
+        return self._call(server_url, session, answers.UNREAD, answers.history)
+
+    def get_media(self, server_url: str, session: str, message_id: str) -> tuple[bytes, str | None]:
+        """A message's file, and its type where the server says one. Raises WppError, WppRefused where there is none."""
+        return self._call(server_url, session, answers.MEDIA, answers.media_content, tail=message_id)
+
+    def react(self, server_url: str, session: str, message_id: str, emoji: str) -> None:
+        """React to a message; an empty `emoji` takes the reaction back. Raises WppError.
+
+        Route and body are read from the server's source (`reactMessage`), not measured; `false` takes one back.
+        """
+        body = {"msgId": message_id, "reaction": emoji or False}
+        self._call(server_url, session, answers.REACT, answers.confirmed, body=body)
 
     def list_chats(self, server_url: str, session: str) -> list[Chat]:
         """The session's chats; those without an id are left out. Raises WppError."""
         return self._call(server_url, session, answers.CHATS, answers.chat_list, body={})
+
+    def all_contacts(self, server_url: str, session: str) -> list[Contact]:
+        """The phone's address book; who has no id is left out. Raises WppError."""
+        return self._call(server_url, session, answers.CONTACTS, answers.contact_list)
 
     # The server itself
 
@@ -313,7 +427,9 @@ class WppClient:
             outcome = error.code
             raise
         finally:
-            ms = round((time.perf_counter() - started) * 1000, 1)
+            seconds = time.perf_counter() - started
+            meters.of_process().calls.labels(route.name, outcome).observe(seconds)
+            ms = round(seconds * 1000, 1)
             write = _log.info if outcome == "ok" else _log.warning
             write("wpp_call", route=route.name, session=session, ms=ms, outcome=outcome, http_status=status)
         return result
@@ -435,7 +551,21 @@ def _phone_digits(phone: str) -> str:
     return digits
 
 
+def _file(address_or_phone: str, data_uri: str, filename: str, caption: str, quoted_id: str | None) -> dict[str, Any]:
+    to = {"isGroup": False, **_recipient(address_or_phone)}
+    return {**to, "filename": filename, "caption": caption, "base64": data_uri, **_quoting(quoted_id)}
+
+
+def _quoting(quoted_id: str | None) -> dict[str, str]:
+    """Read from the server's source: the field that makes a file or a voice note a reply."""
+    return {"quotedMessageId": quoted_id} if quoted_id else {}
+
+
 def _recipient(address: str) -> dict[str, Any]:
+    if address.endswith("@g.us"):
+        if not is_group(address):
+            raise errors.InvalidPhone("not a group's address")
+        return {"phone": address.removesuffix("@g.us"), "isGroup": True}
     if not address.endswith("@lid"):
         return {"phone": _phone_digits(address)}
     digits = address.removesuffix("@lid")

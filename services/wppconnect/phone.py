@@ -8,10 +8,17 @@ import phonenumbers
 from services.errors import InvalidPhone
 
 MAX_DIGITS = 14  # what is longer, wppconnect-server takes for a @lid (measured against 2.10.4)
+GROUP = re.compile(r"[0-9]{5,25}(?:-[0-9]{5,15})?@g\.us")
 
 _WRITTEN = re.compile(r"\+?[0-9 ().\-/]+")
 _BRAZIL_MOBILE = re.compile(r"55([1-9][1-9])9?([6-9][0-9]{7})")
+_ADDRESS_DIGITS = re.compile(r"[0-9]{7,14}")
 _BRAZIL_OLD_MOBILE = re.compile(r"55([1-9][1-9])([6-9][0-9]{7})")
+
+
+def is_group(address: str) -> bool:
+    """Whether this is the address of a group, `…@g.us`; older ones have a hyphen in them."""
+    return GROUP.fullmatch(address) is not None
 
 
 def normalise(raw: str, default_region: str = "BR") -> str:
@@ -40,6 +47,16 @@ def display(digits: str) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
 
 
+def spellings(digits: str) -> tuple[str, ...]:
+    """`digits` first, then the same line as it is also written: with or without Brazil's ninth digit."""
+    found = _BRAZIL_MOBILE.fullmatch(digits)
+    if not found:
+        return (digits,)
+    short = f"55{found[1]}{found[2]}"
+    longer = f"55{found[1]}9{found[2]}"
+    return (digits, short if digits == longer else longer)
+
+
 def same_subscriber(a: str, b: str) -> bool:
     """Whether two phones (digits or `…@c.us`) are one line, with or without Brazil's ninth digit.
 
@@ -47,6 +64,19 @@ def same_subscriber(a: str, b: str) -> bool:
     93333-4444 belongs to somebody else. A `@lid` only equals itself: it is no phone.
     """
     return _subscriber(a) == _subscriber(b)
+
+
+def of_address(address: str | None) -> str | None:
+    """The phone in a `…@c.us` as `normalise` would write it, also for an old account without the ninth digit.
+
+    None for what is no phone: a `@lid`, a group, a broadcast.
+    """
+    user, _, server = (address or "").partition("@")
+    digits = user.partition(":")[0]
+    if server not in ("", "c.us", "s.whatsapp.net") or not _ADDRESS_DIGITS.fullmatch(digits):
+        return None
+    found = _BRAZIL_OLD_MOBILE.fullmatch(digits)
+    return f"55{found[1]}9{found[2]}" if found else digits
 
 
 def _plain(raw: str) -> str:

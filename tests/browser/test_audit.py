@@ -69,4 +69,4 @@ def test_it_proves_the_isolation_before_ones_eyes(visit: Visit) -> None:
     staff = visit(Role.OPERATOR, viewport=WIDE)
     staff.go("/isolation")
     staff.page.get_by_role("button", name="Provar agora").click()
-    expect(staff.page.get_by_text("Nenhum vazamento:")).to_be_visible()
+    expect(staff.page.get_by_text("Nenhum vazamento:")).to_be_visible(timeout=90_000)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import zxingcpp
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, WebSocket, expect
 
 from services.db.actor import Role
 from tests.browser.conftest import House, Visitor
@@ -16,6 +16,8 @@ from tests.installation import wait_for
 pytestmark = pytest.mark.browser
 
 Visit = Callable[..., Visitor]
+# A redraw takes a tenth of it.
+HELD_MS = 700
 
 
 def start_pairing(visitor: Visitor) -> None:
@@ -75,6 +77,28 @@ def test_it_replaces_the_qr_by_a_newer_one(visit: Visit) -> None:
     )
     expect(visitor.page.locator(".picture[data-number='2'] svg")).to_be_visible()
     assert shown_text(visitor.page) == "2@the-second-" + "x" * 150 != first
+
+
+def test_it_redraws_nothing_while_a_button_is_held_down(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.page
+    sockets: list[WebSocket] = []
+    page.on("websocket", lambda socket: sockets.append(socket) if "/live" in socket.url else None)
+    page.reload()
+    connect(visitor)
+    button = page.get_by_role("button", name="Desconectar").bounding_box()
+    assert button is not None
+    page.mouse.move(button["x"] + button["width"] / 2, button["y"] + button["height"] / 2)
+    page.mouse.down()
+    with sockets[-1].expect_event("framereceived"):
+        visitor.house.database.execute(
+            "update whatsapp_sessions set device_name = 'Outro aparelho' where user_id = %s", visitor.user_id
+        )
+    with pytest.raises(AssertionError):
+        expect(page.get_by_text("Outro aparelho")).to_be_visible(timeout=HELD_MS)
+    page.mouse.up()
+    page.get_by_role("dialog").get_by_role("button", name="Voltar").click()
+    expect(page.get_by_text("Outro aparelho")).to_be_visible()
 
 
 def test_it_blanks_a_qr_whose_time_is_over(visit: Visit) -> None:

@@ -1,9 +1,16 @@
 """The page "Enviar" as a person uses it, against all the real processes."""
 
+import contextlib
+import io
+import os
+import re
 from collections.abc import Callable
+from pathlib import Path
 
+import httpx
 import pytest
-from playwright.sync_api import expect
+from PIL import Image
+from playwright.sync_api import Error, expect
 
 from tests.browser.conftest import Visitor
 from tests.browser.test_pairing import connect
@@ -111,6 +118,80 @@ def test_it_refuses_when_the_session_went_down_while_one_was_writing(sender: Vis
             == "desconectado"
         )
     )
-    sender.page.get_by_role("button", name="Enviar", exact=True).click()
+    with contextlib.suppress(Error):  # the page may notice before the click does
+        sender.page.get_by_role("button", name="Enviar", exact=True).click(timeout=2000)
     expect(sender.page.get_by_text("não está conectado")).to_be_visible()
     assert outbox(sender) == []
+
+
+def test_it_sends_a_picture_says_what_is_wrong_with_a_file_and_takes_a_message_back(
+    sender: Visitor, tmp_path: Path
+) -> None:
+    page = sender.page
+    page.get_by_text("Imagem", exact=True).click()
+    page.get_by_label("Para (WhatsApp)").fill("(11) 91234-5678")
+    chooser = page.locator("input[type=file]")
+    chooser.set_input_files({"name": "foto.jpg", "mimeType": "image/jpeg", "buffer": b"not a picture"})
+    expect(page.get_by_text("Este arquivo não serve para este tipo de mensagem.")).to_be_visible()
+    big = tmp_path / "grande.jpg"
+    big.write_bytes(bytes(60 * 1024 * 1024))
+    chooser.set_input_files(big)
+    expect(page.get_by_text("O arquivo tem 60 MB e o limite para este tipo de mensagem é 16 MB.")).to_be_visible()
+
+    out = io.BytesIO()
+    Image.effect_noise((400, 300), 60).convert("RGB").save(out, "JPEG")
+    chooser.set_input_files({"name": "loja.jpg", "mimeType": "image/jpeg", "buffer": out.getvalue()})
+    page.get_by_label("Legenda (opcional)").fill("Nossa *loja* nova")
+    preview = page.locator(".st-key-preview")
+    expect(preview.get_by_role("img")).to_be_visible()
+    page.get_by_role("button", name="Enviar", exact=True).click()
+    expect(page.get_by_text("Lida")).to_be_visible()
+    (sent,) = sender.house.processes.control.sent(sender.session)
+    assert (sent["type"], sent["body"], sent["filename"]) == ("image", "Nossa *loja* nova", "loja.jpg")
+    # The recent list shows it by its owner's own route, which knows nobody else.
+    shown = page.locator(".plushify-bubble img").last
+    expect(shown).to_have_js_property("naturalWidth", 400)
+    assert httpx.get(str(shown.get_attribute("src")), headers={"Sec-Fetch-Site": "same-origin"}).status_code == 401
+
+    # One that waits can be taken back; its lane is stopped, so that it does wait.
+    sender.house.database.execute("update lanes set stopped_at = now()")
+    page.get_by_text("Texto", exact=True).click()
+    send(sender, text="mudei de ideia")
+    page.get_by_role("button", name="Cancelar").click()
+    expect(page.get_by_text(re.compile("Cancelada$"))).to_be_visible()  # the toast says it in other letters
+    sender.house.database.execute("update lanes set stopped_at = null")
+    if shots := os.environ.get("PLUSHIFY_SHOTS"):
+        page.screenshot(path=f"{shots}/send.png", full_page=True)
+
+
+def test_a_person_decides_what_stays_uncertain(sender: Visitor) -> None:
+    page = sender.page
+    sender.house.processes.control.fault("error_but_delivered", sender.session, times=1, delivered=False)
+    send(sender, text="saiu ou não?")
+    expect(page.get_by_text("Incerta")).to_be_visible()
+    page.get_by_role("link", name="Incertos").click()
+    expect(page.get_by_text("saiu ou não?")).to_be_visible()
+    if shots := os.environ.get("PLUSHIFY_SHOTS"):
+        page.get_by_text("O que se sabe").click()
+        page.screenshot(path=f"{shots}/uncertain.png", full_page=True)
+    page.get_by_role("button", name="Não saiu, enviar de novo").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("duas vezes")).to_be_visible()
+    dialog.get_by_role("button", name="Enviar de novo").click()
+    expect(page.get_by_text("Nenhuma mensagem incerta")).to_be_visible()
+    wait_for(lambda: outbox(sender) == ["saiu ou não?"])
+
+
+def test_a_reload_does_not_forget_that_a_draft_was_sent(sender: Visitor) -> None:
+    page = sender.page
+    page.get_by_label("Mensagem").fill("x")
+    page.wait_for_url("**rascunho=*")
+    before = page.url
+    send(sender, text="uma vez só")
+    expect(page.get_by_text("Lida")).to_be_visible()
+    # As if the page had been reloaded before it heard that the message was queued.
+    page.goto(before)
+    send(sender, text="uma vez só")
+    expect(page.get_by_label("Mensagem")).to_have_value("")
+    assert sender.house.database.one("select count(*) from messages where user_id = %s", sender.user_id) == 1
+    assert outbox(sender) == ["uma vez só"]

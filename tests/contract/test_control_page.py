@@ -33,6 +33,20 @@ def test_it_tells_its_state(sandbox: Sandbox) -> None:
     assert [row["body"] for row in newest["sent"]] == ["dois"]
 
 
+def test_it_forgets_everything(sandbox: Sandbox) -> None:
+    client = sandbox.pair(phone="5511911112222")
+    client.post("send-message", json={"phone": "5511999999999", "message": "um"})
+    sandbox.control("numbers/5511988887777", exists=False)
+    sandbox.fault("zombie")
+    sandbox.control("reset")
+    state = sandbox.state()
+    assert [state[known] for known in ("sessions", "sent", "not_sent", "posts")] == [[], [], [], []]
+    assert not any(fault["on"] for fault in state["faults"])
+    assert sandbox.status(client) == "CLOSED"
+    sandbox.pair(phone="5511933334444")
+    assert [session["phone"] for session in sandbox.state()["sessions"]] == ["5511933334444"]
+
+
 def test_it_never_tells_a_secret(sandbox: Sandbox) -> None:
     sandbox.pair()
     state = httpx.get(f"{sandbox.base_url}/_sandbox/state").text

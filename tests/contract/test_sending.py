@@ -22,7 +22,11 @@ SENDS = [
         "send-location",
         {"phone": "5511999999999", "lat": "-23.5", "lng": "-46.6", "title": "Loja", "address": "Rua A, 1"},
     ),
+    # Read from the server's source.
+    ("send-reply", {**TEXT, "messageId": "false_5511999999999@c.us_3EB0AB"}),
+    ("send-sticker", {"phone": "5511999999999", "path": PNG}),
 ]
+CARD = {"phone": "5511999999999", "name": "Ana", "contactsId": ["5511977776666@c.us"]}
 
 
 @pytest.mark.parametrize(("path", "body"), SENDS)
@@ -48,6 +52,24 @@ def test_it_sends_nothing_when_not_connected(sandbox: Sandbox, path: str, body: 
     assert response.status_code == 404
     assert response.json()["status"] == "Disconnected"
     assert sandbox.sent() == []
+
+
+def test_it_answers_a_contact_card_with_200_and_the_message_alone(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    response = client.post("contact-vcard", json=CARD)
+    assert response.status_code == 200
+    message = response.json()["response"]
+    assert ID.match(message["id"])
+    assert (message["type"], "waid=5511977776666" in message["body"]) == ("vcard", True)
+    assert [row["id"] for row in sandbox.sent()] == [message["id"]]
+
+
+def test_it_keeps_what_a_reply_quotes(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    quoted = "false_5511999999999@c.us_3EB0AB"
+    client.post("send-reply", json={**TEXT, "messageId": quoted})
+    client.post("send-voice-base64", json={"phone": "5511999999999", "base64Ptt": OGG, "quotedMessageId": quoted})
+    assert [row["quoted"] for row in sandbox.sent()] == ["3EB0AB", "3EB0AB"]
 
 
 def test_it_takes_a_phone_with_punctuation_for_an_anonymous_id(sandbox: Sandbox) -> None:
@@ -150,3 +172,16 @@ def test_it_does_not_queue_the_calls_of_a_session(sandbox: Sandbox) -> None:
         client.post("send-message", json={**TEXT, "message": "1"}, timeout=0.3)
     assert client.post("send-message", json={**TEXT, "message": "2"}).status_code == 201
     eventually(lambda: [row["body"] for row in sandbox.sent()] == ["1", "2"], "both")
+
+
+def test_it_reacts_to_a_message_and_takes_it_back(sandbox: Sandbox) -> None:
+    """Read from the server's source (`reactMessage`), not measured."""
+    client = sandbox.pair()
+    written = {"phone": "5511988887777", "text": "Olá"}
+    message_id = sandbox.control("sessions/user_a/inbound", **written).json()["id"]
+    for emoji, shown in (("👍", "👍"), (False, "")):
+        answer = client.post("react-message", json={"msgId": message_id, "reaction": emoji})
+        assert (answer.status_code, answer.json()["response"]) == (200, {"message": "Reaction sended"})
+        [message] = client.get("get-messages/5511988887777").json()["response"]
+        assert message["reactions"] == {"me": shown}
+    assert client.post("react-message", json={"msgId": "nothing", "reaction": "👍"}).status_code == 500

@@ -1,13 +1,17 @@
 """The sandbox beside the database, for services that call it."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
 from sandbox.server import SandboxServer, running
 from sandbox.state import Config
+from services import sessions
+from services.db.actor import SYSTEM, Actor
+from services.db.engine import transaction
 from tests.conftest import Database, forget_process_state
-from tests.installation import Control
+from tests.installation import Control, wait_for
 
 SECRET = "the-secret-key-of-the-sandbox"
 
@@ -28,6 +32,18 @@ def control(server: SandboxServer) -> Iterator[Control]:
     made = Control(server.url)
     yield made
     made.close()
+
+
+@pytest.fixture
+def sender(user: Actor, server: SandboxServer, control: Control, database: Database) -> Actor:
+    """A user whose session is up, on the sandbox too."""
+    name = f"user_{user.user_id}"
+    sessions.connect(user)
+    wait_for(lambda: (state := control.session(name)) and state["status"] == "QRCODE")
+    control.scan(name, "5511987654000")
+    with transaction(SYSTEM) as tx:
+        sessions.report_status(tx, name, "inChat", datetime.now(UTC), current=True)
+    return user
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from sandbox.server import SandboxServer
-from services import cleanup, sessions, settings
+from services import cleanup, media, messages, sessions, settings
 from services.cleanup import Cleaner, Kind, Run, State
 from services.db.actor import SYSTEM, Actor, Role
 from services.db.engine import transaction
@@ -120,6 +120,31 @@ def test_it_keeps_who_asked_for_what(admin: Actor, staff: Actor, database: Datab
     assert audited == [("cleanup.run", admin.user_id, str(first.id)), ("cleanup.run", None, str(newest.id))]
 
 
+def test_it_deletes_files_that_nothing_carries_with_their_rows(
+    database: Database, user: Actor, cleaner: Cleaner
+) -> None:
+    connected(database, user)
+    names = ("used", "forgotten", "young", "kept again")
+    kept = {name: media.keep(user, name.encode(), "text/plain") for name in names}
+    messages.queue(
+        user, "11987654321", messages.Content(kind=messages.Kind.DOCUMENT, media=kept["used"], filename="a.txt"), "key"
+    )
+    database.execute(
+        "update media set created_at = now() - interval '40 days' where sha256 <> %s", kept["young"].sha256
+    )
+    media.keep(user, b"kept again", "text/plain")
+    done = clean(cleaner, Kind.MEDIA)
+    assert done.counts == {Kind.MEDIA: 1}
+    with pytest.raises(NotFound):
+        media.get(user, kept["forgotten"].sha256)
+    for name in ("used", "young", "kept again"):
+        assert media.read(user, kept[name].sha256) == name.encode()
+    files = [path for path in (settings.get().data_dir / "media").rglob("*") if path.is_file()]
+    assert len(files) == 3
+    # What is gone can be kept anew.
+    assert media.read(user, media.keep(user, b"forgotten", "text/plain").sha256) == b"forgotten"
+
+
 # --- what goes ------------------------------------------------------------------------------------------------------
 
 # Ages around the limits: an hour before and an hour after each is where a mistake would show.
@@ -136,6 +161,8 @@ SIMPLE = {
     Kind.SIGN_IN_ATTEMPTS: "insert into sign_in_attempts (key, ip, at) select '', n, at from given",
     Kind.SIGNED_OUT: "insert into signed_out (sign_in_id, expires_at) select md5(n)::uuid, at from given",
     Kind.SECURITY_EVENTS: "insert into security_events (kind, subject, at) select 'x', n, at from given",
+    Kind.TIMELINE: "insert into session_timeline (session_id, user_id, kind, what, at)"
+    " select s.id, s.user_id, 'health', n, at from given, whatsapp_sessions s",
     Kind.RUNS: "insert into cleanup_runs (kinds, error, finished_at) select '{}', n, at from given",
 }
 LEFT = {
@@ -144,6 +171,7 @@ LEFT = {
     Kind.SIGN_IN_ATTEMPTS: "select ip from sign_in_attempts",
     Kind.SIGNED_OUT: "select n::text from generate_series(0, 100) n join signed_out on sign_in_id = md5(n::text)::uuid",
     Kind.SECURITY_EVENTS: "select subject from security_events",
+    Kind.TIMELINE: "select what from session_timeline where kind = 'health'",
     Kind.RUNS: "select error from cleanup_runs where error is not null",
 }
 
@@ -194,7 +222,7 @@ def test_it_takes_old_events_and_never_an_unhandled_one(
         str(number)
         for number, (hours, verdict, kind) in enumerate(rows)
         if hours > 30 * 24
-        and (verdict in ("handled", "duplicate") or (verdict == "unsupported" and kind != "onmessage"))
+        and (verdict in ("handled", "duplicate", "invalid") or (verdict == "unsupported" and kind != "onmessage"))
     }
     assert clean(cleaner, Kind.EVENTS).counts.get(Kind.EVENTS, 0) == len(gone)
     left = {session for (session,) in database.execute("select session from events")}
@@ -475,11 +503,13 @@ def test_a_server_that_is_down_postpones_its_sessions(
     assert clean(cleaner).counts == {Kind.SESSIONS: 2}
 
 
-def test_a_server_that_nobody_configured_postpones_its_sessions(
+def test_a_server_that_is_configured_no_longer_holds_nobody_up(
     server: SandboxServer, database: Database, cleaner: Cleaner, user: Actor
 ) -> None:
     ended(database, user, ago(days=8), DEAD_SERVER)
-    assert clean(cleaner).postponed == 1
+    done = clean(cleaner)
+    assert (done.counts, done.postponed) == ({Kind.SESSIONS: 1}, 0)
+    assert sessions.get(user) is None
 
 
 def test_a_session_that_came_back_after_the_preview_stays_with_its_data(

@@ -2,13 +2,17 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+
+import psycopg
 
 from services import dispatch, messages
 from services.db.actor import Actor
 from services.dispatch import Claimed, Pace
 from services.messages import Outcome, State
 from tests.conftest import Database, connected
+from tests.installation import wait_for
 
 PHONE = "11 91234-5678"
 NO_PACE = Pace(0)
@@ -120,6 +124,46 @@ def test_a_slow_worker_still_settles_what_was_called_uncertain_meanwhile(user: A
     assert states(user) == [State.ACCEPTED, State.QUEUED]
     assert claim() == [], "the other's lease still holds"
     dispatch.finish(other, SENT, NO_PACE)
+
+
+def test_it_misses_no_message_that_is_queued_while_its_lane_is_freed(user: Actor, database: Database) -> None:
+    connected(database, user)
+    queue(user, "first")
+    (one,) = claim()
+    with psycopg.connect(database.url) as queueing, ThreadPoolExecutor(1) as worker:
+        queueing.execute(
+            "insert into messages (session_id, user_id, direction, state, phone, body, run_at)"
+            " select session_id, user_id, 'out', 'queued', phone, 'second', now() from messages"
+        )
+        queueing.execute("update lanes set due_at = least(due_at, now())")
+        freed = worker.submit(dispatch.finish, one, SENT, NO_PACE)
+        waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        wait_for(lambda: database.one(waits) == 1, what="the worker to wait for the lane")
+        queueing.commit()
+        freed.result(10)
+    assert [one.body for one in claim()] == ["second"]
+
+
+def test_one_outcome_that_cannot_be_stored_keeps_no_other_from_it(
+    database: Database, new_actor: Callable[..., Actor]
+) -> None:
+    actors = [new_actor() for _ in range(3)]
+    for actor in actors:
+        connected(database, actor)
+        queue(actor, "one")
+    claimed = claim(3)
+    database.execute("update messages set state = 'sending'")
+    database.execute(
+        "create function fail() returns trigger language plpgsql as $f$ begin raise exception 'refused'; end $f$"
+    )
+    database.execute(
+        "create trigger fail before update on messages for each row"
+        f" when (new.state = 'accepted' and new.user_id = '{actors[1].user_id}') execute function fail()"
+    )
+    dispatch.turn([(one, SENT) for one in claimed], 0, NO_PACE)
+    assert [states(actor) for actor in actors] == [[State.ACCEPTED], [State.SENDING], [State.ACCEPTED]]
+    lanes = "select count(*) from lanes where free_at between now() and now() + interval '5 seconds'"
+    assert database.one(lanes) == 1, "its lane is left for a moment, and then it is called uncertain"
 
 
 def test_racing_workers_never_claim_the_same_message(database: Database, new_actor: Callable[..., Actor]) -> None:

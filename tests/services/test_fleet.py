@@ -29,6 +29,18 @@ def test_it_finds_sorts_and_pages_in_the_database(
     assert fleet.rows(staff, order="last_activity", descending=True).total == 60
 
 
+def test_it_counts_what_is_unread_of_each(staff: Actor, new_actor: Callable[..., Actor], database: Database) -> None:
+    busy, quiet = new_actor(email="a@example.com"), new_actor(email="b@example.com")
+    session_id = connected(database, busy)
+    database.execute(
+        "insert into contacts (session_id, user_id, address, unread) select %s, %s, n || '@g.us', n"
+        " from generate_series(0, 3) n",
+        session_id, busy.user_id,
+    )  # fmt: skip
+    assert [row.unread for row in fleet.rows(staff).rows] == [6, 0]
+    assert quiet.user_id == fleet.rows(staff).rows[1].user_id
+
+
 def test_it_finds_what_somebody_should_look_at(
     staff: Actor, new_actor: Callable[..., Actor], database: Database
 ) -> None:

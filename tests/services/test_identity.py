@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from uuid import UUID, uuid4
@@ -259,6 +260,43 @@ def test_it_trades_a_fresh_ticket_for_a_cookie_and_takes_neither_for_the_other(a
     assert abs(read.expires_at - sign_in.expires_at) < 5
     identity.sign_out(sign_in)
     assert identity.redeem_ticket(ticket) is None
+
+
+def days_later(sign_in: identity.SignIn, days: float) -> identity.SignIn:
+    """The sign-in as it is that much later."""
+    seconds = int(days * 86400)
+    return replace(sign_in, expires_at=sign_in.expires_at - seconds, began=sign_in.began - seconds)
+
+
+def test_it_keeps_whoever_comes_back_signed_in_and_asks_again_after_thirty_days(ana: UUID) -> None:
+    fresh = identity.sign_in(EMAIL, PASSWORD)
+    assert identity.renewed(days_later(fresh, 0.9)) is None
+    longer = identity.renewed(days_later(fresh, 2))
+    assert longer is not None
+    assert (longer.sign_in_id, longer.began) == (fresh.sign_in_id, fresh.began - 2 * 86400)
+    assert abs(longer.expires_at - time.time() - identity.TOKEN_SECONDS) < 5
+    cookie = identity.redeem_ticket(identity.token_of(longer, TokenKind.TICKET))
+    read = identity.read_token(cookie or "")
+    assert read is not None
+    assert read.began == longer.began
+    assert abs(read.expires_at - longer.expires_at) < 5
+    late = replace(fresh, expires_at=fresh.expires_at - 6 * 86400, began=fresh.began - 28 * 86400)
+    last = identity.renewed(late)
+    assert last is not None
+    assert last.expires_at == late.began + identity.LONGEST_SECONDS
+    read = identity.read_token(identity.redeem_ticket(identity.token_of(last, TokenKind.TICKET)) or "")
+    assert read is not None
+    assert abs(read.expires_at - last.expires_at) < 5
+    assert identity.renewed(read) is None
+
+
+def test_it_ends_a_renewed_sign_in_from_a_tab_that_does_not_know_of_it(ana: UUID, database: Database) -> None:
+    older = days_later(identity.sign_in(EMAIL, PASSWORD), 5)
+    newer = identity.renewed(older)
+    assert newer is not None
+    identity.sign_out(older)
+    database.execute("delete from signed_out where expires_at < now() + interval '8 days'")
+    assert identity.account_of(newer) is None
 
 
 def test_it_ends_one_sign_in_with_all_copies_of_its_token_and_no_other(ana: UUID) -> None:

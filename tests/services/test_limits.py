@@ -126,7 +126,8 @@ def test_it_counts_elsewhere_where_the_setting_says_so(
 def test_it_forgets_windows_that_are_over(limit: Callable[[str, str], None], database: Database) -> None:
     let_in(1, "ana")
     let_in(1, "bruno")
-    database.execute("update rate_limits set expires_at = now() - interval '1 hour' where ctid = '(0,1)'")
+    over = "update rate_limits set expires_at = now() - interval '1 hour'"
+    database.execute(f"{over} where ctid = (select min(ctid) from rate_limits)")
     assert limits.forget_old() == 1
     assert database.one("select count(*) from rate_limits") == 1
 

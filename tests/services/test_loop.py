@@ -45,6 +45,21 @@ def test_it_looks_again_when_the_next_row_is_due() -> None:
         running.stop()
 
 
+def test_it_does_not_spin_on_what_is_due_but_held_by_another() -> None:
+    looks: list[float] = []
+
+    def step() -> bool:
+        looks.append(time.monotonic())
+        return False
+
+    running = Loop("test", step, idle_seconds=lambda: 0.0).start()
+    try:
+        wait_for(lambda: len(looks) > 5, seconds=loop.IDLE_SECONDS)
+    finally:
+        running.stop()
+    assert looks[5] - looks[0] >= 5 * loop.LEAST_SECONDS
+
+
 def test_it_counts_an_error_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "ERROR_SECONDS", 0.01)
     steps: list[int] = []

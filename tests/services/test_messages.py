@@ -1,42 +1,45 @@
 """Messages: queued once, delivered once, moved only by evidence."""
 
+import io
 import itertools
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import soundfile
 import structlog
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from sandbox.server import SandboxServer
-from services import dispatch, messages, sessions
+from services import attachments, dispatch, messages
+from services import settings as services_settings
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
-from services.errors import Conflict, EmptyMessage, InvalidInput, InvalidPhone, MessageTooLong, SessionNotConnected
-from services.messages import Message, State
+from services.errors import (
+    Conflict,
+    EmptyMessage,
+    Forbidden,
+    InvalidInput,
+    InvalidPhone,
+    MessageTooLong,
+    NotFound,
+    SessionNotConnected,
+    TooLateToCancel,
+)
+from services.messages import Content, Decision, Kind, Message, State
 from tests.conftest import Database, connected
-from tests.installation import Control, wait_for
+from tests.installation import Control
 
 PHONE = "(11) 91234-5678"
 DIGITS = "5511912345678"
 NO_PACE = dispatch.Pace(0)
-
-
-@pytest.fixture
-def sender(user: Actor, server: SandboxServer, control: Control, database: Database) -> Actor:
-    """A user whose session is up, on the sandbox too."""
-    sessions.connect(user)
-    name = f"user_{user.user_id}"
-    wait_for(lambda: (state := control.session(name)) and state["status"] == "QRCODE")
-    control.scan(name, "5511987654321")
-    with transaction(SYSTEM) as tx:
-        sessions.report_status(tx, name, "inChat", datetime.now(UTC), current=True)
-    return user
 
 
 def deliver_all() -> None:
@@ -165,6 +168,8 @@ def test_it_sends_to_the_address_that_whatsapp_uses(sender: Actor, control: Cont
         ("secrets_in_error", {}, State.UNCERTAIN, 0),
         ("not_found_but_delivered", {}, State.UNCERTAIN, 1),
         ("ack_before_reply", {}, State.SENT, 1),
+        ("send_timeout", {}, State.UNCERTAIN, 1),
+        ("send_timeout", {"delivered": False}, State.UNCERTAIN, 0),
     ],
 )
 def test_it_ends_in_the_state_that_is_true(
@@ -247,6 +252,172 @@ def test_it_waits_longer_after_each_failure(sender: Actor, control: Control, dat
         waits.append(database.one("select extract(epoch from free_at - clock_timestamp()) from lanes"))
     assert waits == sorted(waits)
     assert waits[-1] > 4
+
+
+# --- kinds --------------------------------------------------------------------------------------------------------
+
+
+def picture(actor: Actor) -> Content:
+    out = io.BytesIO()
+    Image.new("RGB", (20, 20), "red").save(out, "JPEG")
+    return attachments.keep(actor, attachments.prepare(Kind.IMAGE, out.getvalue(), "foto.jpg"), "Olha só")
+
+
+def every_kind(actor: Actor) -> list[Content]:
+    voice = io.BytesIO()
+    soundfile.write(voice, [0.0] * 1600, 16000, format="OGG", subtype="OPUS")
+    file = attachments.prepare(Kind.DOCUMENT, b"%PDF-1.7", "nota.pdf")
+    sound = attachments.prepare(Kind.VOICE, voice.getvalue(), "x.ogg")
+    image = picture(actor)
+    return [
+        image,
+        replace(image, kind=Kind.STICKER, body=""),
+        replace(image, kind=Kind.VIDEO, filename="filme.mp4"),
+        replace(image, kind=Kind.AUDIO, body=""),
+        attachments.keep(actor, sound),
+        attachments.keep(actor, file, "a nota"),
+        Content(kind=Kind.LOCATION, detail={"lat": -23.5, "lng": -46.6, "title": "Loja", "address": "Rua A"}),
+        Content(kind=Kind.CONTACT, detail={"name": "Ana", "phone": "5511977776666"}),
+        Content(body="Sim!", quoted_wpp_id="false_5511912345678@c.us_3EB0AB"),
+    ]
+
+
+def test_it_sends_every_kind_as_what_it_is(sender: Actor, control: Control, database: Database) -> None:
+    contents = every_kind(sender)
+    for number, content in enumerate(contents):
+        messages.queue(sender, PHONE, content, str(number))
+    deliver_all()
+    assert {message.state for message in messages.recent(sender)} == {State.ACCEPTED}
+    sent = control.sent(f"user_{sender.user_id}")
+    # The sandbox files an `image/jpeg` under image, whatever the console calls it.
+    kinds = ["image", "sticker", "image", "image", "ptt", "document", "location", "vcard", "chat"]
+    assert [one["type"] for one in sent] == kinds
+    assert (sent[0]["body"], sent[0]["filename"]) == ("Olha só", "foto.jpg")
+    assert sent[-1]["quoted"] == "3EB0AB"
+
+
+def test_it_asks_whatsapp_once_about_a_number(sender: Actor, database: Database) -> None:
+    for number in range(3):
+        messages.queue(sender, PHONE, f"texto {number}", str(number))
+        deliver_all()
+    assert database.one("select count(*) from number_checks") == 1
+    asked = database.one(
+        "select asked_at < (select min(sending_at) from messages where body = 'texto 1') from number_checks"
+    )
+    assert asked, "the second and third went out on the first one's answer"
+
+
+def test_it_puts_off_what_the_budget_does_not_allow_to_ask_about(
+    sender: Actor, control: Control, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBER_CHECKS_PER_HOUR", "0")
+    services_settings.get.cache_clear()
+    messages.queue(sender, PHONE, "um número novo", "one")
+    deliver_all()
+    assert only(sender).state is State.QUEUED
+    assert only(sender).run_at > datetime.now(UTC) + messages.NUMBERS_LATER / 2
+    assert outbox(control, sender) == []
+
+
+def test_a_file_that_is_gone_fails_and_nothing_leaves(sender: Actor, control: Control, database: Database) -> None:
+    messages.queue(sender, PHONE, picture(sender), "one")
+    database.execute("delete from media")
+    deliver_all()
+    assert (only(sender).state, only(sender).failure) == (State.FAILED, "file_gone")
+    assert outbox(control, sender) == []
+
+
+# A video and a sound are a JPEG here, which the sandbox files under image.
+@pytest.mark.parametrize("place", [0, 1, 4, 5, 6, 7, 8])
+def test_it_finds_every_kind_again_in_the_chat(sender: Actor, control: Control, database: Database, place: int) -> None:
+    content = every_kind(sender)[place]
+    control.fault("error_but_delivered", times=1)
+    messages.queue(sender, PHONE, content, "one")
+    deliver_all()
+    assert only(sender).state is State.UNCERTAIN
+    settle_from_chat(database)
+    assert only(sender).state is not State.UNCERTAIN
+
+
+# --- taking back, and deciding ------------------------------------------------------------------------------------
+
+
+def test_it_cancels_until_the_moment_of_sending_and_says_so(sender: Actor, control: Control) -> None:
+    first, second = (messages.queue(sender, PHONE, body, body) for body in ("sai", "fica"))
+    assert messages.cancel(sender, second.id).state is State.CANCELLED
+    deliver_all()
+    with pytest.raises(TooLateToCancel):
+        messages.cancel(sender, first.id)
+    with pytest.raises(TooLateToCancel):
+        messages.cancel(sender, second.id)
+    assert outbox(control, sender) == ["sai"]
+
+
+def test_what_is_cancelled_while_its_number_is_asked_about_does_not_leave(sender: Actor, control: Control) -> None:
+    messages.queue(sender, PHONE, "espera", "one")
+    ((claimed,), _seen) = dispatch.claim(1)
+    messages.cancel(sender, claimed.id)
+    assert messages.deliver(claimed) is None
+    dispatch.finish(claimed, None, NO_PACE)
+    assert only(sender).state is State.CANCELLED
+    assert outbox(control, sender) == []
+
+
+def test_nobody_cancels_or_decides_for_somebody_else(sender: Actor, new_actor: Callable[..., Actor]) -> None:
+    queued = messages.queue(sender, PHONE, "minha", "one")
+    with pytest.raises(NotFound):
+        messages.cancel(new_actor(), queued.id)
+    with pytest.raises(NotFound):
+        messages.decide(new_actor(), queued.id, Decision.DROPPED)
+    assert only(sender).state is State.QUEUED
+
+
+@pytest.fixture
+def doubt(sender: Actor, control: Control) -> Message:
+    control.fault("error_but_delivered", times=1, delivered=False)
+    messages.queue(sender, PHONE, "Nunca saiu", "one")
+    deliver_all()
+    return only(sender)
+
+
+def test_a_person_says_that_it_left(sender: Actor, doubt: Message) -> None:
+    assert messages.decide(sender, doubt.id, Decision.LEFT).state is State.SENT
+    assert messages.uncertain(sender) == []
+    with pytest.raises(Conflict):
+        messages.decide(sender, doubt.id, Decision.AGAIN)
+
+
+def test_a_person_sends_it_again_once_however_often_they_press(sender: Actor, doubt: Message, control: Control) -> None:
+    ids = {messages.decide(sender, doubt.id, Decision.AGAIN).id for _ in range(3)}
+    assert len(ids) == 1
+    deliver_all()
+    assert outbox(control, sender) == ["Nunca saiu"]
+    assert messages.get(sender, doubt.id).failure == "sent_again"
+
+
+def test_what_was_decided_is_not_sent_again_where_nothing_is_connected(
+    sender: Actor, doubt: Message, database: Database
+) -> None:
+    database.execute("update whatsapp_sessions set status = 'desconectado'")
+    with pytest.raises(SessionNotConnected):
+        messages.decide(sender, doubt.id, Decision.AGAIN)
+    assert messages.uncertain(sender) != [], "the doubt stays until it can be ended so"
+
+
+def test_staff_see_how_many_wait_and_no_more(sender: Actor, doubt: Message, staff: Actor, database: Database) -> None:
+    assert messages.waiting_decisions(staff) == [], "the chat is still being read"
+    database.execute("update messages set reconcile_at = null where state = 'uncertain'")
+    (waiting,) = messages.waiting_decisions(staff)
+    assert (waiting.user_id, waiting.count) == (sender.user_id, 1)
+    with pytest.raises(Forbidden):
+        messages.waiting_decisions(sender)
+
+
+def test_it_shows_what_else_left_around_a_doubt(sender: Actor, doubt: Message) -> None:
+    assert messages.chat_of(sender, doubt.id) == []
+    messages.queue(sender, PHONE, "Outra", "two")
+    deliver_all()
+    assert [one.body for one in messages.chat_of(sender, doubt.id)] == ["Outra"]
 
 
 # --- acknowledgements ---------------------------------------------------------------------------------------------

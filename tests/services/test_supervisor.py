@@ -27,10 +27,11 @@ from tests.installation import ROOT, free_ports, wait_for
 
 # Runs the given Python texts as the programs of an installation. The first argument is the way they are forked.
 RUNNER = """
-import multiprocessing, sys
+import multiprocessing, signal, sys
 from services import supervisor
 from services.errors import ConfigurationError
 if __name__ == "__main__":
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may be started by nohup
     multiprocessing.set_start_method(sys.argv[1])
     supervisor.STOP_SECONDS = 2.0
     texts = enumerate(sys.argv[2:], 1)

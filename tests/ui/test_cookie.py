@@ -7,13 +7,15 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocket
 
-from services import identity
+from services import identity, settings
 from services.db import engine
 from services.db.actor import Actor
 from services.identity import SignIn, TokenKind
+from tests.conftest import Database
 from ui import cookie, headers
 
 SAME_ORIGIN = {"sec-fetch-site": "same-origin"}
@@ -52,6 +54,37 @@ def test_it_sets_a_cookie_that_no_script_can_read(user: Actor, ticket: str) -> N
     assert int(morsel["max-age"]) == 7 * 24 * 3600
     assert not morsel["secure"]
     assert browser.get("/who").text == str(user.user_id)
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "seen"),
+    [
+        ("", "203.0.113.7", "10.0.0.1"),
+        ("10.0.0.0/8", "203.0.113.7", "203.0.113.7"),
+        ("10.0.0.0/8", "6.6.6.6, 203.0.113.7, 10.1.1.1", "203.0.113.7"),
+        ("192.168.0.0/16", "203.0.113.7", "10.0.0.1"),
+    ],
+)
+def test_it_takes_the_word_of_our_own_proxies_alone(
+    proxies: str, forwarded: str, seen: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", proxies)
+    settings.get.cache_clear()
+
+    async def http(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(request.client.host if request.client else "?")
+
+    async def live(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_text(socket.client.host if socket.client else "?")
+        await socket.close()
+
+    routes = [Route("/", http), WebSocketRoute("/live", live)]
+    app = Starlette(routes=routes, middleware=[Middleware(headers.Origin)])
+    browser = TestClient(app, client=("10.0.0.1", 1234), headers={"x-forwarded-for": forwarded})
+    assert browser.get("/").text == seen
+    with browser.websocket_connect("/live") as socket:
+        assert socket.receive_text() == seen
 
 
 def test_it_sets_it_secure_over_https_and_where_the_settings_say_so(

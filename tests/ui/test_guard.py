@@ -21,7 +21,13 @@ STAFF = {Role.ADMIN, Role.OPERATOR}
 ROLES = {
     "my_whatsapp": set(Role),
     "send": set(Role),
+    "reports": set(Role),
+    "templates": set(Role),
+    "schedules": set(Role),
+    "campaigns": set(Role),
     "keys": set(Role),
+    "conversations": set(Role),
+    "uncertain": set(Role),
     "sessions": STAFF,
     "session": STAFF,
     "cleanup": STAFF,
@@ -32,6 +38,9 @@ ROLES = {
     "message": set(Role),
     "events": STAFF,
     "servers": STAFF,
+    "forwarding": set(Role),
+    "rules": set(Role),
+    "gaps": set(Role),
 }
 EVERYBODY = [(page, role) for page in PAGES for role in Role]
 

@@ -122,6 +122,9 @@ def test_it_rings_everybody_after_the_listener_was_away(
 ) -> None:
     socket = listen(user)
     assert hears(socket)
-    listening = "select count(pg_terminate_backend(pid)) from pg_stat_activity where query = 'listen \"live\"'"
+    listening = (
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+        " where query = 'listen \"live\"' and datname = current_database()"
+    )
     assert database.one(listening) == 1
     assert hears(socket)

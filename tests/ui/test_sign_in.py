@@ -1,5 +1,6 @@
 """The sign-in screen by AppTest, over a real database. What needs a browser is in tests/browser/test_sign_in.py."""
 
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -48,6 +49,18 @@ def test_it_signs_in_and_shows_who_is_in(ana: UUID, tab: AppTest) -> None:
     assert [text.value for text in tab.sidebar.text] == ["Ana Lima"]
     assert not tab.text_input or "Senha" not in [field.label for field in tab.text_input]
     assert tab.session_state[guard.SIGN_IN].user_id == ana
+
+
+def test_it_renews_the_cookie_of_somebody_who_comes_back(ana: UUID, tab: AppTest) -> None:
+    submit(tab, EMAIL, PASSWORD)
+    fresh = tab.session_state[guard.SIGN_IN]
+    tab.session_state["cookie_wish"] = None
+    tab.run()
+    assert tab.session_state["cookie_wish"] is None
+    tab.session_state[guard.SIGN_IN] = replace(fresh, expires_at=fresh.expires_at - 3 * 86400)
+    tab.run()
+    assert tab.session_state[guard.SIGN_IN].expires_at >= fresh.expires_at
+    assert tab.session_state["cookie_wish"] is not None
 
 
 @pytest.mark.parametrize(

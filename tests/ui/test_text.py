@@ -1,14 +1,15 @@
 """Texts for people: catalogues with the Portuguese as source, and errors as one sentence with a next step."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from babel.messages.catalog import Catalog
-from babel.messages.mofile import write_mo
+from babel.messages.pofile import write_po
 from streamlit.testing.v1 import AppTest
 
 from services.errors import DatabaseUnavailable, ServiceError
-from ui import text
+from ui import text, times
 
 
 @pytest.fixture
@@ -17,10 +18,12 @@ def english(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir(parents=True)
     catalogue = Catalog(locale="en")
     catalogue.add("Entrar", "Sign in")
-    with (folder / "console.mo").open("wb") as file:
-        write_mo(file, catalogue)
+    catalogue.add("Sair", "Not sure", flags=["fuzzy"])
+    with (folder / "console.po").open("wb") as file:
+        write_po(file, catalogue)
     monkeypatch.setattr(text, "LOCALES", tmp_path)
     text._load.cache_clear()
+    text._locale.cache_clear()
 
 
 @pytest.mark.usefixtures("english")
@@ -38,7 +41,43 @@ def test_it_shows_the_portuguese_source_to_everybody_else(language: str) -> None
 @pytest.mark.usefixtures("english")
 def test_it_shows_the_source_of_what_a_catalogue_lacks() -> None:
     assert text.catalogue("en").gettext("Senha") == "Senha"
+    assert text.catalogue("en").gettext("Sair") == "Sair"  # a translation that nobody is sure of is none
     assert text._("") == ""
+
+
+@pytest.mark.usefixtures("english")
+@pytest.mark.parametrize(
+    ("language", "number", "moment"),
+    [
+        ("pt-BR", "1.234.567,5", "22/11/2025 14:05:33"),
+        ("en-US", "1,234,567.5", "22/11/2025 14:05:33"),
+        ("fr", "1.234.567,5", "22/11/2025 14:05:33"),  # in Portuguese, as the texts
+        ("xx-YY", "1.234.567,5", "22/11/2025 14:05:33"),
+        ("../../etc", "1.234.567,5", "22/11/2025 14:05:33"),
+    ],
+)
+def test_it_writes_numbers_as_the_language_of_the_texts(
+    language: str, number: str, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text, "_language", lambda: language)
+    assert text.number(1234567.5, 1) == number
+    assert times.in_full(datetime(2025, 11, 22, 17, 5, 33, tzinfo=UTC)) == moment
+
+
+@pytest.mark.parametrize(
+    ("language", "wall", "day", "month"),
+    [
+        ("pt-BR", "22/11/2025 14:05", "22/11/2025", "novembro de 2025"),
+        ("en-US", "22 Nov 2025 14:05", "22 Nov 2025", "November 2025"),
+    ],
+)
+def test_it_writes_days_and_walls_as_they_stand(
+    language: str, wall: str, day: str, month: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text, "_language", lambda: language)
+    moment = datetime(2025, 11, 22, 14, 5)
+    assert times.on_the_wall(moment) == wall
+    assert (times.calendar_day(moment.date()), times.month(moment.date())) == (day, month)
 
 
 def failing() -> None:

@@ -1,25 +1,44 @@
 """The API over real HTTP: who may, what it answers, and that nobody sees another's."""
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+from PIL import Image
 
-from services import messages
+from services import brake, campaigns, forwarding, gaps, media, messages, optouts, rules, schedules, templates, threads
 from services.db.actor import Actor
+from services.messages import Content
+from services.recipients import Recipient
+from services.schedules import To
+from services.templates import Draft
 from tests.conftest import Database, connected
 from tests.installation import wait_for
 from tests.web.conftest import ORIGIN
 from tests.web.credentials import bearer, token
 from web import openapi
 from web.api import MESSAGES, SEND, SESSION
+from web.campaigns import CAMPAIGNS
+from web.conversations import CHATS
+from web.forwarding import DELIVERIES, ENDPOINTS
+from web.gaps import GAPS
+from web.media import MEDIA
+from web.reports import REPORTS
+from web.rules import AUTO_REPLY, RULES
+from web.schedules import SCHEDULES
+from web.silence import BRAKE, OPT_OUTS
+from web.templates import TEMPLATE_FILE, TEMPLATES
+from web.uncertain import UNCERTAIN
 
 OPERATIONS = [(method.upper(), path) for path, methods in openapi.document()["paths"].items() for method in methods]
 MARK = "a text that only its owner may read"
+CONTENT = Content(body=MARK)
 
 
 @pytest.fixture
@@ -30,25 +49,143 @@ def http(companion: int) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def ana(database: Database, new_actor: Callable[..., Actor]) -> Actor:
-    """Somebody with a session and a message."""
+    """Somebody with a session and something of everything that the API knows."""
     actor = new_actor()
     connected(database, actor)
     messages.queue(actor, "11 98765-4321", MARK, "key-of-ana")
+    template = templates.save(actor, Draft("Da Ana", MARK))
+    media.keep(actor, MARK.encode(), "text/plain")
+    first = datetime(2031, 5, 1, 9)
+    schedules.create(actor, schedules.Draft(MARK, "America/Sao_Paulo", first, None, (To("5511987654321"),), CONTENT))
+    database.execute(
+        "insert into schedule_runs (schedule_id, user_id, wall, due_at, state, reason)"
+        " select id, user_id, now(), now(), 'missed', %s from schedules where user_id = %s",
+        MARK, actor.user_id,
+    )  # fmt: skip
+    campaigns.create(actor, MARK, template, [Recipient(1, "", "5511987654321", MARK)])
+    database.execute(
+        "with contact as (insert into contacts (session_id, user_id, address, phone, name, last_message_at)"
+        " select id, user_id, '5511987654321@c.us', '5511987654321', %s, now() from whatsapp_sessions"
+        " where user_id = %s returning id)"
+        " update messages set contact_id = contact.id, wpp_id = 'of-ana' from contact where user_id = %s",
+        MARK, actor.user_id, actor.user_id,
+    )  # fmt: skip
+    optouts.add(actor, "11 91234-5678")
+    _what_came_of_it(database, actor)
     return actor
 
 
-def message_of(actor: Actor) -> str:
-    return str(messages.recent(actor)[0].id)
+def _what_came_of_it(database: Database, actor: Actor) -> None:
+    """What the worker would have written: a rule and its use, a gap with a chat that was lost, a dead delivery."""
+    rules.add_label(actor, [MARK], MARK)
+    database.execute(
+        "insert into rule_uses (rule_id, user_id, contact_id, day, what)"
+        " select r.id, r.user_id, c.id, now(), 'labelled' from rules r join contacts c on c.user_id = r.user_id"
+        " where r.user_id = %s",
+        actor.user_id,
+    )
+    database.execute(
+        "with gap as (insert into gaps (session_id, user_id, from_at, to_at, reason, state, done_at)"
+        " select id, user_id, now(), now(), 'session', 'done', now() from whatsapp_sessions where user_id = %s"
+        " returning id, user_id)"
+        " insert into gap_chats (gap_id, address, user_id, state, why) select id, %s, user_id, 'failed', 'x' from gap",
+        actor.user_id, MARK,
+    )  # fmt: skip
+    database.execute(
+        "with endpoint as (insert into endpoints (user_id, url, secret, kinds)"
+        " values (%s, 'https://erp.example.com/', 'whsec_x', '{session.status}') returning id, user_id)"
+        " insert into deliveries (endpoint_id, user_id, kind, session_id, state, dead_at)"
+        " select e.id, e.user_id, 'session.status', s.id, 'dead', now()"
+        " from endpoint e join whatsapp_sessions s on s.user_id = e.user_id",
+        actor.user_id,
+    )
+
+
+def names_of(actor: Actor, path: str) -> dict[str, str]:
+    """What of theirs a path can name."""
+    lists: dict[str, Callable[[], Any]] = {
+        TEMPLATES: lambda: templates.mine(actor)[0].id,
+        SCHEDULES: lambda: schedules.mine(actor)[0].id,
+        CAMPAIGNS: lambda: campaigns.mine(actor)[0][0].id,
+        CHATS: lambda: threads.chats(actor).chats[0].contact.id,
+        RULES: lambda: rules.mine(actor)[0].id,
+        GAPS: lambda: gaps.mine(actor)[0].id,
+        ENDPOINTS: lambda: forwarding.listing(actor)[0].id,
+        DELIVERIES: lambda: forwarding.deliveries(actor, forwarding.listing(actor)[0].id)[0].id,
+    }
+    read = next((one for prefix, one in lists.items() if path.startswith(prefix)), lambda: messages.recent(actor)[0].id)
+    return {"{id}": str(read()), "{media_id}": media.mine(actor, 1)[0].media.sha256.hex()}
+
+
+WEEKLY = {
+    "name": "Toda semana",
+    "zone": "America/Sao_Paulo",
+    "first": "2031-05-01T09:00",
+    "rule": "FREQ=WEEKLY",
+    "recipients": [{"phone": "11987654321"}],
+    "message": "Olá",
+}
+
+
+def everything_of(database: Database, actor: Actor) -> list[Any]:
+    """All rows of theirs that the API could change."""
+    tables = ("messages", "templates", "template_versions", "media", "schedules", "schedule_runs", "campaigns",
+              "campaign_recipients", "contacts", "message_marks", "opt_outs", "rules", "rule_uses", "gaps", "gap_chats",
+              "endpoints", "deliveries")  # fmt: skip
+    stopped = "select stopped_at from lanes l join whatsapp_sessions s on s.id = l.session_id where s.user_id = %s"
+    return [
+        database.execute(stopped, actor.user_id),
+        *(database.execute(f"select * from {name} where user_id = %s order by 1, 2", actor.user_id) for name in tables),
+    ]
+
+
+# Input that each operation takes.
+INPUT: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", SEND): {"json": {"phone": "11987654321", "message": "Olá"}},
+    ("POST", MEDIA): {"content": b"a file"},
+    ("POST", TEMPLATES): {"json": {"name": "Um", "message": "Olá, {{nome}}"}},
+    ("PUT", f"{TEMPLATES}/{{id}}"): {"json": {"name": "Um", "message": "Olá"}},
+    ("POST", f"{TEMPLATES}/{{id}}/preenchido"): {"json": {}},
+    ("POST", SCHEDULES): {"json": WEEKLY},
+    ("PUT", f"{SCHEDULES}/{{id}}"): {"json": WEEKLY},
+    ("PATCH", f"{SCHEDULES}/{{id}}"): {"json": {"paused": True}},
+    ("POST", CAMPAIGNS): {
+        "json": {"name": "Uma", "templateId": str(uuid4()), "recipients": [{"phone": "11987654321"}]}
+    },
+    ("PATCH", f"{CAMPAIGNS}/{{id}}"): {"json": {"state": "cancelada"}},
+    ("PATCH", f"{SCHEDULES}/{{id}}/proximas"): {"json": {"wall": "2031-05-01T09:00"}},
+    ("POST", f"{UNCERTAIN}/{{id}}/decisao"): {"json": {"decision": "left"}},
+    ("PUT", f"{CHATS}/{{id}}"): {"json": {"name": "Outra", "labels": ["cliente"]}},
+    ("PATCH", f"{CHATS}/{{id}}"): {"json": {"blocked": True}},
+    ("POST", f"{CHATS}/{{id}}/responder"): {"json": {"message": "Olá"}},
+    ("POST", f"{MESSAGES}/{{id}}/reacao"): {"json": {"emoji": "👍"}},
+    ("GET", f"{MESSAGES}/busca"): {"params": {"words": "owner"}},
+    ("PUT", f"{CAMPAIGNS}/{{id}}/ritmo"): {
+        "json": {"opens": "10:00", "closes": "12:00", "daily": 5, "coldShare": 0.1, "seconds": 60}
+    },
+    ("POST", f"{TEMPLATES}/{{id}}/copia"): {"json": {"name": "Cópia"}},
+    ("POST", TEMPLATE_FILE): {"content": b"{}"},
+    ("POST", OPT_OUTS): {"json": {"phone": "11912345678"}},
+    ("PUT", BRAKE): {"json": {"stopped": True}},
+    ("POST", RULES): {"json": {"words": ["preço"], "label": "Interessado"}},
+    ("PUT", AUTO_REPLY): {
+        "json": {"reply": "Fechado.", "hours": [{"opens": "08:00", "closes": "18:00"}] * 5 + [None, None]}
+    },
+    ("PATCH", f"{RULES}/{{id}}"): {"json": {"active": False}},
+    ("GET", REPORTS): {"params": {"first": f"{date.today() - timedelta(days=1)}", "last": f"{date.today()}"}},
+}
 
 
 def call(
-    http: httpx.Client, method: str, path: str, credential: str | None, message: str = "", **more: Any
+    http: httpx.Client, method: str, path: str, credential: str | None, of: Actor | None = None, **more: Any
 ) -> httpx.Response:
-    """Any operation, with input that it takes; a stream is read up to its first event."""
+    """Any operation, with input that it takes, on what is `of` somebody; a stream is read up to its first event."""
     headers = {**(bearer(credential) if credential else {}), "Prefer": "respond-async", **more.pop("headers", {})}
-    if path == SEND and method == "POST":
-        more.setdefault("json", {"phone": "11987654321", "message": "Olá"})
-    with http.stream(method, path.replace("{id}", message or str(uuid4())), headers=headers, **more) as answer:
+    names = names_of(of, path) if of else {"{id}": str(uuid4()), "{media_id}": "0" * 64}
+    url = path
+    for placeholder, name in names.items():
+        url = url.replace(placeholder, name)
+    with http.stream(method, url, headers=headers, **(more or INPUT.get((method, path), {}))) as answer:
         if answer.headers["content-type"].startswith("text/event-stream"):
             answer._content = next(answer.iter_raw())
         else:
@@ -59,14 +196,24 @@ def call(
 # --- who may ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_it_refuses_whoever_has_no_credential(http: httpx.Client, database: Database, method: str, path: str) -> None:
-    for credential in (None, "nonsense", token(uuid4()), token(uuid4(), "x" * 40), "plk_" + "x" * 43):
-        answer = call(http, method, path, credential)
-        assert answer.status_code == 401
-        assert set(answer.json()) == {"code", "message", "hint", "request_id"}
-        assert answer.headers["www-authenticate"] == "Bearer"
-    wait_for(lambda: database.one("select count(*) >= 4 from security_events where kind = 'api_refused'"))
+@pytest.fixture
+def unlimited(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To be named before `http`, whose process reads the settings as it starts."""
+    for name in ("RATE_LIMIT_REFUSED", "RATE_LIMIT_API", "RATE_LIMIT_SEND"):
+        monkeypatch.setenv(name, "off")
+
+
+@pytest.mark.usefixtures("unlimited")
+def test_it_refuses_whoever_has_no_credential(http: httpx.Client, database: Database) -> None:
+    for method, path in OPERATIONS:
+        for credential in (None, "nonsense", token(uuid4()), token(uuid4(), "x" * 40), "plk_" + "x" * 43):
+            answer = call(http, method, path, credential)
+            assert answer.status_code == 401, (method, path, credential)
+            assert set(answer.json()) == {"code", "message", "hint", "request_id"}
+            assert answer.headers["www-authenticate"] == "Bearer"
+    # Equal ones of the same second are one row with their number.
+    noted = "select sum((detail ->> 'count')::int) >= %s from security_events where kind = 'api_refused'"
+    wait_for(lambda: database.one(noted, 4 * len(OPERATIONS)), what="every refusal on the record")
 
 
 def test_it_notes_why_it_refused_and_nothing_of_the_token(http: httpx.Client, database: Database, user: Actor) -> None:
@@ -78,24 +225,32 @@ def test_it_notes_why_it_refused_and_nothing_of_the_token(http: httpx.Client, da
     assert bad not in detail
 
 
-@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+@pytest.mark.usefixtures("unlimited")
 def test_it_shows_nobody_anothers_rows(
-    http: httpx.Client, database: Database, ana: Actor, user: Actor, method: str, path: str
+    http: httpx.Client, database: Database, ana: Actor, new_actor: Callable[..., Actor]
 ) -> None:
-    before = database.execute("select id, state, body from messages where user_id = %s", ana.user_id)
-    answer = call(http, method, path, token(user), message_of(ana))
-    assert answer.status_code != 500
-    for private in (MARK, str(ana.user_id), message_of(ana), "5511987654321"):
-        assert private not in answer.text
-    assert database.execute("select id, state, body from messages where user_id = %s", ana.user_id) == before
-    assert database.one("select status from whatsapp_sessions where user_id = %s", ana.user_id) == "conectado"
+    before = everything_of(database, ana)
+    for method, path in OPERATIONS:
+        answer = call(http, method, path, token(new_actor()), ana)
+        assert answer.status_code != 500, (method, path)
+        for private in (MARK, str(ana.user_id), *names_of(ana, path).values()):
+            assert private not in answer.text, (method, path)
+        assert everything_of(database, ana) == before, (method, path)
+        assert database.one("select status from whatsapp_sessions where user_id = %s", ana.user_id) == "conectado"
 
 
-@pytest.mark.parametrize(("method", "path"), [(m, p) for m, p in OPERATIONS if m == "GET"])
-def test_it_shows_everybody_their_own(http: httpx.Client, ana: Actor, method: str, path: str) -> None:
-    answer = call(http, method, path, token(ana), message_of(ana))
-    assert answer.status_code == 200
-    assert MARK in answer.text or f"user_{ana.user_id}" in answer.text
+@pytest.mark.usefixtures("unlimited")
+def test_it_shows_everybody_their_own(http: httpx.Client, database: Database, ana: Actor) -> None:
+    database.execute("update messages set state = 'uncertain', sending_at = now(), uncertain_at = now()")
+    for method, path in OPERATIONS:
+        # The chat itself is read from the server; the brake and the report say nothing but figures.
+        if method != "GET" or path.endswith("/conversa") or path in (BRAKE, REPORTS):
+            continue
+        answer = call(http, method, path, token(ana), ana)
+        assert answer.status_code == 200, path
+        # What holds no word of theirs holds an id: of what the path names, or of their contact.
+        ids = (*names_of(ana, path).values(), *names_of(ana, CHATS).values())
+        assert any(one in answer.text for one in (MARK, f"user_{ana.user_id}", "5511912345678", *ids)), path
 
 
 def test_it_takes_key_and_text_of_two_users_apart(
@@ -203,10 +358,172 @@ def test_it_lists_every_message_once_by_pages(http: httpx.Client, ana: Actor) ->
     assert http.get(MESSAGES, params={"direction": "in"}, headers=bearer(token(ana))).json()["items"] == []
 
 
-@pytest.mark.parametrize("cursor", ["x", "ÿ", "bnVsbA==", "LTE=", "W10=", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk="])
+@pytest.mark.parametrize(
+    "cursor", ["x", "ÿ", "bnVsbA==", "LTE=", "W10=", "Wy0xXQ==", "WzEsMl0=", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk="]
+)
 def test_it_refuses_a_cursor_that_is_none(http: httpx.Client, ana: Actor, cursor: str) -> None:
     answer = http.get(MESSAGES, params={"cursor": cursor}, headers=bearer(token(ana)))
     assert (answer.status_code, answer.json()["code"]) == (422, "cursor_invalido")
+
+
+def test_it_takes_a_message_back_until_it_leaves(http: httpx.Client, database: Database, ana: Actor) -> None:
+    taken = call(http, "DELETE", f"{SEND}/{{id}}", token(ana), ana)
+    assert (taken.status_code, taken.json()["state"]) == (200, "cancelled")
+    late = call(http, "DELETE", f"{SEND}/{{id}}", token(ana), ana)
+    assert late.status_code == 409
+    assert database.one("select state from messages where user_id = %s", ana.user_id) == "cancelled"
+
+
+def test_it_ends_a_doubt_as_its_owner_decides_and_only_once(http: httpx.Client, database: Database, ana: Actor) -> None:
+    database.execute("update messages set state = 'uncertain', sending_at = now(), uncertain_at = now()")
+    (doubt,) = http.get(UNCERTAIN, headers=bearer(token(ana))).json()["items"]
+    where = f"{UNCERTAIN}/{doubt['id']}/decisao"
+    again = [http.post(where, json={"decision": "again"}, headers=bearer(token(ana))).json()["id"] for _ in range(2)]
+    assert len({doubt["id"], *again}) == 2
+    other = http.post(where, json={"decision": "left"}, headers=bearer(token(ana)))
+    assert (other.status_code, other.json()["code"]) == (409, "conflito")
+    assert http.get(UNCERTAIN, headers=bearer(token(ana))).json()["items"] == []
+
+
+def test_it_skips_one_time_and_no_other(http: httpx.Client, ana: Actor) -> None:
+    made = http.post(SCHEDULES, json=WEEKLY, headers=bearer(token(ana))).json()
+    where = f"{SCHEDULES}/{made['id']}/proximas"
+    second = http.get(where, headers=bearer(token(ana))).json()["items"][1]["wall"]
+    shown = http.patch(where, json={"wall": second}, headers=bearer(token(ana))).json()["items"]
+    assert [one["skipped"] for one in shown] == [False, True, *[False] * 8]
+    for wall in ("0001-01-01T00:00", "9999-12-31T23:59", "2031-05-02T09:00"):
+        assert http.patch(where, json={"wall": wall}, headers=bearer(token(ana))).status_code == 404
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_it_stops_everything_at_once_and_lets_it_go_on(http: httpx.Client, database: Database, ana: Actor) -> None:
+    ours = bearer(token(ana))
+    assert http.get(BRAKE, headers=ours).json() == {"stopped": False, "since": None, "by_staff": False}
+    assert http.put(BRAKE, headers=ours, json={"stopped": True}).json()["stopped"]
+    assert brake.pulled(ana) is not None
+    assert not http.put(BRAKE, headers=ours, json={"stopped": False}).json()["stopped"]
+    database.execute("update lanes set stopped_at = now(), stopped_by_staff = true")
+    answer = http.put(BRAKE, headers=ours, json={"stopped": False})
+    assert (answer.status_code, answer.json()["code"]) == (409, "parado_pela_equipe")
+
+
+def test_it_notes_who_asked_for_silence(http: httpx.Client, ana: Actor) -> None:
+    ours = bearer(token(ana))
+    assert http.post(OPT_OUTS, headers=ours, json={"phone": "ninguém"}).status_code == 422
+    assert http.post(OPT_OUTS, headers=ours, json={"phone": "(11) 97777-6666"}).status_code == 200
+    assert http.get(OPT_OUTS, headers=ours, params={"limit": 1}).json()["items"][0]["phone"] == "5511977776666"
+
+
+def test_it_keeps_rules_as_the_page_does(http: httpx.Client, user: Actor) -> None:
+    ours, day = bearer(token(user)), {"opens": "08:00", "closes": "18:30"}
+    closed_first = {"opens": "18:00", "closes": "08:00"}
+    for hours, status in ([day] * 7, 200), ([closed_first] * 7, 422), ([day] * 6, 422), (["8h"] * 7, 422):
+        answer = http.put(AUTO_REPLY, headers=ours, json={"reply": "Fechado.", "hours": hours})
+        assert answer.status_code == status
+    labels = http.post(RULES, headers=ours, json={"words": ["preço"], "label": "Interessado"}).json()["items"]
+    assert [(one["kind"], one["reply"], one["label"]) for one in labels] == [
+        ("auto_reply", "Fechado.", ""),
+        ("label", "", "Interessado"),
+    ]
+    assert labels[0]["hours"] == [day] * 7
+    where = f"{RULES}/{labels[1]['id']}"
+    assert not http.patch(where, headers=ours, json={"active": False}).json()["items"][1]["active"]
+    assert http.delete(where, headers=ours).status_code == 200
+    assert http.delete(where, headers=ours).status_code == 404
+
+
+def test_it_sets_the_pace_of_a_campaign_within_the_limits(http: httpx.Client, ana: Actor) -> None:
+    where, ours = f"{CAMPAIGNS}/{campaigns.mine(ana)[0][0].id}/ritmo", bearer(token(ana))
+    pace = {"opens": "10:00", "closes": "12:00", "daily": 5, "coldShare": 0.1, "seconds": 60.0}
+    told = http.put(where, headers=ours, json=pace).json()["pace"]
+    assert told == {"opens": "10:00", "closes": "12:00", "daily": 5, "cold_share": 0.1, "seconds": 60.0}
+    for wrong in ({"daily": 1_000_000}, {"seconds": 0}, {"opens": "24:00"}, {"opens": "10:00Z"}):
+        assert http.put(where, headers=ours, json=pace | wrong).status_code == 422
+
+
+def test_it_brings_templates_out_and_in_again_and_copies_one(http: httpx.Client, ana: Actor, user: Actor) -> None:
+    written = http.get(TEMPLATE_FILE, headers=bearer(token(ana))).content
+    theirs = bearer(token(user))
+    made = http.post(TEMPLATE_FILE, headers=theirs, content=written)
+    assert (made.status_code, [one["message"] for one in made.json()["items"]]) == (201, [MARK])
+    assert http.post(TEMPLATE_FILE, headers=theirs, content=b"{").status_code == 422
+    copied = http.post(f"{TEMPLATES}/{made.json()['items'][0]['id']}/copia", headers=theirs, json={"name": "Outro"})
+    assert (copied.status_code, copied.json()["name"], copied.json()["message"]) == (201, "Outro", MARK)
+
+
+def test_it_tells_what_systems_heard_and_tells_them_again(http: httpx.Client, database: Database, ana: Actor) -> None:
+    ours = bearer(token(ana))
+    listed = http.get(ENDPOINTS, headers=ours)
+    assert (listed.json()["items"][0]["dead"], "whsec" in listed.text) == (1, False)
+    heard = f"{ENDPOINTS}/{listed.json()['items'][0]['id']}/entregas"
+    (dead,) = http.get(heard, headers=ours, params={"state": "dead"}).json()["items"]
+    assert http.post(f"{DELIVERIES}/{dead['id']}/reenvio", headers=ours).status_code == 200
+    assert http.get(heard, headers=ours).json()["items"][0]["state"] == "waiting"
+    database.execute("update deliveries set state = 'dead', dead_at = now()")
+    assert http.post(heard.replace("entregas", "reenvio"), headers=ours).json() == {"deliveries": 1}
+
+
+def test_it_reads_a_chat_again_when_asked(http: httpx.Client, ana: Actor) -> None:
+    ours = bearer(token(ana))
+    again = f"{CHATS}/{threads.chats(ana).chats[0].contact.id}/releitura"
+    asked = http.post(again, headers=ours)
+    assert asked.status_code == 202
+    gap = http.get(GAPS, headers=ours).json()["items"][0]
+    assert (gap["id"], gap["reason"]) == (asked.json()["gap_id"], "asked")
+
+
+def test_it_reports_the_callers_own_days(http: httpx.Client, database: Database, ana: Actor, staff: Actor) -> None:
+    days = {"first": "2031-05-01", "last": "2031-05-07"}
+    nothing = ", 0" * 13
+    database.execute(
+        f"insert into report_figures select 'quarter', %s, '2031-05-03 12:00Z', 'out', null, null, null, 1{nothing}",
+        ana.user_id,
+    )
+    for who, total in ((ana, 1), (staff, 0)):  # staff too are told their own
+        found = http.get(REPORTS, headers=bearer(token(who)), params=days).json()
+        assert (found["now"]["total"], len(found["points"])) == (total, total)
+    for wrong in ({"last": "2031-04-30"}, {"last": "0001-01-01"}, {"zone": "Marte/Olympus"}, {"first": "ontem"}):
+        assert http.get(REPORTS, headers=bearer(token(ana)), params=days | wrong).status_code == 422
+
+
+def test_it_says_what_an_uploaded_file_goes_as(http: httpx.Client, ana: Actor) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (40, 20), "red").save(out, "JPEG")
+
+    def upload(content: bytes, **query: str) -> httpx.Response:
+        return http.post(MEDIA, content=content, params=query, headers=bearer(token(ana)))
+
+    picture = upload(out.getvalue(), filename="praia.jpeg")
+    assert (picture.status_code, picture.json()["kind"], picture.json()["filename"]) == (201, "image", "praia.jpg")
+    assert upload(b"a note", filename="nota.txt").json()["mimetype"] == "text/plain"
+    assert upload(out.getvalue(), kind="document").json()["kind"] == "document"
+    sent = {"phone": "11987654321", "kind": "video", "mediaId": picture.json()["id"]}
+    refused = http.post(SEND, json=sent, headers=bearer(token(ana)))
+    assert (refused.status_code, refused.json()["code"]) == (422, "arquivo_de_outro_tipo")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status", "code"),
+    [
+        (b"", "", 422, "arquivo_quebrado"),
+        (b"\xff\xd8\xff\xe0 broken", "", 422, "arquivo_quebrado"),
+        (b"%PDF-1.7", "image", 422, "arquivo_de_outro_tipo"),
+        (b"x", "chat", 422, "entrada_invalida"),
+        (b"x", "nothing", 422, "campos_invalidos"),
+        (b"\0" * (17 * 1024 * 1024), "video", 422, "arquivo_grande"),
+        (b"\0" * (36 * 1024 * 1024 + 1), "", 413, "corpo_grande"),
+    ],
+    ids=range(7),
+)
+def test_it_keeps_no_file_that_whatsapp_would_not_take(
+    http: httpx.Client, ana: Actor, content: bytes, kind: str, status: int, code: str
+) -> None:
+    query = {"kind": kind} if kind else {}
+    answer = http.post(MEDIA, content=content, params=query, headers=bearer(token(ana)))
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert len(media.mine(ana, 10)) == 1
 
 
 # --- live, browsers, the document -------------------------------------------------------------------------------------

@@ -144,6 +144,15 @@ def test_it_streams_the_pairing_to_its_end(house: House) -> None:
     assert (seen[0], seen[-1]) == ("pareando", "conectado")
 
 
+def test_it_examines_the_session_as_the_page_does(house: House, somebody: str) -> None:
+    stranger = Functions(house.processes.webhook_url, token(house.person()))
+    assert stranger.invoke("diagnostico-whatsapp", "GET")["names"] == ["never_connected"]
+    found = Functions(house.processes.webhook_url, somebody).invoke("diagnostico-whatsapp", "GET")
+    assert {check["guide"] for check in found["checks"]} == {"qr", "send", "drop"}
+    assert "Perguntamos agora: o WhatsApp respondeu por ela." in {check["fact"] for check in found["checks"]}
+    assert "fault" not in {check["result"] for check in found["checks"]}
+
+
 # A stream has no end, and is read by a test of its own above.
 SCHEMA = schemathesis.openapi.from_dict(openapi.document()).exclude(path_regex="ao-vivo$")
 

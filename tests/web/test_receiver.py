@@ -267,7 +267,10 @@ def test_it_stores_nothing_of_a_body_that_was_cut_off(receiver: Receiver, sessio
 def test_it_survives_lost_connections_and_loses_nothing(receiver: Receiver, session: str, database: Database) -> None:
     assert receiver.post(message(0), session).status_code == 200
     for number in range(1, 6):
-        database.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'plushify_system'")
+        database.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where usename = 'plushify_system' and datname = current_database()"
+        )
         assert receiver.post(message(number), session).status_code == 200
     assert database.one("select count(distinct dedupe_key) from events where verdict = 'received'") == 6
 
@@ -277,18 +280,16 @@ def test_it_holds_a_delivery_while_the_database_is_away(
 ) -> None:
     assert receiver.post(message(0), session).status_code == 200
     name = database.url.rpartition("/")[2].partition("?")[0]
+    ours = "from pg_stat_activity where usename = 'plushify_system' and datname = %s"
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as owner, ThreadPoolExecutor(1) as pool:
         owner.execute(f"alter database {name} with allow_connections false")
-        owner.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'plushify_system'")
-        held = pool.submit(receiver.post, message(1), session)
-        wait_for(
-            lambda: (
-                owner.execute("select count(*) = 0 from pg_stat_activity where usename = 'plushify_system'").fetchone()
-                == (True,)
-            )
-        )
-        assert not held.done()
-        owner.execute(f"alter database {name} with allow_connections true")
+        try:
+            owner.execute(f"select pg_terminate_backend(pid) {ours}", (name,))
+            held = pool.submit(receiver.post, message(1), session)
+            wait_for(lambda: owner.execute(f"select count(*) = 0 {ours}", (name,)).fetchone() == (True,))
+            assert not held.done()
+        finally:
+            owner.execute(f"alter database {name} with allow_connections true")
         assert held.result(20).status_code == 200
     assert len(stored(database)) == 2
 
@@ -305,7 +306,10 @@ def test_it_says_503_when_the_database_stays_away_for_too_long(
     name = database.url.rpartition("/")[2].partition("?")[0]
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as owner:
         owner.execute(f"alter database {name} with allow_connections false")
-        owner.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'plushify_system'")
+        owner.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'plushify_system' and datname = %s",
+            (name,),
+        )
         try:
             assert receiver.post(message(1), session).status_code == 503
             health = httpx.get(f"{receiver.url}/healthz", timeout=20)
@@ -399,3 +403,27 @@ def test_the_first_use_of_a_secret_is_noted(receiver: Receiver, session: str, da
     used = database.one("select webhook_secret_used_at from whatsapp_sessions")
     assert (datetime.now(UTC) - used).total_seconds() < 60
     assert settings.get().sandboxed
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_it_keeps_a_files_bytes_out_of_the_event(receiver: Receiver, session: str, database: Database) -> None:
+    content = b"\xff\xd8\xff\xe0" + bytes(3 * 1024 * 1024)
+    sent = message(type="image", mimetype="image/jpeg") | {"body": base64.b64encode(content).decode()}
+    sent["from"] = "5511999990000@c.us"
+    assert receiver.post(sent, session).status_code == 200
+    assert receiver.post(sent, session).status_code == 200
+    ((size, verdict), (again, twice)) = database.execute("select length(body), verdict from events order by id")
+    assert max(size, again) < 1024
+    assert (verdict, twice) == ("received", "duplicate")
+    assert database.execute("select size, mimetype from media") == [(len(content), "image/jpeg")]
+    inbox.process()
+    assert database.one("select count(*) from messages join media on sha256 = media_sha256") == 1
+
+
+def test_it_loses_no_event_whose_file_cannot_be_stored(receiver: Receiver, session: str, database: Database) -> None:
+    database.execute("revoke insert on media from service_role")
+    sent = message(type="image", mimetype="image/jpeg") | {"body": base64.b64encode(b"\xff\xd8" * 5000).decode()}
+    assert receiver.post(sent, session).status_code == 200
+    assert json.loads(database.one("select body from events")) == sent

@@ -14,6 +14,7 @@ from services import errors
 from services.wppconnect.client import (
     Chat,
     ChatMessage,
+    Contact,
     Device,
     Identity,
     NumberCheck,
@@ -179,7 +180,7 @@ def test_it_sends_a_text_that_is_not_valid_unicode(fake: FakeServer, wpp: WppCli
 
 @pytest.mark.parametrize(
     "address",
-    ["+55 (11) 99999-9999", "", "5511999999999@g.us", "123-456@g.us", "abc", "123456789012345", "x@lid", "@lid",
+    ["+55 (11) 99999-9999", "", "equipe@g.us", "123-456@g.us", "abc", "123456789012345", "x@lid", "@lid",
      "5511999999999,5511888888888", "5511999999999\n", "٥٥١١٩٩٩٩٩٩٩٩٩", "status@broadcast"],
 )  # fmt: skip
 def test_it_never_sends_to_what_the_server_would_misread(fake: FakeServer, wpp: WppClient, address: str) -> None:
@@ -239,11 +240,21 @@ def test_it_lists_chats_from_a_bare_list(fake: FakeServer, wpp: WppClient) -> No
         200,
         [
             {"id": {"_serialized": "1@g.us"}, "unreadCount": -1, "t": 1_760_000_000},
-            {"id": "2@c.us", "unreadCount": 3},
+            {"id": "2@c.us", "unreadCount": 3, "contact": {"formattedName": "Ana"}},
+            {"id": "3@g.us", "name": "Equipe"},
             5,
         ],
     )
-    assert wpp.list_chats(fake.url, SESSION) == [Chat("1@g.us", 0, 1_760_000_000, True), Chat("2@c.us", 3)]
+    assert wpp.list_chats(fake.url, SESSION) == [
+        Chat("1@g.us", 0, 1_760_000_000, True),
+        Chat("2@c.us", 3, name="Ana"),
+        Chat("3@g.us", is_group=True, name="Equipe"),
+    ]
+
+
+def test_it_lists_the_address_book(fake: FakeServer, wpp: WppClient) -> None:
+    fake.answers(200, {"response": [{"id": "1@c.us", "name": "Ana"}, {"id": "2@c.us"}, {"name": "Bia"}, None]})
+    assert wpp.all_contacts(fake.url, SESSION) == [Contact("1@c.us", "Ana"), Contact("2@c.us")]
 
 
 def test_it_puts_the_secret_into_the_url_only_where_the_server_wants_it(fake: FakeServer, wpp: WppClient) -> None:

@@ -248,6 +248,7 @@ def test_it_raises_nothing_but_its_own_errors_for_junk(fake: FakeServer, wpp: Wp
         lambda: wpp.check_number(fake.url, SESSION, PHONE),
         lambda: wpp.get_messages(fake.url, SESSION, PHONE),
         lambda: wpp.list_chats(fake.url, SESSION),
+        lambda: wpp.all_contacts(fake.url, SESSION),
         lambda: wpp.show_all_sessions(fake.url),
     ]
     fake.answers(200, data)

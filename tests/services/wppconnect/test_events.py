@@ -17,7 +17,9 @@ from services.wppconnect.events import (
     Ack,
     Event,
     EventKey,
+    File,
     InboundMessage,
+    Mark,
     PhoneCode,
     QrCode,
     SessionClosed,
@@ -71,9 +73,37 @@ EXPECTED: dict[str, Event] = {
     "onmessage__group": text(
         id=f"false_{GROUP}_3EB0DDDD_{ANA}", from_=GROUP, chat_id=GROUP, is_group=True
     ),
+    "onmessage__location": text(
+        id=f"false_{ANA}_3EB0LOC", type="location", body="",
+        detail={"lat": -23.5505, "lng": -46.6333, "title": "Praça da Sé", "address": "Centro, São Paulo"},
+    ),
+    "onmessage__vcard": text(
+        id=f"false_{ANA}_3EB0CARD", type="vcard", body=FIXTURES["onmessage__vcard"]["body"],
+        detail={"name": "Bia Lima", "phone": "+55 11 98888-0000"},
+    ),
+    "onmessage__poll": text(
+        id=f"false_{ANA}_3EB0POLL", type="poll_creation", body="", detail={"name": "Vamos?", "options": ["Sim", "Não"]}
+    ),
+    "onmessage__quoting": text(id=f"false_{ANA}_3EB0QUOTE", body="Isso!", quoted_id=OUT),
+    "onmessage__file_put_aside": text(
+        id=f"false_{ANA}_3EB0FILE", type="ptt", body="", mimetype="audio/ogg; codecs=opus", size=4096,
+        file=File(b"\xab" * 32, 4096), detail={"seconds": 3},
+    ),
+    "onmessage__edit": Mark(IN, "edit", ANA, 1_760_000_060_123, {"body": "Olá de novo"}),
+    "onmessage__lid_and_phone": text(
+        id=f"false_{LID}_3EB0BOTH", from_=LID, chat_id=LID, sender_id=LID, sender_name=None, phone_id=ANA
+    ),
+    "onmessage__unknown_kind": text(id=f"false_{ANA}_3EB0NEW", type="hologram", body=""),
     "unreadmessages__text": TEXT,
     "onselfmessage__text": text(
-        id=f"true_{ANA}_3EB0EEEE", from_me=True, from_=ME, to=ANA, sender_id=ME, sender_name=None, pushname="Eu"
+        id=f"true_{ANA}_3EB0EEEE", from_me=True, from_=ME, to=ANA, sender_id=ME, sender_name=None, pushname="Eu", ack=1
+    ),
+    "onreactionmessage__stock": Mark(OUT, "reaction", ANA, 1_760_000_000_123, {"emoji": "👍"}),
+    "onrevokedmessage__stock": Mark(IN, "revoke", ANA),
+    "onpollresponse__stock": Mark(OUT, "vote", ANA, 1_760_000_000_123, {"options": ["Sim"]}),
+    "incomingcall__stock": InboundMessage(
+        id="call_CALL0001", from_=ANA, to=None, chat_id=ANA, type="call", timestamp=1_760_000_000,
+        detail={"video": False, "group": False},
     ),
     "onack__received": Ack(OUT, 2),
     "onack__failed": Ack(OUT, -1),

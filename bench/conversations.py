@@ -1,0 +1,195 @@
+"""Conversations: from the webhook's POST to the bubble in Chromium, how opening one grows with the table, and files.
+
+The receiver's memory is read from the kernel's own high-water mark (Linux).
+"""
+
+import base64
+import json
+import os
+import re
+import statistics
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import httpx
+from playwright.sync_api import Page, sync_playwright
+
+from bench.browser import chromium, idle, sign_in
+from bench.screen import post_event
+from bench.stage import Stage, figure, stage
+from services import identity, threads
+from services.db.actor import Actor, Role, person
+
+TIMES = 20
+PAUSE_SECONDS = 0.4
+OPENINGS = 15
+SMALL, LARGE = 1_000, 1_000_000
+MB = 1024 * 1024
+BODY_MB, BODIES = 16, 8
+ANA = "5511987654321@c.us"
+
+# Notes, on the clock that this process shares with the browser, when each message was first painted.
+WATCH = """
+() => {
+  window.painted = {};
+  const look = () => {
+    for (const found of document.querySelector(".st-key-bubbles")?.innerText.matchAll(/numero (\\d+)/g) ?? [])
+      painted[found[1]] ??= performance.timeOrigin + performance.now();
+    requestAnimationFrame(look);
+  };
+  look();
+}
+"""
+
+
+def run() -> None:
+    """The three figures, each on a stage of its own."""
+    _to_screen()
+    _growth()
+    _files()
+
+
+# --- to the screen ----------------------------------------------------------------------------------------------------
+
+
+def _to_screen() -> None:
+    with (
+        stage() as on,
+        on.running("webhook", "worker", "console"),
+        sync_playwright() as playwright,
+        chromium(playwright) as browser,
+    ):
+        user_id, secret = on.session()
+        page = browser.new_context(locale="pt-BR").new_page()
+        sign_in(page, on.console, identity.issue_token(person(user_id, Role.USER)))
+        _post(on, user_id, secret, 0)
+        page.goto(f"{on.console}/conversations")
+        page.get_by_role("button", name=re.compile("Ana")).click()
+        page.locator(".st-key-bubbles").get_by_text("numero 0").wait_for()
+        idle(page)
+        page.evaluate(WATCH)
+        taken = sorted(_one(on, page, user_id, secret, number) for number in range(1, TIMES + 1))
+    figure("inbound_to_screen_ms_p50", statistics.median(taken), "ms")
+    figure("inbound_to_screen_ms_p95", taken[int(TIMES * 0.95) - 1], "ms")
+
+
+def _one(on: Stage, page: Page, user_id: UUID, secret: str, number: int) -> float:
+    time.sleep(PAUSE_SECONDS)
+    posted = time.time() * 1000
+    _post(on, user_id, secret, number)
+    page.wait_for_function(f"() => painted[{number}]", timeout=10_000)
+    return float(page.evaluate(f"painted[{number}]")) - posted
+
+
+def _post(on: Stage, user_id: UUID, secret: str, number: int) -> None:
+    event = {"event": "onmessage", "id": f"false_{ANA}_{number}", "from": ANA, "type": "chat", "notifyName": "Ana",
+             "body": f"numero {number}", "t": str(int(time.time()))}  # fmt: skip
+    post_event(on, user_id, secret, event)
+
+
+# --- a table that grows -----------------------------------------------------------------------------------------------
+
+
+def _growth() -> None:
+    """Opening a thread of 1,000 messages, alone in the table and among 1,000,000; list and first page, as the page
+    reads them."""
+    with stage() as on:
+        user_id, _ = on.session()
+        actor = person(user_id, Role.USER)
+        _furnish(on, user_id, SMALL)
+        small = _opening(actor)
+        others = [on.session()[0] for _ in range(9)]
+        for other in (user_id, *others):
+            _furnish(on, other, (LARGE - SMALL) // 10, contacts=1_000)
+        on.execute("analyze")
+        large = _opening(actor)
+    figure("thread_small_ms", small * 1000, "ms")
+    figure("thread_large_ms", large * 1000, "ms")
+    figure("thread_growth", large / small, "ratio")
+
+
+def _opening(actor: Actor) -> float:
+    contact = threads.chats(actor, "principal").chats[0].contact.id
+    taken = []
+    for _ in range(OPENINGS):
+        started = time.perf_counter()
+        threads.chats(actor)
+        threads.thread(actor, contact)
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
+
+
+def _furnish(on: Stage, user_id: UUID, messages: int, contacts: int = 0) -> None:
+    """`messages` with one contact (the main one), or spread over so many `contacts` of their own."""
+    made = contacts or 1
+    prefix = "outro" if contacts else "principal"
+    on.execute(
+        "insert into contacts (session_id, user_id, address, name, last_message_at)"
+        " select id, user_id, %s || n || '@g.us', %s || n, now() - n * interval '1 minute'"
+        " from whatsapp_sessions, generate_series(1, %s) n where user_id = %s",
+        uuid4().hex,
+        prefix,
+        made,
+        user_id,
+    )
+    on.execute(
+        "insert into messages (session_id, user_id, contact_id, direction, state, phone, body, at, wpp_id)"
+        " select c.session_id, c.user_id, c.id, 'in', 'received', '5511987654321', 'mensagem ' || n,"
+        "  now() - n * interval '1 minute', c.id || '_' || n"
+        " from contacts c, generate_series(1, %s) n where c.user_id = %s and c.name like %s",
+        messages // made,
+        user_id,
+        prefix + "%",
+    )
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def _files() -> None:
+    """Eight files of 16 MB at once, through the receiver into the store."""
+    with stage() as on, on.running("webhook"):
+        user_id, secret = on.session()
+        bodies = [_body(user_id, number) for number in range(BODIES)]
+        before = _peak_mb(on)
+        started = time.perf_counter()
+        with ThreadPoolExecutor(BODIES) as pool:
+            answers = list(pool.map(lambda body: _send(on, user_id, secret, body), bodies))
+        seconds = time.perf_counter() - started
+        peak = _peak_mb(on)
+        assert answers == [200] * BODIES, answers
+        assert on.execute("select count(*) from media") == [(BODIES,)], "not every file is in the store"
+        assert on.execute("select max(length(body)) < 2000 from events") == [(True,)], "bytes are in the events"
+    total = sum(len(body) for body in bodies) / MB
+    figure("media_mb_per_s", total / seconds, "MB/s")
+    figure("media_peak_mb", peak, "MB")
+    figure("media_memory_ratio", (peak - before) / total, "ratio")
+
+
+def _body(user_id: UUID, number: int) -> bytes:
+    content = os.urandom(BODY_MB * MB * 3 // 4 - 1024)
+    event = {"event": "onmessage", "session": f"user_{user_id}", "id": f"false_{ANA}_F{number}", "from": ANA,
+             "type": "video", "mimetype": "video/mp4", "body": base64.b64encode(content).decode()}  # fmt: skip
+    return json.dumps(event).encode()
+
+
+def _send(on: Stage, user_id: UUID, secret: str, body: bytes) -> int:
+    url = f"{on.webhook}/functions/v1/whatsapp-qr-webhook/user_{user_id}"
+    return httpx.post(url, content=body, auth=("wpp", secret), timeout=60).status_code
+
+
+def _peak_mb(on: Stage) -> float:
+    """The receiver's greatest resident memory so far."""
+    found = subprocess.run(["pgrep", "-f", "webhook.py"], capture_output=True, text=True, check=True).stdout.split()
+    port = f"WEBHOOK_PORT={on.webhook.rpartition(':')[2]}".encode()
+    ours = next(pid for pid in found if port in Path(f"/proc/{pid}/environ").read_bytes())
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{ours}/status").read_text())
+    assert peak is not None
+    return int(peak[1]) / 1024
+
+
+if __name__ == "__main__":
+    run()

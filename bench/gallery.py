@@ -1,0 +1,74 @@
+"""Every page of a demo as people meet it, to be looked at: both themes, both languages, and a phone's width.
+
+`python -m bench.gallery [FOLDER]`, or with the README's pictures by `make screenshots`. The folder is not kept in git.
+"""
+
+import sys
+from pathlib import Path
+from uuid import UUID
+
+from playwright.sync_api import Browser, sync_playwright
+
+from bench.browser import chromium, idle, sign_in
+from bench.stage import ROOT, Stage, stage
+from services import demo, identity
+
+FOLDER = ROOT / "test-artifacts" / "gallery"
+DESKTOP = {"width": 1300, "height": 900}
+PHONE = {"width": 390, "height": 844}
+# The demo's sessions are not in the sandbox: nobody shall ask it about them.
+QUIET = {"HEALTH_HEAL": "false", "HEALTH_PROOF_SECONDS": "86400"}
+# name → language, theme, size
+LOOKS = {
+    "light": ("pt-BR", "light", DESKTOP),
+    "dark": ("pt-BR", "dark", DESKTOP),
+    "english": ("en-US", "light", DESKTOP),
+    "phone": ("pt-BR", "light", PHONE),
+}
+
+
+def run(folder: Path = FOLDER) -> None:
+    """One picture a page and look, for an admin and for somebody who sends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with stage() as on, sync_playwright() as playwright, chromium(playwright) as browser:
+        on.environment.update(QUIET)
+        demo.fill()
+        with on.running("sandbox", "webhook", "worker", "console"):
+            ((admin,),) = on.execute("select id from auth.users where email = %s", demo.ADMIN)
+            ((sender, message),) = on.execute(
+                "select m.user_id, m.id from messages m"
+                " join campaigns c on c.user_id = m.user_id and c.state = 'ativa'"
+                " where m.state = 'failed' and m.phone not like '%%@%%' and m.user_id <> %s"
+                " order by m.created_at desc, m.id limit 1",
+                admin,
+            )
+            for who, user_id in (("staff", admin), ("user", sender)):
+                for look in LOOKS:
+                    _tour(on, browser, folder, f"{who}-{look}", UUID(str(user_id)), str(sender), str(message))
+
+
+def _tour(on: Stage, browser: Browser, folder: Path, name: str, user_id: UUID, sender: str, message: str) -> None:
+    language, theme, size = LOOKS[name.partition("-")[2]]
+    context = browser.new_context(
+        viewport=size,  # type: ignore[arg-type]
+        color_scheme=theme,  # type: ignore[arg-type]
+        locale=language,
+        timezone_id="America/Sao_Paulo",
+    )
+    page = context.new_page()
+    sign_in(page, on.console, identity.token_of(identity.open_sign_in(user_id)))
+    query = {"session": f"?user={sender}", "message": f"?id={message}", "diagnostics": f"?user={sender}"}
+    for path in sorted((ROOT / "pages").glob("*.py")):
+        if name.startswith("user") and "guard()" not in path.read_text():
+            continue
+        page.goto(on.console + ("/" if path.stem == "my_whatsapp" else f"/{path.stem}{query.get(path.stem, '')}"))
+        idle(page)
+        page.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton]')")
+        page.wait_for_timeout(700)  # a canvas has nothing that could be waited for
+        page.screenshot(path=str(folder / f"{path.stem}-{name}.png"))
+        print(folder / f"{path.stem}-{name}.png")
+    context.close()
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)

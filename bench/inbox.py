@@ -1,0 +1,46 @@
+"""How many stored messages a second one worker takes in, rules, conversations and rollups' notes included."""
+
+import json
+import time
+from uuid import UUID, uuid4
+
+from bench.stage import Stage, figure, stage
+from services import inbox
+
+EVENTS = 3_000
+CHATS = 50
+
+
+def run() -> None:
+    """Messages of one session in many chats, handled in this process."""
+    with stage() as on:
+        user_id, _ = on.session()
+        _store(on, user_id, 100)
+        while inbox.process():  # connections, prepared statements
+            pass
+        _store(on, user_id, EVENTS)
+        started = time.perf_counter()
+        while inbox.process():
+            pass
+        figure("inbox_per_s", EVENTS / (time.perf_counter() - started), "events/s")
+        assert on.execute("select count(*) from messages") == [(EVENTS + 100,)]
+
+
+def _store(on: Stage, user_id: UUID, count: int) -> None:
+    name = f"user_{user_id}"
+    bodies = [json.dumps(_message(name, f"55119{number % CHATS:08}@c.us")) for number in range(count)]
+    on.execute(
+        "insert into events (session, current_secret, kind, verdict, request_id, body)"
+        " select %s, true, 'onmessage', 'received', gen_random_uuid(), b from unnest(%s::text[]) b",
+        name,
+        bodies,
+    )
+
+
+def _message(session: str, chat: str) -> dict[str, object]:
+    return {"event": "onmessage", "session": session, "id": f"false_{chat}_{uuid4().hex}", "body": "oi", "type": "chat",
+            "t": int(time.time()), "from": chat, "to": "5511988887777@c.us", "fromMe": False}  # fmt: skip
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,48 @@
+"""Integrações: the user's own systems that hear of what happens here, for staff also those that hear of all."""
+
+import streamlit as st
+
+from services import forwarding
+from services.db.actor import Role
+from ui import errors, live
+from ui import forwarding as drawn
+from ui.guard import guard
+from ui.navigation import STAFF
+from ui.text import _
+
+# The safety reread for a lost push; of what everybody's systems hear there is none.
+REREAD_SECONDS = 15
+
+actor = guard()
+st.title(_("Integrações"), anchor=False)
+st.caption(
+    _("O console avisa os seus sistemas quando chega uma mensagem, quando uma é entregue e quando a conexão muda.")
+)
+drawn.rotated()
+everybody = False
+if actor.role in STAFF:
+    own, all_of_them = _("Do meu WhatsApp"), _("De todos")
+    chosen = st.segmented_control(_("De quem"), [own, all_of_them], default=own, required=True, key="endpoints_whose")
+    everybody = chosen == all_of_them
+    if everybody:
+        st.caption(
+            _("Estas integrações sabem de todas as sessões, sem textos, nomes nem números. Só a administração as muda.")
+        )
+with errors.stopping():
+    none_yet = not forwarding.listing(actor, everybody=everybody)
+if not everybody or actor.role is Role.ADMIN:
+    drawn.form(actor, everybody=everybody, opened=none_yet)
+if none_yet:
+    drawn.explained()
+
+
+@st.fragment(run_every=REREAD_SECONDS)
+def endpoints() -> None:
+    actor = guard()
+    live.listen("forward")
+    with errors.stopping():
+        for endpoint in forwarding.listing(actor, everybody=everybody):
+            drawn.card(actor, endpoint)
+
+
+endpoints()

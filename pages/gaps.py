@@ -1,0 +1,43 @@
+"""Lacunas: when somebody was away, what was brought back of what came in meanwhile, and what could not be."""
+
+import streamlit as st
+
+from services import gaps
+from ui import errors, live
+from ui import gaps as drawn
+from ui.guard import guard
+from ui.navigation import STAFF
+from ui.text import _
+
+# What is read for other people's sessions comes without a push.
+REREAD_SECONDS = 10
+
+actor = guard()
+st.title(_("Lacunas"), anchor=False)
+st.caption(
+    _("O que chegou enquanto o console, o servidor ou o WhatsApp esteve fora do ar é lido de volta das conversas.")
+)
+everybody = False
+if actor.role in STAFF:
+    own, all_of_them = _("Do meu WhatsApp"), _("De todos")
+    chosen = st.segmented_control(
+        _("De quem"), [own, all_of_them], default=all_of_them, required=True, key="gaps_whose"
+    )
+    everybody = chosen == all_of_them
+
+
+@st.fragment(run_every=REREAD_SECONDS)
+def listed() -> None:
+    actor = guard()
+    live.listen("message")
+    with errors.stopping():
+        found = gaps.outages(actor) if everybody else gaps.mine(actor)
+        if found:
+            drawn.figures(found)
+        else:
+            drawn.nothing()
+        for one in found:
+            drawn.card(actor, one)
+
+
+listed()

@@ -1,0 +1,116 @@
+"""The files that webhooks bring inside their JSON, as base64: put into the media store before the event is stored.
+
+The event keeps a reference in the file's place, `"body": {"sha256": …, "size": …}`. What cannot be put aside stays in
+the event as it came, which is then larger and not lost; the worker tries again.
+"""
+
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import filetype
+import orjson
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from services import media
+from services.db.actor import SYSTEM
+from services.errors import ServiceError
+from services.media import Media
+from services.wppconnect.events import FILE_TYPES
+
+log = structlog.get_logger(__name__)
+
+# Nothing shorter holds a file worth its own place.
+SMALLEST_BODY = 2048
+MARK = b'"mimetype"'
+MESSAGE_EVENTS = frozenset({"onmessage", "onselfmessage", "unreadmessages"})
+UNKNOWN_TYPE = "application/octet-stream"
+MAX_TYPE = 200
+HEAD_BYTES = 512
+_SESSION = re.compile(r"user_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+_MIMETYPE = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+(?:; ?[a-z0-9=.\"+-]+)*", re.IGNORECASE)
+
+
+def may_hold_one(body: bytes | bytearray) -> bool:
+    """Whether a webhook's body is worth a look. Cheap: small bodies cost one comparison."""
+    return len(body) > SMALLEST_BODY and MARK in body
+
+
+def parsed(body: bytes | bytearray | str) -> Any:
+    """A body as JSON, or None where it is none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        # Half an emoji (a lone surrogate) is JSON all the same; only the slower parser takes it.
+        return json.loads(body if isinstance(body, str) else body.decode())
+    except (ValueError, RecursionError):
+        return None
+
+
+def put_aside(session: str | None, body: bytes | bytearray) -> bytes | bytearray:
+    """`body` with its file in the media store and a reference in the file's place; `body` itself where there is none
+    or it could not be stored. Takes as long as the store does: not for an event loop."""
+    payload = parsed(body)
+    if not isinstance(payload, dict) or payload.get("event") not in MESSAGE_EVENTS:
+        return body
+    kept = keep(session or payload.get("session"), payload)
+    if kept is None:
+        return body
+    payload["body"] = {"sha256": kept.sha256.hex(), "size": kept.size}
+    # ASCII: half an emoji in a caption has no form in UTF-8.
+    return json.dumps(payload, separators=(",", ":")).encode()
+
+
+def keep(session: object, payload: Mapping[str, Any]) -> Media | None:
+    """Put the file of one message's payload into its owner's store; None where there is none, or it failed."""
+    owner = _SESSION.fullmatch(session) if isinstance(session, str) else None
+    content = content_of(payload) if owner else None
+    if owner is None or content is None:
+        return None
+    try:
+        return media.keep(SYSTEM, content, mimetype_of(payload.get("mimetype"), content), UUID(owner[1]))
+    except (ServiceError, SQLAlchemyError) as error:
+        log.warning("file_not_put_aside", session=session, size=len(content), error=type(error).__name__)
+        return None
+
+
+def content_of(payload: Mapping[str, Any]) -> bytes | None:
+    """The file in a message's payload; None where its body is a text, a preview of the file, or empty."""
+    body, type_ = payload.get("body"), payload.get("type")
+    if not isinstance(body, str) or not body or (type_ not in FILE_TYPES and not payload.get("mimetype")):
+        return None
+    content = decoded(body)
+    return None if content is None or _is_preview(content, payload) else content
+
+
+def decoded(text: str) -> bytes | None:
+    """The bytes of a base64 text, with or without a `data:` prefix; None where it is none."""
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        # Takes the text as it is: tens of MB are not copied once more.
+        return binascii.a2b_base64(text, strict_mode=True) or None
+    except ValueError:
+        return None
+
+
+def mimetype_of(stated: object, content: bytes) -> str:
+    """The type that WhatsApp states, or else the one that the bytes show."""
+    if isinstance(stated, str) and len(stated) <= MAX_TYPE and _MIMETYPE.fullmatch(stated):
+        return stated
+    return filetype.guess_mime(content[:HEAD_BYTES]) or UNKNOWN_TYPE
+
+
+def _is_preview(content: bytes, payload: Mapping[str, Any]) -> bool:
+    """A server that does not download sends the small picture that WhatsApp Web shows before it has the file."""
+    size, stated = payload.get("size"), payload.get("mimetype")
+    if isinstance(size, int) and len(content) < size // 2:
+        return True
+    found = filetype.guess_mime(content[:HEAD_BYTES]) or ""
+    return isinstance(stated, str) and found.startswith("image/") and not stated.startswith("image/")

@@ -1,0 +1,163 @@
+"""The media store: the bytes of pictures, recordings and files, under their owner and their SHA-256.
+
+One file for each content of each user, however many messages carry it. The row in `media` says what there is and, by
+row level security, to whom; the bytes are read only after the row was, so that a hash alone opens nothing. The store
+is any folder that fsspec knows (`MEDIA_URL`).
+"""
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import fsspec
+from fsspec import AbstractFileSystem
+from sqlalchemy import func, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+
+from services import settings
+from services.db.actor import Actor
+from services.db.engine import transaction
+from services.db.models import Record
+from services.db.models import media as rows
+from services.errors import Forbidden, MediaUnavailable, NotFound
+
+FOLDER_MODE = 0o700
+
+
+@dataclass(frozen=True)
+class Media:
+    """One content of one user: `sha256` names it, `size` is in bytes."""
+
+    user_id: UUID
+    sha256: bytes
+    mimetype: str
+    size: int
+
+    @property
+    def path(self) -> str:
+        """Where its bytes lie in the store."""
+        return path_of(self.user_id, self.sha256)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One content of the actor's, and since when it is kept."""
+
+    media: Media
+    since: datetime
+
+
+def keep(actor: Actor, content: bytes, mimetype: str, user_id: UUID | None = None) -> Media:
+    """Store `content` for `user_id` (default: the actor) and return what names it; the same content is kept once.
+
+    The bytes come first, so that a row never names what is not there. Raises Forbidden for somebody else's store
+    (only the system keeps for others), MediaUnavailable where the store cannot be written.
+    """
+    owner = user_id or actor.user_id
+    if owner is None or (actor.user_id not in (None, owner)):
+        raise Forbidden("media of somebody else")
+    made = Media(owner, hashlib.sha256(content).digest(), mimetype, len(content))
+    _write(made.path, content)
+    with transaction(actor) as tx:
+        tx.execute(
+            insert(rows)
+            .values(user_id=owner, sha256=made.sha256, mimetype=mimetype, size=made.size)
+            # Young again: a clean-up must not take from under its sender what is about to be sent.
+            .on_conflict_do_update(index_elements=["user_id", "sha256"], set_={"created_at": func.now()})
+        )
+    # A clean-up may have been deleting the same content, whose file was then only still there.
+    _write(made.path, content)
+    return made
+
+
+def get(actor: Actor, sha256: bytes, user_id: UUID | None = None) -> Media:
+    """What is known of one content of `user_id` (default: the actor). Raises NotFound, also where it is not theirs."""
+    owner = user_id or actor.user_id
+    with transaction(actor) as tx:
+        row = tx.execute(select(rows).where(rows.c.user_id == owner, rows.c.sha256 == sha256)).one_or_none()
+    if row is None:
+        raise NotFound("media")
+    return _media(row)
+
+
+def read(actor: Actor, sha256: bytes, user_id: UUID | None = None) -> bytes:
+    """The bytes of one content. Raises as `get`, and MediaUnavailable where the store does not give them."""
+    return stored(get(actor, sha256, user_id).path)
+
+
+def stored(path: str) -> bytes:
+    """What lies under a `Media.path`, for a backup. Raises MediaUnavailable where the store does not give it."""
+    store, root = _store()
+    try:
+        content: bytes = store.cat_file(f"{root}/{path}")
+    except OSError as error:
+        raise MediaUnavailable(type(error).__name__) from error
+    return content
+
+
+def mine(actor: Actor, limit: int, before: tuple[datetime, bytes] | None = None) -> list[Listed]:
+    """The actor's own contents, newest first; with `before` only those that come after that place in this order."""
+    order = (rows.c.created_at.desc(), rows.c.sha256.desc())
+    wanted = select(rows).where(rows.c.user_id == actor.user_id).order_by(*order).limit(limit)
+    if before is not None:
+        wanted = wanted.where(tuple_(rows.c.created_at, rows.c.sha256) < before)
+    with transaction(actor) as tx:
+        return [Listed(_media(row), row.created_at) for row in tx.execute(wanted)]
+
+
+def put_back(path: str, content: bytes) -> None:
+    """Lay a backup's file where a row of its database expects it. Raises MediaUnavailable."""
+    _write(path, content)
+
+
+def delete_file(user_id: UUID, sha256: bytes) -> None:
+    """Delete the bytes of a content whose row is being deleted in an open transaction: see `cleanup`.
+
+    One that is not there is as good. Raises MediaUnavailable.
+    """
+    store, root = _store()
+    try:
+        store.rm_file(f"{root}/{path_of(user_id, sha256)}")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise MediaUnavailable(type(error).__name__) from error
+
+
+def _write(path: str, content: bytes) -> None:
+    """All of it or nothing, also where the process dies in the middle."""
+    store, root = _store()
+    full = f"{root}/{path}"
+    try:
+        if store.exists(full):
+            return
+        store.makedirs(full.rpartition("/")[0], exist_ok=True)
+        with store.open(full, "wb", autocommit=False) as file:
+            file.write(content)
+        file.commit()
+    except OSError as error:
+        raise MediaUnavailable(type(error).__name__) from error
+
+
+def path_of(user_id: UUID, sha256: bytes) -> str:
+    """Where one content of one user lies in the store."""
+    name = sha256.hex()
+    return f"{user_id}/{name[:2]}/{name}"
+
+
+@functools.cache
+def _store() -> tuple[AbstractFileSystem, str]:
+    configured = settings.get()
+    url = configured.media_url.get_secret_value()
+    if not url:
+        folder = (configured.data_dir / "media").absolute()
+        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        url = f"file://{folder}"
+    store, root = fsspec.url_to_fs(url)
+    return store, str(root).rstrip("/")
+
+
+def _media(row: Record) -> Media:
+    return Media(row.user_id, row.sha256, row.mimetype, row.size)

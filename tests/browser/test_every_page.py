@@ -1,0 +1,129 @@
+"""Every page as everybody may meet it: in both languages and themes, with a screen reader's eyes, and on a phone."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from babel.messages.pofile import read_po
+from playwright.sync_api import BrowserContext, Page
+
+from bench.browser import idle, sign_in
+from services import demo, identity
+from services.db.embedded import EmbeddedPostgres
+from tests.houses import House, lived_in, open_house
+from tests.installation import ROOT
+
+pytestmark = pytest.mark.browser
+
+# The demo's sessions are not in the sandbox: nobody shall ask it about them.
+QUIET = {"HEALTH_PROOF_SECONDS": "86400", "HEALTH_HEAL": "false", "HEALTH_SWEEP_SECONDS": "3600"}
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 900}
+SEVERE = ("serious", "critical")
+# Canvas grids keep a copy of their cells for screen readers, hidden from everybody else.
+WIDER_THAN_THE_SCREEN = """() => {
+  const width = document.documentElement.clientWidth
+  const out = [...document.querySelectorAll('[data-testid=stMain] *')].filter(one => {
+    const box = one.getBoundingClientRect()
+    if (!box.width || !box.height || box.right <= width + 1) return false
+    // What scrolls by itself may be as wide as it likes.
+    for (let up = one.parentElement; up; up = up.parentElement) {
+      const how = getComputedStyle(up).overflowX
+      if (up.dataset.testid === 'stMain') break
+      if (how === 'auto' || how === 'scroll' || how === 'hidden') return false
+    }
+    return true
+  })
+  return out.slice(0, 3).map(one => one.outerHTML.slice(0, 200))
+}"""
+
+
+@pytest.fixture(scope="module")
+def house(cluster: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """An installation with a small demo in it."""
+    with (
+        open_house(cluster, template, tmp_path_factory.mktemp("demo"), **QUIET) as opened,
+        lived_in(opened),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(demo, "MESSAGES", 3000)
+        patch.setattr(demo, "EVENTS", 1000)
+        demo.fill()
+        yield opened
+
+
+def addresses(house: House, user_id: UUID) -> dict[str, str]:
+    """Page → address, with what it needs to show something."""
+    message = house.database.one(
+        "select id from messages where user_id = %s and direction = 'out' and state = 'failed' limit 1", user_id
+    )
+    query = {"session": f"?user={user_id}", "message": f"?id={message}", "diagnostics": f"?user={user_id}"}
+    pages = sorted(path.stem for path in (ROOT / "pages").glob("*.py") if path.stem != "__init__")
+    return {name: "/" if name == "my_whatsapp" else f"/{name}{query.get(name, '')}" for name in pages}
+
+
+@pytest.mark.parametrize(("language", "theme"), [("pt-BR", "light"), ("en-US", "dark")], ids=["portuguese", "english"])
+@pytest.mark.timeout(400)
+def test_it_can_be_read_by_everybody_and_on_a_phone(
+    house: House, new_context: Callable[..., BrowserContext], language: str, theme: str
+) -> None:
+    sender = house.database.one("select user_id from messages where state = 'failed' group by 1 order by count(*) desc,"
+                                " 1 limit 1")  # fmt: skip
+    admin = house.database.one("select id from auth.users where email = %s", demo.ADMIN)
+    faults: list[str] = []
+    # What everybody has looks the same in both; staff's own copies of it are seen once.
+    for person in (admin, sender) if language == "en-US" else (admin,):
+        page = new_context(locale=language, color_scheme=theme, viewport=DESKTOP).new_page()
+        sign_in(page, house.processes.console_url, identity.token_of(identity.open_sign_in(person)))
+        for name, address in addresses(house, sender).items():
+            if person == sender and not _is_for_everybody(name):
+                continue
+            page.goto(house.processes.console_url + address)
+            faults += [f"{name}: {fault}" for fault in _faults(page, language)]
+    page = new_context(locale=language, color_scheme=theme, viewport=DESKTOP).new_page()
+    page.goto(house.processes.console_url)
+    page.get_by_test_id("stForm").wait_for()
+    faults += [f"sign-in: {fault}" for fault in _faults(page, language)]
+    assert not faults, "\n".join(faults)
+
+
+def _is_for_everybody(name: str) -> bool:
+    """Whether the page's guard names no role."""
+    return "guard()" in (ROOT / "pages" / f"{name}.py").read_text()
+
+
+def _faults(page: Page, language: str) -> Iterator[str]:
+    _settled(page)
+    if page.get_by_test_id("stException").count():
+        yield "a traceback"
+    if page.evaluate("document.documentElement.lang") != language.partition("-")[0]:
+        yield "its language is not said"
+    if language.startswith("en"):
+        yield from (f"still in Portuguese: {text!r}" for text in _portuguese(page))
+    for violation in Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]:
+        if violation["impact"] in SEVERE:
+            yield f"{violation['id']}: {_shown(violation)}"
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    _settled(page)
+    yield from (f"wider than a phone: {what}" for what in page.evaluate(WIDER_THAN_THE_SCREEN))
+    page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
+
+
+def _settled(page: Page) -> None:
+    idle(page)
+    page.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton], [data-testid=stSpinner]')")
+
+
+def _shown(violation: dict[str, Any]) -> str:
+    return "; ".join(f"{node['html'][:160]} ({node['failureSummary'][:200]})" for node in violation["nodes"][:2])
+
+
+def _portuguese(page: Page) -> list[str]:
+    """Texts of the screen that have a translation and are not translated."""
+    with Path(ROOT / "locales" / "en" / "LC_MESSAGES" / "console.po").open("rb") as file:
+        untranslated = {str(one.id) for one in read_po(file) if one.id and one.id != one.string}
+    shown = {line.strip() for line in page.inner_text("body").splitlines()}
+    return sorted(shown & untranslated)

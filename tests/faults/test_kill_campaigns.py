@@ -1,0 +1,76 @@
+"""kill -9 of the worker in the middle of a campaign and of due schedules: everybody once, nobody forgotten."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
+
+from services import campaigns, schedules, templates, wallclock
+from services.messages import Content
+from services.recipients import Recipient
+from services.schedules import Draft, To
+from tests.faults.test_kill import ENVIRONMENT, Stage, paired, stage
+from tests.installation import wait_for
+
+__all__ = ["stage"]
+pytestmark = pytest.mark.faults
+
+ZONE = "America/Sao_Paulo"
+RECIPIENTS = 40
+KILLS = 6
+# No rule but the lock and the keys stands between two messages.
+FREE = {"CAMPAIGN_PACE_SECONDS": "0", "CAMPAIGN_OPENS": "00:00", "CAMPAIGN_CLOSES": "00:00"}
+FREE |= {"CAMPAIGN_WARMUP_DAYS": "0", "CAMPAIGN_COLD_SHARE": "1"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_rules() -> Iterator[None]:
+    """For the processes of this module's stages, which start with it."""
+    before = dict(ENVIRONMENT)
+    ENVIRONMENT.update(FREE)
+    yield
+    ENVIRONMENT.clear()
+    ENVIRONMENT.update(before)
+
+
+@pytest.mark.timeout(240)
+def test_it_writes_to_everybody_once_whenever_the_worker_is_killed(stage: Stage) -> None:
+    (sender,) = paired(stage, 1)
+    template = templates.save(sender, templates.Draft("Oferta", "{{nome}}"))
+    to = [Recipient(n, "", str(5511980000000 + n), f"P{n}", {"nome": f"P{n}"}) for n in range(1, RECIPIENTS + 1)]
+    made = campaigns.create(sender, "Novidades", template, to)
+    wall = wallclock.shown(datetime.now(UTC), ZONE).replace(second=0, microsecond=0) + timedelta(minutes=1)
+    for n in range(10):
+        schedules.create(sender, Draft("x", ZONE, wall, None, (To(f"55219800000{n:02}"),), Content(body=f"S{n}")))
+    # Due now: the form admits what is still to come only.
+    minute = "interval '1 minute'"
+    stage.database.execute(
+        f"update schedules set first_wall = first_wall - {minute}, next_wall = next_wall - {minute},"
+        f" next_at = next_at - {minute}, look_at = look_at - {minute}, updated_at = now()"
+    )
+    campaigns.confirm(sender, made.id, ZONE)
+    for _number in range(KILLS):
+        wanted = min(released(stage) + random.randint(1, 5), RECIPIENTS)
+        wait_for(partial(has_released, stage, wanted), 30)
+        stage.processes.restart("worker")
+    wait_for(lambda: campaigns.get(sender, made.id).state is campaigns.State.ENDED, 90)
+    expected = {f"P{n}" for n in range(1, RECIPIENTS + 1)} | {f"S{n}" for n in range(10)}
+    waiting = "select count(*) from messages where state in ('queued', 'sending')"
+    wait_for(lambda: not stage.database.one(waiting), 60, "every message to leave")
+    left = Counter(one["body"] for one in stage.processes.control.sent())
+    assert {body for body, count in left.items() if count > 1} == set()
+    # What never left is said so, or listed as uncertain.
+    listed = "select body from messages where state in ('failed', 'uncertain')"
+    assert set(left) | {body for (body,) in stage.database.execute(listed)} == expected
+
+
+def has_released(stage: Stage, wanted: int) -> bool:
+    return released(stage) >= wanted
+
+
+def released(stage: Stage) -> int:
+    count: int = stage.database.one("select count(*) from campaign_recipients where state = 'released'")
+    return count

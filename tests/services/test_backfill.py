@@ -1,0 +1,241 @@
+"""After an outage: every message that came in meanwhile is there once, and of what is not there it is said why."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from sandbox.server import SandboxServer
+from services import backfill, conversations, gaps, messages
+from services.backfill import BackfillUnderWay, Reader
+from services.db.actor import SYSTEM, Actor
+from services.db.engine import transaction
+from services.errors import NotFound
+from services.gaps import Gap, Reason
+from services.wppconnect.connection import client
+from services.wppconnect.events import InboundMessage
+from tests.conftest import Database, connected
+from tests.installation import Control, wait_for
+from tests.services.test_sessions import pair
+
+ANA, BIA, GROUP = "5511987654321", "5511976543210", "120363012345@g.us"
+
+
+@pytest.fixture
+def paired(user: Actor, server: SandboxServer, control: Control, database: Database) -> Actor:
+    """A user whose session is up at the sandbox; its webhooks go nowhere, so that whatever comes in is missed."""
+    pair(user, control, database)
+    database.execute("update whatsapp_sessions set status = 'conectado'; delete from gaps")
+    return user
+
+
+def name(actor: Actor) -> str:
+    return f"user_{actor.user_id}"
+
+
+def note(database: Database, reason: str = "receiver", hours: float = 1) -> None:
+    database.execute(
+        "select app.note_gap(%s, now() - make_interval(mins => %s), now(), null, null)", reason, int(hours * 60)
+    )
+    database.execute("update gaps set next_at = now() where state = 'waiting'")
+
+
+def read(database: Database) -> None:
+    """Rounds of the worker until nothing is due."""
+    reader = Reader()
+    due = "select count(*) from gaps where state = 'reading' or (state = 'waiting' and next_at <= clock_timestamp())"
+    wait_for(lambda: reader.step() or database.one(due) == 0)
+    wait_for(lambda: database.one(due) == 0)
+    reader.drain()
+
+
+def bodies(database: Database) -> list[str]:
+    return [body for (body,) in database.execute("select body from messages order by at, seq")]
+
+
+def newest(actor: Actor) -> Gap:
+    return gaps.mine(actor)[0]
+
+
+def test_it_brings_back_what_came_in_meanwhile_each_once(paired: Actor, control: Control, database: Database) -> None:
+    control.inbound(name(paired), ANA, "um")
+    control.inbound(name(paired), ANA, "dois")
+    control.inbound(name(paired), BIA, "três", group=GROUP)
+    note(database)
+    read(database)
+    assert sorted(bodies(database)) == ["dois", "três", "um"]
+    gap = newest(paired)
+    assert (gap.state, gap.recovered, gap.chats, gap.failed) == ("done", 3, 2, 0)
+    assert database.one("select unread from contacts where phone = %s", ANA) == 2
+    note(database)
+    read(database)
+    assert len(bodies(database)) == 3
+    assert newest(paired).recovered == 0
+
+
+def test_it_adds_only_what_is_missing_and_only_of_the_gap(paired: Actor, control: Control, database: Database) -> None:
+    old = int((datetime.now(UTC) - timedelta(hours=5)).timestamp())
+    control.inbound(name(paired), ANA, "antes da lacuna", t=old)
+    known = control.inbound(name(paired), ANA, "chegou pelo webhook")
+    control.inbound(name(paired), ANA, "perdida")
+    message = InboundMessage(known["id"], f"{ANA}@c.us", None, f"{ANA}@c.us", "chat", "chegou pelo webhook",
+                             timestamp=int(time.time()))  # fmt: skip
+    session_id = database.one("select id from whatsapp_sessions")
+    with transaction(SYSTEM) as tx:
+        assert conversations.take_in(tx, session_id, message, datetime.now(UTC))
+    note(database)
+    read(database)
+    assert sorted(bodies(database)) == ["chegou pelo webhook", "perdida"]
+    assert newest(paired).recovered == 1
+
+
+def test_it_reads_page_after_page_back_to_the_gaps_beginning(
+    paired: Actor, server: SandboxServer, control: Control, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "PAGE", 3)
+    now = int(time.time())
+    for number in range(10):
+        control.inbound(name(paired), ANA, str(number), t=now - 600 + number)
+    server.world.sessions[name(paired)].unread.clear()  # seen on the phone
+    note(database)
+    read(database)
+    assert bodies(database) == [str(number) for number in range(10)]
+    monkeypatch.setattr(backfill, "PAGES", 2)
+    database.execute("delete from messages")
+    note(database)
+    read(database)
+    assert bodies(database) == [str(number) for number in range(4, 10)]
+    gap = newest(paired)
+    assert (gap.state, gap.failed) == ("done", 1)
+    (lost,) = gaps.lost_chats(paired, gap.id)
+    assert (lost.address, lost.why) == (f"{ANA}@c.us", "too_deep")
+
+
+def test_it_takes_up_acknowledgements_that_were_missed_and_never_one_back(
+    paired: Actor, control: Control, database: Database
+) -> None:
+    url = database.one("select server_url from whatsapp_sessions")
+    sent = client().send_text(url, name(paired), ANA, "enviada")
+    messages.queue(paired, ANA, "enviada", "k")
+    database.execute("update messages set state = 'accepted', wpp_id = %s", sent.id)
+    control.ack(name(paired), sent.id, 2)
+    wait_for(lambda: client().read_chat(url, name(paired), f"{ANA}@c.us", 5)[0].ack >= 2)  # type: ignore[union-attr,operator]
+    note(database)
+    read(database)
+    found = client().read_chat(url, name(paired), f"{ANA}@c.us", 5)[0]
+    assert database.one("select ack from messages") == found.ack  # type: ignore[union-attr]
+    assert database.one("select state from messages") in ("delivered", "read")
+    database.execute("update messages set ack = 4, state = 'read'")
+    note(database)
+    read(database)
+    assert database.one("select ack from messages") == 4
+    assert len(bodies(database)) == 1
+
+
+def test_it_comes_back_later_while_the_server_is_away_and_gives_up_in_the_end(
+    paired: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    control.inbound(name(paired), ANA, "um")
+    server.stop()
+    note(database)
+    read(database)
+    gap = newest(paired)
+    assert (gap.state, gap.why) == ("waiting", "wppconnect_inacessivel")
+    assert gap.next_at > datetime.now(UTC) + timedelta(seconds=10)
+    server.start()
+    database.execute("update gaps set next_at = now()")
+    read(database)
+    assert (newest(paired).state, bodies(database)) == ("done", ["um"])
+    server.stop()
+    note(database)
+    database.execute("update gaps set attempts = %s where state = 'waiting'", len(backfill.RETRY_AFTER))
+    read(database)
+    assert newest(paired).state == "failed"
+
+
+def test_it_says_which_chat_could_not_be_read_and_reads_the_others(
+    paired: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    control.inbound(name(paired), ANA, "um")
+    note(database)
+    database.execute("update gaps set listed_at = now(), chats = 2")
+    database.execute(
+        "insert into gap_chats (gap_id, address, user_id) select id, a, user_id from gaps, unnest(%s::text[]) as x (a)",
+        [f"{ANA}@c.us", "5511900000000@c.us"],
+    )
+    read(database)
+    assert (newest(paired).state, bodies(database)) == ("waiting", ["um"])
+    database.execute("update gaps set next_at = now(), attempts = %s", len(backfill.RETRY_AFTER))
+    read(database)
+    gap = newest(paired)
+    assert (gap.state, gap.recovered, gap.failed) == ("done", 1, 1)
+    assert [one.address for one in gaps.lost_chats(paired, gap.id)] == ["5511900000000@c.us"]
+
+
+def test_it_is_taken_up_where_a_dead_worker_left_it(paired: Actor, control: Control, database: Database) -> None:
+    for number in range(3):
+        control.inbound(name(paired), f"551198765432{number}", str(number))
+    note(database)
+    (dead,) = backfill._claim(5)
+    backfill._list(dead)
+    backfill._read_chat(dead, backfill._chats_to_read(dead)[0])
+    assert backfill._claim(5) == [], "it is leased"
+    database.execute("update gaps set next_at = now()")
+    (follower,) = backfill._claim(5)
+    with pytest.raises(backfill._Superseded):
+        backfill._read_chat(dead, f"{ANA}@c.us")
+    backfill._read(follower)
+    gap = newest(paired)
+    assert (gap.state, gap.recovered, gap.attempts) == ("done", 3, 2)
+    assert len(bodies(database)) == 3
+
+
+def test_it_waits_for_the_session_and_for_the_inbox(paired: Actor, control: Control, database: Database) -> None:
+    control.inbound(name(paired), ANA, "um")
+    note(database)
+    database.execute(
+        "insert into events (session, kind, request_id, body) values (%s, 'onmessage', gen_random_uuid(), '{}')",
+        name(paired),
+    )
+    assert backfill._claim(5) == [], "what is only late is not missing"
+    database.execute("update events set verdict = 'handled'")
+    database.execute("alter table whatsapp_sessions disable trigger watch")
+    database.execute("update whatsapp_sessions set status = 'desconectado'")
+    assert backfill._claim(5) == []
+    database.execute("update whatsapp_sessions set status = 'conectado'")
+    assert len(backfill._claim(5)) == 1
+
+
+def test_it_asks_a_server_for_few_sessions_at_once(new_actor: Callable[..., Actor], database: Database) -> None:
+    for _ in range(backfill.AT_ONCE_PER_SERVER + 2):
+        connected(database, new_actor())
+    connected(database, new_actor(), "http://127.0.0.1:10")
+    note(database)
+    assert len(backfill._claim(20)) == backfill.AT_ONCE_PER_SERVER + 1
+    assert backfill._claim(20) == []
+
+
+def test_it_reads_one_chat_again_for_whoever_asks(
+    paired: Actor, control: Control, database: Database, new_actor: Callable[..., Actor]
+) -> None:
+    control.inbound(name(paired), ANA, "um", t=int(time.time()) - 86_400 * 3)
+    control.inbound(name(paired), BIA, "outra conversa")
+    session_id = database.one("select id from whatsapp_sessions")
+    contact_id: UUID = database.one(
+        "insert into contacts (session_id, user_id, address, phone) values (%s, %s, %s, %s) returning id",
+        session_id, paired.user_id, f"{ANA}@c.us", ANA,
+    )  # fmt: skip
+    with pytest.raises(NotFound):
+        backfill.chat(new_actor(), contact_id)
+    with pytest.raises(NotFound):
+        backfill.chat(paired, uuid4())
+    backfill.chat(paired, contact_id)
+    read(database)
+    gap = newest(paired)
+    assert (gap.reason, gap.state, gap.recovered, bodies(database)) == (Reason.ASKED, "done", 1, ["um"])
+    for _ in range(backfill.ASKED_AT_ONCE):
+        backfill.chat(paired, contact_id)
+    with pytest.raises(BackfillUnderWay):
+        backfill.chat(paired, contact_id)

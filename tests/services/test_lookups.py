@@ -1,0 +1,91 @@
+"""What a webhook did not say is asked of the server: files that did not come along, phones behind a @lid."""
+
+import base64
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from services import conversations, lookups, media
+from services.db.actor import SYSTEM, Actor
+from services.db.engine import transaction
+from services.wppconnect import events as webhook
+from tests.conftest import Database
+from tests.installation import Control
+
+JPEG = b"\xff\xd8\xff\xe0 a picture" * 100
+ENCODED = base64.b64encode(JPEG).decode()
+ANA = "5511987654321"
+
+
+@pytest.fixture
+def session(sender: Actor, database: Database) -> UUID:
+    found: UUID = database.one("select id from whatsapp_sessions where user_id = %s", sender.user_id)
+    return found
+
+
+def take(session: UUID, payload: dict[str, Any]) -> None:
+    message = webhook.parse({"event": "onmessage", **payload})
+    assert isinstance(message, webhook.InboundMessage)
+    with transaction(SYSTEM) as tx:
+        conversations.take_in(tx, session, message, datetime.now(UTC))
+
+
+def test_it_fetches_a_file_that_did_not_come_along(
+    session: UUID, user: Actor, control: Control, database: Database
+) -> None:
+    written = control.inbound(f"user_{user.user_id}", ANA, base64=f"data:image/jpeg;base64,{ENCODED}")
+    take(session, {**written, "type": "image", "body": ""})
+    assert lookups.idle_seconds() == 0
+    assert lookups.step()
+    sha256 = hashlib.sha256(JPEG).digest()
+    assert database.execute("select media_sha256, mimetype, fetch_at from messages") == [(sha256, "image/jpeg", None)]
+    assert media.read(user, sha256) == JPEG
+    assert (lookups.step(), lookups.idle_seconds()) == (False, None)
+
+
+def test_it_asks_a_few_times_and_then_leaves_it(session: UUID, user: Actor, database: Database) -> None:
+    take(session, {"id": f"false_{ANA}@c.us_GONE", "from": f"{ANA}@c.us", "type": "image", "mimetype": "image/jpeg"})
+    for _ in range(len(lookups.AGAIN_AFTER)):
+        assert lookups.fetch() == 1
+        assert lookups.fetch() == 0
+        assert (lookups.idle_seconds() or 0) > 0
+        database.execute("update messages set fetch_at = now()")
+    assert lookups.fetch() == 1
+    assert lookups.idle_seconds() is None
+
+
+def test_it_takes_a_file_out_of_an_event_that_had_to_keep_it(session: UUID, user: Actor, database: Database) -> None:
+    name, wpp_id = f"user_{user.user_id}", f"false_{ANA}@c.us_KEPT"
+    payload = {"event": "onmessage", "id": wpp_id, "from": f"{ANA}@c.us", "type": "image", "mimetype": "image/jpeg"}
+    database.execute(
+        "insert into events (session, kind, verdict, dedupe_key, request_id, body)"
+        " values (%s, 'onmessage', 'handled', %s, gen_random_uuid(), %s)",
+        name,
+        UUID(bytes=webhook.dedupe_key(name, webhook.summary(payload)) or b""),
+        json.dumps({**payload, "body": ENCODED}),
+    )
+    take(session, {**payload, "body": ENCODED})
+    assert lookups.fetch() == 1
+    sha256 = hashlib.sha256(JPEG).digest()
+    assert database.one("select media_sha256 from messages") == sha256
+    assert json.loads(database.one("select body from events"))["body"] == {"sha256": sha256.hex(), "size": len(JPEG)}
+
+
+def test_it_learns_whose_lid_it_is_and_what_they_had_asked_for(
+    session: UUID, user: Actor, control: Control, database: Database
+) -> None:
+    name = f"user_{user.user_id}"
+    control.fault("lid_instead_of_phone", name)
+    written = control.inbound(name, ANA, "SAIR")
+    control.clear_faults()
+    assert written["from"].endswith("@lid")
+    take(session, {**written, "type": "chat", "body": "SAIR"})
+    assert database.one("select phone from contacts") is None
+    assert lookups.identify() == 1
+    assert database.execute("select phone, lid from contacts") == [(ANA, written["from"])]
+    assert database.execute("select phone, word from opt_outs") == [(ANA, "SAIR")]
+    assert lookups.idle_seconds() is None

@@ -1,0 +1,73 @@
+"""What the pages "Enviar" and "Incertos" offer; the walks through them are in tests/browser."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from services import messages
+from services.db.actor import Actor
+from services.messages import Kind
+from tests.conftest import Database, connected
+from tests.ui.test_cleanup import texts
+from tests.ui.test_guard import ROOT, tab
+from ui import bubble
+
+SEND = ROOT / "pages" / "send.py"
+
+
+def run(page: str, actor: Actor) -> AppTest:
+    at = tab(ROOT / "pages" / page, actor).run()
+    assert not at.exception
+    return at
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_it_offers_every_kind(database: Database, user: Actor, kind: Kind) -> None:
+    connected(database, user)
+    at = tab(SEND, user)
+    at.session_state["compose_kind"] = kind
+    at.run()
+    assert not at.exception
+    assert "Enviar" in [button.label for button in at.button]
+
+
+def test_it_queues_a_place_and_keeps_its_draft_in_the_address(database: Database, user: Actor) -> None:
+    connected(database, user)
+    at = tab(SEND, user)
+    at.session_state["compose_kind"] = Kind.LOCATION
+    at.run()
+    key = at.query_params["rascunho"]
+    at.text_input(key="compose_phone").set_value("11 91234-5678")
+    at.text_input(key="compose_title").set_value("Loja")
+    # What is drawn afterwards links to a page that only the whole app knows: that is for the browser's walk.
+    at.button(key="send").click().run()
+    (sent,) = messages.recent(user)
+    assert (sent.kind, sent.detail["title"]) == (Kind.LOCATION, "Loja")
+    assert at.query_params["rascunho"] != key
+
+
+def test_a_doubt_is_its_owners_and_staff_see_that_it_is(database: Database, user: Actor, staff: Actor) -> None:
+    connected(database, user)
+    doubt = messages.queue(user, "11912345678", "entre nós", "one")
+    messages.queue(user, "11912345679", "também em dúvida", "two")
+    database.execute("update messages set state = 'uncertain', uncertain_at = now(), sending_at = now()")
+    at = run("uncertain.py", user)
+    assert "entre nós" in texts(at)
+    assert "também em dúvida" in texts(at)
+    seen = run("uncertain.py", staff)
+    assert "entre nós" not in texts(seen)
+    assert list(seen.dataframe[0].value["Incertas"]) == [2]
+    at.button(key=f"left_{doubt.id}").click().run()
+    assert messages.get(user, doubt.id).state is messages.State.SENT
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("*forte* e _leve_", "<b>forte</b> e <i>leve</i>"),
+        ("~não~ ```x*y*```", "<s>não</s> <code>x*y*</code>"),
+        ("2*3*4 a_b_c", "2*3*4 a_b_c"),
+        ("<script>*x*</script>", "&lt;script&gt;<b>x</b>&lt;/script&gt;"),
+    ],
+)
+def test_it_draws_the_marks_of_whatsapp_and_no_markup_of_others(text: str, shown: str) -> None:
+    assert bubble.formatted(text).replace("<code>x<b>y</b></code>", "<code>x*y*</code>") == shown

@@ -1,0 +1,284 @@
+"""One template: its text, variables and file, how it will look for a real recipient, and its versions."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from uuid import UUID
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from services import lists, recipients, templates
+from services.db.actor import Actor
+from services.errors import ServiceError, UnknownVariable
+from services.messages import Content, Kind
+from services.templates import BUILT_IN, NAME, PHONE, Draft, Template
+from ui import bubble, confirm, errors, navigation, times, toasts
+from ui import recipients as people
+from ui import templates as drawn
+from ui.text import _
+
+# What a new template begins with, and whom it is shown for.
+EXAMPLE = "Olá {{nome}}!"
+SAMPLE = {NAME: "Maria Souza", PHONE: "+55 11 99999-9999"}
+
+
+def edit(actor: Actor, template: Template | None) -> None:
+    """The editor of the actor's own template, or (None) of a new one, beside its preview."""
+    # Each version has fields of its own: a browser keeps what stands in one for as long as it is the same.
+    key = f"template_{template.id}_{template.newest}" if template else f"template_{navigation.NEW}"
+    before = template.draft if template else Draft("", EXAMPLE)
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        draft = _draft(actor, key, before)
+    with right:
+        st.subheader(_("Como chega"), anchor=False)
+        _preview(actor, key, draft)
+    with left:
+        _buttons(actor, key, template, draft)
+    if template is not None:
+        _versions(actor, key, template)
+
+
+def look(actor: Actor, template: Template) -> None:
+    """Somebody else's shared template: to be seen and copied."""
+    st.caption(_("Feito pela equipe para todos. Para mudar o texto, faça uma cópia sua."))
+    bubble.preview(Content(template.kind, template.body, template.media, template.filename))
+    with st.container(horizontal=True):
+        if st.button(_("Copiar para os meus"), type="primary", icon=":material/content_copy:", key="template_copy"):
+            with errors.shown(), st.spinner(_("Copiando…")):
+                made = templates.duplicate(actor, template, _("{name} (cópia)").format(name=template.name))
+                navigation.choose(made.id)
+        if actor.is_staff:
+            _archive_button(template)
+
+
+# --- what is written --------------------------------------------------------------------------------------------------
+
+
+def _draft(actor: Actor, key: str, before: Draft) -> Draft:
+    name = st.text_input(_("Nome do modelo"), before.name, max_chars=templates.NAME_LIMIT, key=f"{key}_name")
+    body = st.text_area(
+        _("Texto"),
+        before.body,
+        height=220,
+        key=f"{key}_body",
+        help=_(
+            "Variáveis entre chaves: `{{nome}}`. Também `{{nome|default('cliente')}}`, `upper`, `lower`, `title`, "
+            "`trim`, e `{% if nome %}…{% else %}…{% endif %}`."
+        ),
+    )
+    draft = replace(before, name=name or "", body=body or "", defaults=_variables(key, before))
+    return _with_file(actor, key, draft)
+
+
+def _variables(key: str, before: Draft) -> dict[str, str | None]:
+    """The variables beside `nome` and `telefone`, each with what stands there when nothing is given."""
+    name = f"{key}_variables"
+    if name not in st.session_state:
+        st.session_state[name] = list(before.defaults)
+    options = list(dict.fromkeys([*before.defaults, *st.session_state[name]]))
+    chosen = st.multiselect(
+        _("Variáveis deste modelo"),
+        options,
+        key=name,
+        accept_new_options=True,
+        placeholder=_("Escreva um nome e tecle Enter"),
+        help=_("`nome` e `telefone` vêm de cada destinatário e existem sempre."),
+    )
+    found = dict.fromkeys(templates.variable_name(one) for one in chosen)
+    return {one: _default(f"{key}_of_{one}", one, before) for one in found if one and one not in BUILT_IN}
+
+
+def _default(key: str, name: str, before: Draft) -> str | None:
+    stored = before.defaults.get(name)
+    text, empty = st.columns([3, 2], vertical_alignment="bottom")
+    value = text.text_input(
+        _("Padrão de {name}").format(name=name), stored or "", key=key, max_chars=templates.VALUE_LIMIT
+    )
+    optional = empty.checkbox(_("pode ficar vazia"), stored == "", key=f"{key}_optional", disabled=bool(value))
+    return value or ("" if optional else None)
+
+
+def _with_file(actor: Actor, key: str, draft: Draft) -> Draft:
+    file = st.file_uploader(_("Imagem, vídeo, áudio ou documento (opcional)"), key=f"{key}_file")
+    if file is not None:
+        kept = _kept(actor, key, draft, file)
+        return replace(draft, kind=kept.kind, media=kept.media, filename=kept.filename) if kept else draft
+    if draft.media is not None and st.checkbox(_("Tirar o arquivo"), key=f"{key}_without_file"):
+        return replace(draft, kind=Kind.TEXT, media=None, filename=None)
+    return draft
+
+
+def _kept(actor: Actor, key: str, draft: Draft, file: UploadedFile) -> Draft | None:
+    """Once for a file, however often the page runs; None, and why, for one that is refused."""
+    name = f"{key}_kept"
+    before = st.session_state.get(name)
+    if before is not None and before[0] == file.file_id:
+        kept: Draft = before[1]
+        return kept
+    made: Draft | None = None
+    with errors.shown(), st.spinner(_("Guardando o arquivo…")):
+        made = templates.with_file(actor, draft, file.getvalue(), file.name)
+    if made is not None:
+        st.session_state[name] = (file.file_id, made)
+    return made
+
+
+def _buttons(actor: Actor, key: str, template: Template | None, draft: Draft) -> None:
+    changed = template is None or draft != template.draft
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button(_("Salvar"), type="primary", icon=":material/save:", key="template_save", disabled=not changed):
+            _save(actor, key, template, draft)
+        if template is not None:
+            if actor.is_staff:
+                _share_button(actor, template)
+            _archive_button(template)
+        if changed and template is not None:
+            st.caption(_("Há mudanças que ainda não foram salvas."))
+
+
+def _save(actor: Actor, key: str, template: Template | None, draft: Draft) -> None:
+    with errors.shown(), st.spinner(_("Salvando…")):
+        if not draft.name.strip():
+            st.warning(_("**Falta o nome do modelo.** Escreva um para achá-lo depois."), icon=":material/info:")
+            return
+        made = templates.save(actor, draft, template.id if template else None)
+        _forget(key)
+        toasts.after_rerun(_("Salvo como versão {n}.").format(n=made.version), ":material/check:")
+        navigation.choose(made.id)
+
+
+def _forget(key: str) -> None:
+    """What was typed is stored now: the fields begin from there."""
+    for name in [str(one) for one in st.session_state if str(one).startswith(f"{key}_")]:
+        del st.session_state[name]
+
+
+def _share_button(actor: Actor, template: Template) -> None:
+    words, icon = (
+        (_("Deixar de compartilhar"), ":material/group_off:")
+        if template.shared
+        else (_("Compartilhar com todos"), ":material/group_add:")
+    )
+    if st.button(words, icon=icon, key="template_share"):
+        with errors.shown():
+            templates.share(actor, template.id, not template.shared)
+            st.rerun()
+
+
+def _archive_button(template: Template) -> None:
+    if template.archived_at is None and st.button(_("Arquivar"), icon=":material/archive:", key="template_archive"):
+        confirm.archive_template(template.name, template.id, _archive)
+
+
+def _archive(actor: Actor, template_id: UUID) -> None:
+    with errors.shown():
+        templates.archive(actor, template_id)
+        navigation.choose(None)
+
+
+# --- how it will look -------------------------------------------------------------------------------------------------
+
+
+def _preview(actor: Actor, key: str, draft: Draft) -> None:
+    """With the values of somebody real; what is wrong with the text is said here, as soon as it is written."""
+    given: Mapping[str, str] = {}
+    with errors.shown():
+        given = _row(actor, f"{key}_preview")
+    try:
+        checked = templates.check(replace(draft, name=draft.name.strip() or "x"))
+        bubble.preview(templates.render(checked, given))
+    except UnknownVariable as error:
+        errors.show(error)
+        unknown = str(error.params["name"])
+        st.button(
+            _("Incluir {name} no modelo").format(name=unknown),
+            icon=":material/add:",
+            key="template_include",
+            on_click=partial(_include, key, unknown),
+        )
+    except ServiceError as error:
+        errors.show(error)
+
+
+def _include(key: str, name: str) -> None:
+    st.session_state[f"{key}_variables"] = [*st.session_state.get(f"{key}_variables", []), name]
+
+
+def _row(actor: Actor, key: str) -> Mapping[str, str]:
+    """Whose values are shown: an example's, a contact's, or those of a list's row."""
+    example, contact, sheet = _("Exemplo"), _("Contato"), _("Linha de uma lista")
+    source = st.segmented_control(
+        _("Ver com os dados de"), [example, contact, sheet], default=example, required=True, key=f"{key}_source"
+    )
+    if source == contact:
+        return _of_contact(actor, key) or SAMPLE
+    if source == sheet:
+        return _of_list(key) or SAMPLE
+    return SAMPLE
+
+
+def _of_contact(actor: Actor, key: str) -> Mapping[str, str]:
+    name = f"{key}_people"
+    if name not in st.session_state:
+        with st.spinner(_("Perguntando ao WhatsApp…")):
+            st.session_state[name] = recipients.people(actor)
+    if not st.session_state[name]:
+        st.info(_("Nenhum contato ainda."), icon=":material/person_off:")
+        return {}
+    one = st.selectbox(_("Contato"), st.session_state[name], format_func=people.called, key=f"{key}_contact")
+    return recipients.values_of(recipients.chosen([one])[0])
+
+
+def _of_list(key: str) -> Mapping[str, str]:
+    file = st.file_uploader(_("Planilha (.xlsx ou .csv)"), people.FILE_TYPES, key=f"{key}_list")
+    if file is None:
+        return {}
+    sheet = people.sheet_of(file, key)
+    found = lists.entries(sheet, lists.guess(sheet))
+    place = st.number_input(_("Linha"), 1, len(found), key=f"{key}_place")
+    return recipients.values_of(found[int(place) - 1])
+
+
+# --- versions ---------------------------------------------------------------------------------------------------------
+
+
+def _versions(actor: Actor, key: str, template: Template) -> None:
+    with st.expander(_("Versões ({n})").format(n=template.newest), icon=":material/history:"):
+        found = templates.versions(actor, template.id)
+        for one, before in zip(found, [*found[1:], None], strict=True):
+            with st.container(border=True):
+                with st.container(horizontal=True, vertical_alignment="center"):
+                    st.markdown(_("**Versão {n}**").format(n=one.version))
+                    st.caption(times.clock(one.created_at))
+                    st.space("stretch")
+                    if one.version != one.newest and st.button(
+                        _("Restaurar"), icon=":material/restore:", key=f"restore_{one.version}"
+                    ):
+                        _restore(actor, key, template, one)
+                _changes(one, before)
+
+
+def _restore(actor: Actor, key: str, template: Template, version: Template) -> None:
+    with errors.shown():
+        made = templates.save(actor, replace(version.draft, name=template.name), template.id)
+        _forget(key)
+        toasts.after_rerun(_("Restaurado como versão {n}.").format(n=made.version), ":material/restore:")
+        st.rerun()
+
+
+def _changes(one: Template, before: Template | None) -> None:
+    """What this version did to the one before it."""
+    if before is None:
+        st.text(one.body)
+        return
+    lines = difflib.unified_diff(before.body.splitlines(), one.body.splitlines(), lineterm="", n=1)
+    told = "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
+    if told:
+        st.code(told, language="diff", wrap_lines=True)
+    if (one.media, one.kind) != (before.media, before.kind):
+        st.caption(_("O arquivo mudou: {kind}.").format(kind=drawn.kind_word(one.kind)))
+    if dict(one.defaults) != dict(before.defaults):
+        st.caption(_("As variáveis ou seus valores padrão mudaram."))

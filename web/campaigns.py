@@ -1,0 +1,217 @@
+"""Campaigns by the API: one template to many, released as the governor allows."""
+
+from datetime import datetime, time
+from typing import Self
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from services import campaigns, recipients, templates
+from services.campaigns import Campaign, Pacing, Place, Progress, State
+from services.keys import Scope
+from services.lists import Entry
+from services.messages import State as MessageState
+from web.answers import answer
+from web.operations import Call, Operation
+from web.shapes import CLOCK, Input, PageQuery, RecipientBody, cursor_of, moment, place_of, seq
+
+CAMPAIGNS = "/functions/v1/campanhas-whatsapp"
+
+
+class CampaignBody(Input):
+    name: str = Field(max_length=200)
+    template_id: UUID
+    recipients: list[RecipientBody] = Field(min_length=1, max_length=5000)
+
+
+class MoveBody(Input):
+    """Where a campaign shall go next."""
+
+    state: State = Field(description="`ativa` begins it or lets it go on, `pausada` holds it, `cancelada` ends it.")
+    zone: str = Field("America/Sao_Paulo", max_length=64, description="Whose days and hours count, when it begins.")
+
+
+class PaceBody(Input):
+    """What it keeps to from its next message on; no looser than the installation's own rules."""
+
+    opens: str = Field(pattern=CLOCK, description="`08:00`, in its owner's zone.")
+    closes: str = Field(pattern=CLOCK, description="`00:00` is midnight.")
+    daily: int = Field(ge=1, le=1_000_000, description="Messages a day, over all campaigns.")
+    cold_share: float = Field(ge=0, le=1, description="The part of a day for those who never wrote.")
+    seconds: float = Field(ge=0, le=86_400, description="Between two messages, on average.")
+
+
+class PaceShape(BaseModel):
+    opens: str
+    closes: str
+    daily: int
+    cold_share: float
+    seconds: float
+
+    @classmethod
+    def of(cls, pacing: Pacing) -> Self:
+        return cls(
+            opens=pacing.opens.isoformat("minutes"),
+            closes=pacing.closes.isoformat("minutes"),
+            daily=pacing.cap,
+            cold_share=pacing.cold_share,
+            seconds=pacing.pace,
+        )
+
+
+class CampaignShape(BaseModel):
+    """A campaign, its recipients counted by place and its messages by state."""
+
+    id: UUID
+    name: str
+    state: State
+    template_id: UUID
+    template_version: int
+    recipients: dict[Place, int]
+    messages: dict[MessageState, int]
+    pace: PaceShape
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+    @classmethod
+    def of(cls, campaign: Campaign, far: Progress) -> Self:
+        return cls(
+            id=campaign.id,
+            name=campaign.name,
+            state=campaign.state,
+            template_id=campaign.template_id,
+            template_version=campaign.template_version,
+            recipients=dict(far.places),
+            messages=dict(far.states),
+            pace=PaceShape.of(campaign.pacing),
+            created_at=campaign.created_at,
+            started_at=campaign.started_at,
+            ended_at=campaign.ended_at,
+        )
+
+
+class CampaignPage(BaseModel):
+    items: list[CampaignShape]
+    next: str | None = Field(description="The `cursor` of the next page; null on the last.")
+
+
+class ResultShape(BaseModel):
+    """What became of one recipient."""
+
+    phone: str
+    name: str | None
+    place: Place
+    reason: str | None
+    state: MessageState | None
+    failure: str | None
+    message_id: UUID | None
+
+
+class ResultPage(BaseModel):
+    items: list[ResultShape]
+    next: str | None = Field(description="The `cursor` of the next page; null on the last.")
+
+
+async def several(call: Call) -> Response:
+    query: PageQuery = call.query
+    before = place_of(query.cursor, moment, UUID) if query.cursor else None
+    read = await run_in_threadpool(lambda: campaigns.mine(call.actor, query.limit + 1, before))
+    shown = read[: query.limit]
+    end = shown[-1][0] if len(read) > query.limit else None
+    following = cursor_of(end.created_at, end.id) if end else None
+    return answer(CampaignPage(items=[CampaignShape.of(*one) for one in shown], next=following))
+
+
+async def one(call: Call) -> Response:
+    return await _shown(call, call.id)
+
+
+async def make(call: Call) -> Response:
+    made = await run_in_threadpool(_made, call)
+    return await _shown(call, made.id, 201)
+
+
+async def move(call: Call) -> Response:
+    await run_in_threadpool(_moved, call)
+    return await _shown(call, call.id)
+
+
+async def pace(call: Call) -> Response:
+    wanted: PaceBody = call.body
+    opens, closes = time.fromisoformat(wanted.opens), time.fromisoformat(wanted.closes)
+    pacing = Pacing(opens, closes, wanted.daily, wanted.cold_share, wanted.seconds)
+    await run_in_threadpool(campaigns.adjust, call.actor, call.id, pacing)
+    return await _shown(call, call.id)
+
+
+async def results(call: Call) -> Response:
+    query: PageQuery = call.query
+    (after,) = place_of(query.cursor, seq) if query.cursor else (0,)
+    await run_in_threadpool(campaigns.get, call.actor, call.id)
+    read = await run_in_threadpool(lambda: campaigns.results(call.actor, call.id, after, query.limit + 1))
+    shown = read[: query.limit]
+    items = [
+        ResultShape(
+            phone=each.phone,
+            name=each.name,
+            place=each.place,
+            reason=each.reason,
+            state=each.state,
+            failure=each.failure,
+            message_id=each.message_id,
+        )
+        for each in shown
+    ]
+    return answer(ResultPage(items=items, next=cursor_of(shown[-1].seq) if len(read) > query.limit else None))
+
+
+async def _shown(call: Call, campaign_id: UUID, status: int = 200) -> Response:
+    found = await run_in_threadpool(campaigns.get, call.actor, campaign_id)
+    far = await run_in_threadpool(campaigns.progress, call.actor, campaign_id)
+    return answer(CampaignShape.of(found, far), status, {"Location": f"{CAMPAIGNS}/{campaign_id}"})
+
+
+def _made(call: Call) -> Campaign:
+    wanted: CampaignBody = call.body
+    template = templates.get(call.actor, wanted.template_id)
+    entries = [Entry(row, each.phone, each.name, each.values) for row, each in enumerate(wanted.recipients, 1)]
+    # The server is asked about numbers as each message leaves: a request does not wait for thousands of answers.
+    examined = recipients.examine(call.actor, entries, ask=False)
+    return campaigns.create(call.actor, wanted.name, template, recipients.for_template(examined, template))
+
+
+def _moved(call: Call) -> Campaign:
+    wanted: MoveBody = call.body
+    if wanted.state is State.CANCELLED:
+        return campaigns.cancel(call.actor, call.id)
+    if wanted.state is State.ACTIVE and campaigns.get(call.actor, call.id).state is State.DRAFT:
+        return campaigns.confirm(call.actor, call.id, wanted.zone)
+    return campaigns.pause(call.actor, call.id, on=wanted.state is not State.ACTIVE)
+
+
+OPERATIONS = (
+    Operation(
+        "GET", CAMPAIGNS, "campaigns", "Campaigns, newest first, by pages", Scope.READ, several, {200: CampaignPage},
+        query=PageQuery,
+    ),
+    Operation(
+        "POST", CAMPAIGNS, "new_campaign", "Make a draft; it sends nothing yet", Scope.SEND, make,
+        {201: CampaignShape}, (404,), CampaignBody,
+    ),
+    Operation("GET", f"{CAMPAIGNS}/{{id}}", "campaign", "One campaign", Scope.READ, one, {200: CampaignShape}, (404,)),
+    Operation(
+        "PATCH", f"{CAMPAIGNS}/{{id}}", "move_campaign", "Begin, hold, go on, cancel", Scope.SEND, move,
+        {200: CampaignShape}, (404, 409), MoveBody,
+    ),
+    Operation(
+        "PUT", f"{CAMPAIGNS}/{{id}}/ritmo", "pace_campaign", "Its hours, daily limit and pace", Scope.SEND, pace,
+        {200: CampaignShape}, (404, 409), PaceBody,
+    ),
+    Operation(
+        "GET", f"{CAMPAIGNS}/{{id}}/resultados", "campaign_results", "What became of each recipient, by pages",
+        Scope.READ, results, {200: ResultPage}, (404,), query=PageQuery,
+    ),
+)  # fmt: skip
