@@ -185,6 +185,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=dropped)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A walk that was walked again has passed: why it had to be is told all the same."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.section(f"walked again: {report.nodeid}", "-")
+        terminalreporter.write_line(report.longreprtext)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Where PLUSHIFY_NO_SKIPS is set, a test that skips has not proved anything: it fails."""
