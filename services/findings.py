@@ -112,9 +112,9 @@ class FindingsPage:
 
 def listing(actor: Actor, *, user_id: UUID | None = None, ended: bool = False, page: int = 1) -> FindingsPage:
     """One page (50) of what is wrong, newest first, as far as the actor may see it; with `ended` also what was."""
-    found = select(findings, directory.c.email, func.count().over().label("total")).outerjoin(
-        directory, directory.c.user_id == findings.c.user_id
-    )
+    # Looked up for each: joined, the view of everybody would be read whole.
+    email = select(directory.c.email).where(directory.c.user_id == findings.c.user_id).scalar_subquery()
+    found = select(findings, email.label("email"), func.count().over().label("total"))
     if not ended:
         found = found.where(findings.c.ended_at.is_(None))
     if user_id is not None:
