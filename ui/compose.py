@@ -1,5 +1,6 @@
 """Writing a message of any kind and watching it go."""
 
+import contextlib
 import re
 from collections.abc import Callable
 from uuid import UUID, uuid4
@@ -7,10 +8,10 @@ from uuid import UUID, uuid4
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from services import attachments, messages
+from services import attachments, messages, optouts
 from services.attachments import ACCEPTED, LIMIT_MB, Attachment
 from services.db.actor import Actor
-from services.errors import Conflict, EmptyMessage, InvalidInput
+from services.errors import Conflict, EmptyMessage, InvalidInput, InvalidPhone
 from services.messages import WITH_FILE, Content, Kind, Message, State
 from services.wppconnect.phone import display, normalise
 from ui import bubble, dossier, errors, files, status
@@ -37,12 +38,23 @@ def form(actor: Actor) -> None:
         to, name = st.columns([3, 2])
         phone = to.text_input(_("Para (WhatsApp)"), placeholder="(11) 99999-9999", key="compose_phone")
         contact = name.text_input(_("Nome (opcional)"), key="compose_contact", max_chars=80)
+        _warn_of_silence(actor, phone)
         make = _content(actor, kind)
         if st.button(_("Enviar"), type="primary", icon=":material/send:", key="send"):
             with errors.shown():
                 _queue(actor, phone, make, key, contact.strip() or None)
                 _begin_anew()
                 st.rerun()
+
+
+def _warn_of_silence(actor: Actor, phone: str) -> None:
+    """Whoever writes by hand decides; but knows that the person asked for silence."""
+    with contextlib.suppress(InvalidPhone):  # while it is typed; sending says what is wrong with it
+        if optouts.among(actor, {normalise(phone)}):
+            st.warning(
+                _("Esta pessoa pediu para não receber mensagens. Escreva só para responder a ela."),
+                icon=":material/notifications_off:",
+            )
 
 
 def draft_key() -> str:

@@ -3,7 +3,7 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from services import messages
+from services import messages, optouts
 from services.db.actor import Actor
 from services.messages import Kind
 from tests.conftest import Database, connected
@@ -43,6 +43,16 @@ def test_it_queues_a_place_and_keeps_its_draft_in_the_address(database: Database
     (sent,) = messages.recent(user)
     assert (sent.kind, sent.detail["title"]) == (Kind.LOCATION, "Loja")
     assert at.query_params["rascunho"] != key
+
+
+def test_it_warns_of_writing_to_whoever_asked_for_silence(database: Database, user: Actor) -> None:
+    connected(database, user)
+    optouts.add(user, "11912345678")
+    at = tab(SEND, user).run()
+    at.text_input(key="compose_phone").set_value("11 1234-5678").run()
+    assert "pediu para não receber" not in texts(at)
+    at.text_input(key="compose_phone").set_value("(11) 91234-5678").run()
+    assert "pediu para não receber" in texts(at)
 
 
 def test_a_doubt_is_its_owners_and_staff_see_that_it_is(database: Database, user: Actor, staff: Actor) -> None:
