@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, text
+from sqlalchemy import ColumnElement, FromClause, Select, func, or_, select, text
 
 from services import settings
 from services.db.actor import Actor
@@ -124,7 +124,7 @@ def rows(
         admitted.append(sessions.c.server_url == list(settings.get().servers())[server - 1])
     key = directory.c.email if order == "email" else sessions.c[order]
     # First who is on the page, by narrow rows: else the whole fleet is sorted and counted with every column.
-    narrow = select(directory.c.user_id, key.label("key")).select_from(_PEOPLE).where(*admitted).cte("admitted")
+    narrow = select(directory.c.user_id, key.label("key")).select_from(_people()).where(*admitted).cte("admitted")
     counted = select(func.count()).select_from(narrow).scalar_subquery()
     places = select(narrow.c.user_id, counted.label("total")).order_by(
         (narrow.c.key.desc() if descending else narrow.c.key.asc()).nulls_last(), narrow.c.user_id
@@ -145,8 +145,12 @@ def one(actor: Actor, user_id: UUID) -> FleetRow | None:
     return _row(row) if row else None
 
 
+def _people() -> FromClause:
+    return directory.outerjoin(sessions, sessions.c.user_id == directory.c.user_id)
+
+
 def _whole() -> Select[Any]:
-    return select(directory, *_COLUMNS, _newest_finding(), _UNREAD).select_from(_PEOPLE)
+    return select(directory, *_COLUMNS, _newest_finding(), _UNREAD).select_from(_people())
 
 
 def _admits(show: Show) -> ColumnElement[bool]:
@@ -181,7 +185,6 @@ _COLUMNS = (
     sessions.c.device_name,
     sessions.c.failure,
 )
-_PEOPLE = directory.outerjoin(sessions, sessions.c.user_id == directory.c.user_id)
 # A count, not a chat: staff have no way in to whose messages they are.
 _UNREAD = func.app.unread_of(sessions.c.id).label("unread")
 _FIGURES = text("""
