@@ -21,7 +21,7 @@ from services.db.actor import Actor, Role, person
 from services.messages import Outcome
 
 LANES = 40
-EACH = 50
+EACH = 100
 ROUNDS = 3
 PHONE = "5511988887777"
 PICKUPS = 200

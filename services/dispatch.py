@@ -186,7 +186,7 @@ class Dispatcher:
     def __init__(
         self, concurrency: int, pace: Pace, lease: timedelta = LEASE, on_free: Callable[[], None] = lambda: None
     ) -> None:
-        """`on_free` is called, in a sender's thread, whenever a delivery has ended: `step` has something to do."""
+        """`on_free` is called, in a sender's thread, when deliveries have ended: `step` has something to do."""
         self._on_free = on_free
         self._concurrency = concurrency
         self._pace = pace
@@ -205,7 +205,7 @@ class Dispatcher:
         """
         with self._lock:
             # A turn costs much the same for one as for many; while half of the calls are out, more end in a moment.
-            self._lock.wait_for(lambda: 2 * len(self._ended) >= self._under_way, GATHER_SECONDS)
+            self._lock.wait_for(self._gathered, GATHER_SECONDS)
             ended = list(self._ended)
             room = self._concurrency - self._under_way + len(ended)
             if not room:
@@ -215,9 +215,10 @@ class Dispatcher:
         with self._lock:
             del self._ended[: len(ended)]
             self._under_way += len(claimed) - len(ended)
+            more = lanes_seen > 0 or bool(self._ended)
         for one in claimed:
             self._pool.submit(self._serve, one)
-        return lanes_seen > 0
+        return more
 
     def idle_seconds(self) -> float | None:
         """How long `step` would find nothing, as far as the tables know."""
@@ -248,8 +249,14 @@ class Dispatcher:
             meters.of_process().sends.labels(_counted_as(outcome)).inc()
         with self._lock:
             self._ended.append((claimed, outcome))
-            self._lock.notify()
-        self._on_free()
+            told = len(self._ended) == 1 or self._gathered()
+            if told:
+                self._lock.notify()
+        if told:
+            self._on_free()
+
+    def _gathered(self) -> bool:
+        return 2 * len(self._ended) >= self._under_way
 
 
 def _free(tx: Connection, ended: Sequence[Ended], pace: Pace) -> None:

@@ -4,8 +4,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
+import pytest
 
 from services import dispatch, messages
 from services.db.actor import Actor
@@ -62,6 +64,35 @@ def test_it_keeps_the_pace_with_jitter(user: Actor, database: Database) -> None:
     assert wait is not None
     assert 6.5 < wait < 16.5
     assert len({Pace(10).gap() for _ in range(5)}) == 5
+
+
+def test_what_ends_during_a_turn_has_a_turn_of_its_own(
+    database: Database, new_actor: Callable[..., Actor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owners = {body: new_actor() for body in ("first", "second")}
+    for body, owner in owners.items():
+        connected(database, owner)
+        queue(owner, body)
+    gates = {body: threading.Event() for body in owners}
+    monkeypatch.setattr(messages, "deliver", lambda claimed: SENT if gates[claimed.body].wait(30) else None)
+    dispatcher = dispatch.Dispatcher(len(gates), NO_PACE)
+    assert dispatcher.step(), "both are under way"
+    gates["first"].set()
+    wait_for(lambda: len(dispatcher._ended) == 1)
+    turn = dispatch.turn
+
+    def slow(*args: Any) -> tuple[list[Claimed], int]:
+        gates["second"].set()
+        wait_for(lambda: len(dispatcher._ended) == 2)
+        return turn(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dispatch, "turn", slow)
+        assert dispatcher.step(), "nobody rings for the second any more"
+    assert states(owners["second"]) == [State.QUEUED], "not written down yet"
+    assert not dispatcher.step()
+    assert [states(owner) for owner in owners.values()] == [[State.ACCEPTED]] * 2
+    dispatcher.drain()
 
 
 def test_a_message_for_later_holds_up_nothing(user: Actor, database: Database) -> None:
