@@ -6,6 +6,7 @@ from collections.abc import Callable
 from uuid import UUID, uuid4
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from services import attachments, messages, optouts
@@ -38,13 +39,19 @@ def form(actor: Actor) -> None:
         to, name = st.columns([3, 2])
         phone = to.text_input(_("Para (WhatsApp)"), placeholder="(11) 99999-9999", key="compose_phone")
         contact = name.text_input(_("Nome (opcional)"), key="compose_contact", max_chars=80)
-        _warn_of_silence(actor, phone)
-        make = _content(actor, kind)
-        if st.button(_("Enviar"), type="primary", icon=":material/send:", key="send"):
-            with errors.shown():
-                _queue(actor, phone, make, key, contact.strip() or None)
-                _begin_anew()
-                st.rerun()
+        # What appears while one writes stands below the button: leaving a field by pressing the button must not move it
+        # away from under the press.
+        fields, press, below = st.container(), st.container(), st.container()
+        with below:
+            _warn_of_silence(actor, phone)
+        with fields:
+            make = _content(actor, kind, below)
+        with press:
+            if st.button(_("Enviar"), type="primary", icon=":material/send:", key="send"):
+                with errors.shown():
+                    _queue(actor, phone, make, key, contact.strip() or None)
+                    _begin_anew()
+                    st.rerun()
 
 
 def _warn_of_silence(actor: Actor, phone: str) -> None:
@@ -110,21 +117,21 @@ def _kind() -> Kind:
     return Kind(chosen or Kind.TEXT)
 
 
-def _content(actor: Actor, kind: Kind) -> Callable[[], Content]:
-    """The kind's fields and its preview; what is returned makes the content when it is to be sent."""
+def _content(actor: Actor, kind: Kind, below: DeltaGenerator) -> Callable[[], Content]:
+    """The kind's fields, and its preview `below`; what is returned makes the content when it is to be sent."""
     if kind in WITH_FILE:
-        return _file_fields(actor, kind)
+        return _file_fields(actor, kind, below)
     if kind is Kind.LOCATION:
-        return _place_fields()
+        return _place_fields(below)
     if kind is Kind.CONTACT:
-        return _card_fields()
+        return _card_fields(below)
     text = st.text_area(_("Mensagem"), height=140, key="compose_text")
     if text.strip():
-        _preview(kind, text)
+        _preview(below, kind, text)
     return lambda: Content(body=text)
 
 
-def _file_fields(actor: Actor, kind: Kind) -> Callable[[], Content]:
+def _file_fields(actor: Actor, kind: Kind, below: DeltaGenerator) -> Callable[[], Content]:
     upload = _upload(kind)
     captioned = kind in (Kind.IMAGE, Kind.VIDEO, Kind.DOCUMENT)
     caption = st.text_area(_("Legenda (opcional)"), height=80, key="compose_text") if captioned else ""
@@ -132,7 +139,7 @@ def _file_fields(actor: Actor, kind: Kind) -> Callable[[], Content]:
     with errors.shown():
         made = _prepared(kind, upload) if upload is not None else None
     if made is not None:
-        _preview(kind, caption, source=made.thumbnail, filename=made.filename)
+        _preview(below, kind, caption, source=made.thumbnail, filename=made.filename)
 
     def make() -> Content:
         if upload is None:
@@ -167,22 +174,22 @@ def _prepared(kind: Kind, upload: UploadedFile) -> Attachment:
     return made
 
 
-def _place_fields() -> Callable[[], Content]:
+def _place_fields(below: DeltaGenerator) -> Callable[[], Content]:
     south, east = st.columns(2)
     lat = south.number_input(_("Latitude"), -90.0, 90.0, -23.55052, format="%.6f", key="compose_lat")
     lng = east.number_input(_("Longitude"), -180.0, 180.0, -46.633308, format="%.6f", key="compose_lng")
     title = st.text_input(_("Nome do lugar"), key="compose_title", max_chars=120)
     address = st.text_input(_("Endereço"), key="compose_address", max_chars=250)
     detail = {"lat": lat, "lng": lng, "title": title.strip(), "address": address.strip()}
-    _preview(Kind.LOCATION, "", detail=detail)
+    _preview(below, Kind.LOCATION, "", detail=detail)
     return lambda: Content(kind=Kind.LOCATION, detail=detail)
 
 
-def _card_fields() -> Callable[[], Content]:
+def _card_fields(below: DeltaGenerator) -> Callable[[], Content]:
     name = st.text_input(_("Nome do contato"), key="compose_name", max_chars=80).strip()
     number = st.text_input(_("Telefone do contato"), placeholder="(11) 99999-9999", key="compose_title")
     if name and number:
-        _preview(Kind.CONTACT, "", detail={"name": name, "phone": number})
+        _preview(below, Kind.CONTACT, "", detail={"name": name, "phone": number})
 
     def make() -> Content:
         if not name:
@@ -193,14 +200,15 @@ def _card_fields() -> Callable[[], Content]:
 
 
 def _preview(
+    below: DeltaGenerator,
     kind: Kind,
     text: str,
     source: str | None = None,
     filename: str | None = None,
     detail: dict[str, object] | None = None,
 ) -> None:
-    st.caption(_("Como a pessoa vai ver:"))
-    with st.container(key="preview"):
+    below.caption(_("Como a pessoa vai ver:"))
+    with below.container(key="preview"):
         bubble.draw(kind, text.strip(), source=source, filename=filename, detail=detail)
 
 

@@ -53,12 +53,13 @@ def form(actor: Actor, before: Schedule | None) -> None:
         template.id if template else None,
         template.version if template else None,
     )
-    with errors.shown():
-        _dates(schedules.preview(draft))
     label = _("Guardar") if before else _("Agendar")
     if st.button(label, type="primary", icon=":material/event_available:", key="schedule_save"):
         with errors.shown():
             _save(actor, before, draft, UUID(key))
+    # Below the button, which must not move while somebody leaves a field by pressing it.
+    with errors.shown():
+        _dates(schedules.preview(draft))
 
 
 def _save(actor: Actor, before: Schedule | None, draft: Draft, key: UUID) -> None:

@@ -66,6 +66,15 @@ def test_it_sends_once_on_a_double_click(sender: Visitor) -> None:
     assert sender.house.database.one("select count(*) from messages where user_id = %s", sender.user_id) == 1
 
 
+def test_its_button_stays_under_the_press_whatever_appears(sender: Visitor) -> None:
+    button = sender.page.get_by_role("button", name="Enviar", exact=True)
+    before = button.bounding_box()
+    sender.page.get_by_label("Mensagem").fill("Olá!")
+    sender.page.get_by_label("Nome (opcional)").focus()
+    expect(sender.page.get_by_text("Como a pessoa vai ver:")).to_be_visible()
+    assert button.bounding_box() == before
+
+
 @pytest.mark.parametrize(
     ("phone", "text", "sentence"),
     [

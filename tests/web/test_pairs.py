@@ -114,6 +114,7 @@ ONLY_PAGES = {
         ("templates.check", "templates.variable_name", "templates.variables", "templates.with_file"),
         "an editor's help while one writes; saving checks the same",
     ),
+    "optouts.among": "a warning beside a number that is being typed; programs have the list",
     "threads.pages_to": "how far a page must scroll to a message that was found",
     **dict.fromkeys(
         ("forwarding.change", "forwarding.create", "forwarding.remove", "forwarding.rotate"),
