@@ -51,6 +51,12 @@ class Database:
         return value
 
 
+@pytest.fixture(autouse=True)
+def no_bound_log_context() -> None:
+    """Pages and requests that ran in this thread before have bound their ids, which calls would carry on."""
+    structlog.contextvars.clear_contextvars()
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[EmbeddedPostgres]:
     """One PostgreSQL server for this test process. PLUSHIFY_TEST_PG_BIN chooses another one's binaries."""
