@@ -15,16 +15,14 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import sync_playwright
 
 from bench.browser import chromium, idle, sign_in
-from bench.screen import post_event
+from bench.screen import figures_of, post_event
 from bench.stage import Stage, figure, stage
 from services import identity, threads
 from services.db.actor import Actor, Role, person
 
-TIMES = 20
-PAUSE_SECONDS = 0.4
 OPENINGS = 15
 SMALL, LARGE = 1_000, 1_000_000
 MB = 1024 * 1024
@@ -65,29 +63,18 @@ def _to_screen() -> None:
         user_id, secret = on.session()
         page = browser.new_context(locale="pt-BR").new_page()
         sign_in(page, on.console, identity.issue_token(person(user_id, Role.USER)))
-        _post(on, user_id, secret, 0)
+        post_event(on, user_id, secret, _message(0))
         page.goto(f"{on.console}/conversations")
         page.get_by_role("button", name=re.compile("Ana")).click()
         page.locator(".st-key-bubbles").get_by_text("numero 0").wait_for()
         idle(page)
         page.evaluate(WATCH)
-        taken = sorted(_one(on, page, user_id, secret, number) for number in range(1, TIMES + 1))
-    figure("inbound_to_screen_ms_p50", statistics.median(taken), "ms")
-    figure("inbound_to_screen_ms_p95", taken[int(TIMES * 0.95) - 1], "ms")
+        figures_of("inbound_to_screen", on, page, (user_id, secret), _message)
 
 
-def _one(on: Stage, page: Page, user_id: UUID, secret: str, number: int) -> float:
-    time.sleep(PAUSE_SECONDS)
-    posted = time.time() * 1000
-    _post(on, user_id, secret, number)
-    page.wait_for_function(f"() => painted[{number}]", timeout=10_000)
-    return float(page.evaluate(f"painted[{number}]")) - posted
-
-
-def _post(on: Stage, user_id: UUID, secret: str, number: int) -> None:
-    event = {"event": "onmessage", "id": f"false_{ANA}_{number}", "from": ANA, "type": "chat", "notifyName": "Ana",
-             "body": f"numero {number}", "t": str(int(time.time()))}  # fmt: skip
-    post_event(on, user_id, secret, event)
+def _message(number: int) -> dict[str, str]:
+    return {"event": "onmessage", "id": f"false_{ANA}_{number}", "from": ANA, "type": "chat", "notifyName": "Ana",
+            "body": f"numero {number}", "t": str(int(time.time()))}  # fmt: skip
 
 
 # --- a table that grows -----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import json
 import statistics
 import time
 import urllib.request
+from collections.abc import Callable
 from uuid import UUID
 
 from playwright.sync_api import Page, sync_playwright
@@ -46,17 +47,29 @@ def run() -> None:
         sign_in(page, on.console, identity.issue_token(person(user_id, Role.USER)))
         page.get_by_text("Preparando o código").wait_for()
         page.evaluate(WATCH)
-        taken = sorted(_one(on, page, user_id, secret, number) for number in range(1, TIMES + 1))
-    figure("qr_to_screen_ms_p50", statistics.median(taken), "ms")
-    figure("qr_to_screen_ms_p95", taken[int(TIMES * 0.95) - 1], "ms")
+        figures_of("qr_to_screen", on, page, (user_id, secret), _picture)
 
 
-def _one(on: Stage, page: Page, user_id: UUID, secret: str, number: int) -> float:
+def _picture(number: int) -> dict[str, str]:
+    return {"event": "qrcode", "qrcode": "iVBORw0KGgo=", "urlcode": f"2@{number}" + "Qr7" * 70}
+
+
+def figures_of(
+    name: str, on: Stage, page: Page, session: tuple[UUID, str], event: Callable[[int], dict[str, str]]
+) -> None:
+    """Post twenty events, one after the other, to a session (its user and its secret), and print how many milliseconds
+    it took until the page had noted each one's number, from 1, in `painted`."""
+    taken = sorted(_one(on, page, session, number, event) for number in range(1, TIMES + 1))
+    figure(f"{name}_ms_p50", statistics.median(taken), "ms")
+    figure(f"{name}_ms_p95", taken[int(TIMES * 0.95) - 1], "ms")
+
+
+def _one(
+    on: Stage, page: Page, session: tuple[UUID, str], number: int, event: Callable[[int], dict[str, str]]
+) -> float:
     time.sleep(PAUSE_SECONDS)
     posted = time.time() * 1000
-    post_event(
-        on, user_id, secret, {"event": "qrcode", "qrcode": "iVBORw0KGgo=", "urlcode": f"2@{number}" + "Qr7" * 70}
-    )
+    post_event(on, *session, event(number))
     page.wait_for_function(f"() => painted[{number}]", timeout=10_000)
     return float(page.evaluate(f"painted[{number}]")) - posted
 

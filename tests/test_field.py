@@ -156,21 +156,11 @@ def place(cluster: EmbeddedPostgres, template: str, tmp_path_factory: pytest.Tem
 def outcomes(place: Field) -> dict[str, Future[Outcome]]:
     """Every row walked to its end; a row's own error comes out where its outcome is asked for."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        walked = {title(row): pool.submit(walk, row, someone(place)) for row in ROWS}
+        walked = {title(row): pool.submit(walk, row, field.someone(place)) for row in ROWS}
     for row in FOR_ALL:
         with ThreadPoolExecutor(1) as pool:
-            walked[title(row)] = pool.submit(walk, row, someone(place))
+            walked[title(row)] = pool.submit(walk, row, field.someone(place))
     return walked
-
-
-def someone(place: Field) -> Subject:
-    user_id = uuid4()
-    place.database.execute(
-        "insert into auth.users (id, email, encrypted_password) values (%s, %s, '')",
-        user_id,
-        f"{user_id.hex[:12]}@example.com",
-    )
-    return Subject(person(user_id, Role.USER), place)
 
 
 def walk(row: Row, one: Subject) -> Outcome:

@@ -124,18 +124,20 @@ def place(cluster: EmbeddedPostgres, template: str, tmp_path_factory: pytest.Tem
         control.close()
 
 
+def someone(field: Field) -> Subject:
+    """A user of their own, without a session yet."""
+    user_id = uuid4()
+    field.database.execute(
+        "insert into auth.users (id, email, encrypted_password) values (%s, %s, '')",
+        user_id,
+        f"{user_id.hex[:12]}@example.com",
+    )
+    return Subject(person(user_id, Role.USER), field)
+
+
 @pytest.fixture
 def subject(place: Field) -> Iterator[Callable[[], Subject]]:
-    def make() -> Subject:
-        user_id = uuid4()
-        place.database.execute(
-            "insert into auth.users (id, email, encrypted_password) values (%s, %s, '')",
-            user_id,
-            f"{user_id.hex[:12]}@example.com",
-        )
-        return Subject(person(user_id, Role.USER), place)
-
-    yield make
+    yield lambda: someone(place)
     place.control.clear_faults()
 
 
@@ -197,7 +199,7 @@ def close_half_works(one: Subject) -> None:
 
 
 def restart_all(one: Subject) -> None:
-    neighbour = Subject(_another(one), one.field)
+    neighbour = someone(one.field)
     # Those of earlier tests are on the same server and restart too. One by one: the worker locks several sessions in
     # the order of their events, and whoever holds one while waiting for another may be the one that a deadlock ends.
     for (other,) in one.field.database.execute("select id from whatsapp_sessions"):
@@ -435,16 +437,6 @@ def test_it_finds_nothing_wrong_with_a_sound_session(subject: Callable[[], Subje
 @pytest.fixture
 def new_staff(place: Field) -> Actor:
     return person(uuid4(), Role.OPERATOR)
-
-
-def _another(one: Subject) -> Actor:
-    user_id = uuid4()
-    one.field.database.execute(
-        "insert into auth.users (id, email, encrypted_password) values (%s, %s, '')",
-        user_id,
-        f"{user_id.hex[:12]}@example.com",
-    )
-    return person(user_id, Role.USER)
 
 
 # --- who may look, and what they see ----------------------------------------------------------------------------------

@@ -12,18 +12,9 @@ from services.db.actor import Actor
 from tests.conftest import Database, connected
 from tests.services.test_campaigns import ZONE, people
 from tests.ui.test_cleanup import texts
-from tests.ui.test_guard import ROOT, tab
+from tests.ui.test_guard import ROOT, look
 
 PAGE = ROOT / "pages" / "campaigns.py"
-
-
-def look(actor: Actor, **query: str) -> AppTest:
-    at = tab(PAGE, actor)
-    for name, value in query.items():
-        at.query_params[name] = value
-    at.run()
-    assert not at.exception
-    return at
 
 
 @pytest.fixture
@@ -34,17 +25,17 @@ def made(user: Actor, database: Database) -> Campaign:
 
 
 def test_it_says_what_to_do_where_there_is_none(user: Actor) -> None:
-    assert "Nenhuma campanha. Com **Nova campanha**" in texts(look(user))
+    assert "Nenhuma campanha. Com **Nova campanha**" in texts(look(PAGE, user))
 
 
 def test_it_lists_them_with_how_far_they_are(user: Actor, made: Campaign) -> None:
-    at = look(user)
+    at = look(PAGE, user)
     assert "Novidades" in texts(at)
     assert "Oferta · criada agora há pouco" in texts(at)
 
 
 def test_it_foretells_a_draft_and_begins_it_when_confirmed(user: Actor, made: Campaign, database: Database) -> None:
-    at = look(user, id=str(made.id))
+    at = look(PAGE, user, id=str(made.id))
     assert "**3 mensagens**, termina" in texts(at)
     button = next(one for one in at.main.button if one.label == "Começar: 3 mensagens")
     button.click().run()
@@ -67,12 +58,12 @@ def test_it_foretells_a_draft_and_begins_it_when_confirmed(user: Actor, made: Ca
 def test_it_says_what_it_waits_for(user: Actor, made: Campaign, database: Database, why: str, words: str) -> None:
     campaigns.confirm(user, made.id, ZONE)
     database.execute("update campaign_lanes set why = %s", why)
-    assert words in texts(look(user, id=str(made.id)))
+    assert words in texts(look(PAGE, user, id=str(made.id)))
 
 
 def test_it_shows_nothing_of_somebody_elses(staff: Actor, made: Campaign) -> None:
-    assert "Novidades" not in texts(look(staff, id=str(made.id)))
-    assert "Novidades" not in texts(look(staff))
+    assert "Novidades" not in texts(look(PAGE, staff, id=str(made.id)))
+    assert "Novidades" not in texts(look(PAGE, staff))
 
 
 def test_it_foretells_in_a_sentence() -> None:

@@ -1,23 +1,16 @@
 """What the pages "Enviar" and "Incertos" offer; the walks through them are in tests/browser."""
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from services import messages, optouts
 from services.db.actor import Actor
 from services.messages import Kind
 from tests.conftest import Database, connected
 from tests.ui.test_cleanup import texts
-from tests.ui.test_guard import ROOT, tab
+from tests.ui.test_guard import ROOT, look, tab
 from ui import bubble
 
 SEND = ROOT / "pages" / "send.py"
-
-
-def run(page: str, actor: Actor) -> AppTest:
-    at = tab(ROOT / "pages" / page, actor).run()
-    assert not at.exception
-    return at
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -60,10 +53,10 @@ def test_a_doubt_is_its_owners_and_staff_see_that_it_is(database: Database, user
     doubt = messages.queue(user, "11912345678", "entre nós", "one")
     messages.queue(user, "11912345679", "também em dúvida", "two")
     database.execute("update messages set state = 'uncertain', uncertain_at = now(), sending_at = now()")
-    at = run("uncertain.py", user)
+    at = look(ROOT / "pages" / "uncertain.py", user)
     assert "entre nós" in texts(at)
     assert "também em dúvida" in texts(at)
-    seen = run("uncertain.py", staff)
+    seen = look(ROOT / "pages" / "uncertain.py", staff)
     assert "entre nós" not in texts(seen)
     assert list(seen.dataframe[0].value["Incertas"]) == [2]
     at.button(key=f"left_{doubt.id}").click().run()

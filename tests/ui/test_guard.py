@@ -65,6 +65,16 @@ def tab(path: Path, actor: Actor | None = None) -> AppTest:
     return at
 
 
+def look(path: Path, actor: Actor, **query: str) -> AppTest:
+    """A page as the actor sees it at an address with `query`."""
+    at = tab(path, actor)
+    for name, value in query.items():
+        at.query_params[name] = value
+    at.run()
+    assert not at.exception
+    return at
+
+
 def test_it_knows_who_may_see_each_page() -> None:
     assert {page.stem for page in PAGES} == set(ROLES)
 

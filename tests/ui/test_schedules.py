@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from services import brake, schedules, wallclock
 from services.db.actor import Actor
@@ -11,20 +10,11 @@ from services.messages import Content
 from services.schedules import Draft, To
 from tests.conftest import Database, connected
 from tests.ui.test_cleanup import texts
-from tests.ui.test_guard import ROOT, tab
+from tests.ui.test_guard import ROOT, look, tab
 from ui import schedules as drawn
 
 PAGE = ROOT / "pages" / "schedules.py"
 ZONE = "America/Sao_Paulo"
-
-
-def look(actor: Actor, **query: str) -> AppTest:
-    at = tab(PAGE, actor)
-    for name, value in query.items():
-        at.query_params[name] = value
-    at.run()
-    assert not at.exception
-    return at
 
 
 def make(actor: Actor, rule: str | None = "FREQ=DAILY", name: str = "Bom dia") -> schedules.Schedule:
@@ -33,7 +23,7 @@ def make(actor: Actor, rule: str | None = "FREQ=DAILY", name: str = "Bom dia") -
 
 
 def test_it_says_what_to_do_where_there_is_none(user: Actor) -> None:
-    assert "Nenhum agendamento. Com **Novo agendamento**" in texts(look(user))
+    assert "Nenhum agendamento. Com **Novo agendamento**" in texts(look(PAGE, user))
 
 
 def test_it_shows_each_with_its_next_time_and_what_became_of_the_last(user: Actor, database: Database) -> None:
@@ -44,7 +34,7 @@ def test_it_shows_each_with_its_next_time_and_what_became_of_the_last(user: Acto
         made.id,
         user.user_id,
     )
-    said = texts(look(user))
+    said = texts(look(PAGE, user))
     assert "Bom dia" in said
     assert "Todo dia · America/Sao Paulo" in said
     assert "Para: Ana" in said
@@ -55,7 +45,7 @@ def test_it_shows_each_with_its_next_time_and_what_became_of_the_last(user: Acto
 
 def test_it_offers_what_was_written_for_a_change(user: Actor) -> None:
     made = make(user, "FREQ=WEEKLY;BYDAY=MO,WE;COUNT=6", "Lembrete semanal")
-    at = look(user, id=str(made.id))
+    at = look(PAGE, user, id=str(made.id))
     assert at.text_input[0].value == "Lembrete semanal"
     assert at.text_area[0].value == "Oi!"
     kinds = [one.value for one in at.selectbox]
@@ -81,7 +71,7 @@ def test_it_says_how_often(rule: str | None, words: str) -> None:
 
 def test_it_draws_the_month(user: Actor) -> None:
     make(user)
-    at = look(user)
+    at = look(PAGE, user)
     at.button_group[0].set_value(["Calendário"]).run()
     assert not at.exception
     assert "Bom dia" in texts(at)
@@ -99,6 +89,6 @@ def test_it_says_on_every_page_that_sends_that_nothing_leaves(user: Actor, datab
 def test_it_tells_a_person_that_staff_stopped_them(user: Actor, staff: Actor, database: Database) -> None:
     connected(database, user)
     brake.pull(staff, user.user_id)
-    at = look(user)
+    at = look(PAGE, user)
     assert "**A equipe parou os seus envios às" in texts(at)
     assert "Voltar a enviar" not in [button.label for button in at.main.button]
