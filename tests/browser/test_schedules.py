@@ -34,8 +34,7 @@ def at(page: Page, moment: datetime) -> None:
         write(page, hour, moment, HOUR)  # the click into it closes the calendar
         page.keyboard.press("Tab")
         expect(page.locator("[data-test-script-state=notRunning]").first).to_be_attached()
-        shown = [hour.locator(f"[data-type={part}]").inner_text() for part in HOUR]
-        if shown == [moment.strftime(form) for form in HOUR.values()]:
+        if shows(day, moment, DAY) and shows(hour, moment, HOUR):
             return
 
 
@@ -43,6 +42,12 @@ def write(page: Page, field: Locator, moment: datetime, parts: dict[str, str]) -
     for part, form in parts.items():
         field.locator(f"[data-type={part}]").click()
         page.keyboard.type(moment.strftime(form))
+
+
+def shows(field: Locator, moment: datetime, parts: dict[str, str]) -> bool:
+    return all(
+        field.locator(f"[data-type={part}]").inner_text() == moment.strftime(form) for part, form in parts.items()
+    )
 
 
 @pytest.mark.timeout(300)

@@ -19,6 +19,7 @@ from tests.faults.test_kill import (
     posting,
     queue,
     stage,
+    told_of,
     wait_until_settled,
 )
 from tests.installation import running_installation, wait_for
@@ -68,20 +69,21 @@ def test_it_brings_everything_back_that_was_answered_before_the_backup_and_sends
     assert not set(answered_before) - stored, "an event answered before the backup is not in it"
     assert back.one("select count(*) from events") == taken.rows["public.events"] < source_rows
     assert chain.verify(SYSTEM).sound
-    doubted = {body for body, state in outbox(Stage(stage.postgres, back, stage.processes)).items()
-               if state is State.UNCERTAIN}  # fmt: skip
+    again = Stage(stage.postgres, back, stage.processes)
+    doubted = {body for body, state in outbox(again).items() if state is State.UNCERTAIN}
     assert doubted, "the backup caught nothing under way: it proves nothing"
 
     # A worker on what came back, at the same WPPConnect server: what had left is found, and nothing leaves again.
     sandbox = {"SANDBOX_PORT": stage.processes.environment["SANDBOX_PORT"], "SEND_PACE_SECONDS": "0", **secrets}
     with running_installation(back.url, tmp_path / "anew", ("webhook", "worker"), **sandbox) as processes:
-        again = Stage(stage.postgres, back, stage.processes)
         wait_for(lambda: any(outbox(again).get(body) in LEFT for body in doubted), 30, "a doubt to be settled")
         assert identity.sign_in("chefe@example.com", PASSWORD)
         assert identity.verify_token(cookie) is not None
         assert processes.running("worker")
         messages.queue(people[1], "11987654321", "depois da volta", "depois da volta")
         wait_for(lambda: outbox(again)["depois da volta"] in LEFT, 20, "a new message to leave")
+        settled = {body for body, state in outbox(again).items() if state in LEFT}
+        assert not told_of(again) & settled, "a message stands twice though it is known which it is"
     left = Counter(one["body"] for one in stage.processes.control.sent())
     assert {body: count for body, count in left.items() if count > 1} == {}
     assert set(left) == {*queued, "depois da volta"}

@@ -236,9 +236,16 @@ def wait_until_handled(stage: Stage, seconds: float = 60) -> None:
 
 
 def outbox(stage: Stage) -> dict[str, State]:
-    rows = stage.database.execute("select body, state from messages where direction = 'out'")
+    """What was queued here, by its text. What stands beside it without a key is what WhatsApp has told of meanwhile."""
+    rows = stage.database.execute("select body, state from messages where idempotency_key is not null")
     assert len(rows) == len({body for body, _state in rows})
     return {body: State(state) for body, state in rows}
+
+
+def told_of(stage: Stage) -> set[str]:
+    """The texts that left and that WhatsApp told of before it was known which queued message they were."""
+    rows = stage.database.execute("select body from messages where direction = 'out' and idempotency_key is null")
+    return {body for (body,) in rows}
 
 
 def wait_until_settled(stage: Stage, seconds: float = 30) -> None:
@@ -254,6 +261,7 @@ def assert_nothing_was_sent_twice_or_lost(stage: Stage, queued: list[str]) -> No
     states = outbox(stage)
     assert sorted(states) == sorted(queued)
     said_to_have_left = {body for body, state in states.items() if state in LEFT}
+    assert not told_of(stage) & said_to_have_left, "a message stands twice though it is known which it is"
     assert said_to_have_left <= set(left), "a message is called sent that never left"
     said_to_have_failed = {body for body, state in states.items() if state is State.FAILED}
     assert not said_to_have_failed & set(left), "a message is called failed that did leave"
