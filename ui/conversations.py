@@ -87,7 +87,7 @@ def desk(actor: Actor, whose: UUID | None) -> None:
         try:
             found = threads.thread(actor, opened, threads.THREAD_PAGE * st.session_state.get(PAGES, 1))
         except NotFound:
-            _open(None)
+            _back()
             st.info(_("Essa conversa não existe mais, ou foi juntada a outra."), icon=":material/search_off:")
             return
         _thread(actor, found)
@@ -205,11 +205,16 @@ def _thread(actor: Actor, found: Thread) -> None:
         _actions(actor, acted)
 
 
+def _back() -> None:
+    """On a phone: from the thread to the list."""
+    if st.button(_("Voltar"), icon=":material/arrow_back:", key="thread_back", type="tertiary"):
+        _open(None)
+        st.rerun()
+
+
 def _head(actor: Actor, contact: Contact) -> None:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        if st.button(_("Voltar"), icon=":material/arrow_back:", key="thread_back", type="tertiary"):
-            _open(None)
-            st.rerun()
+        _back()
         with st.container(gap=None):
             st.markdown(f"**{literal(name_of(contact))}**")
             if contact.phone and (contact.name or contact.pushname):

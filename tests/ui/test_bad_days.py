@@ -171,6 +171,12 @@ def test_it_says_so_where_an_address_names_nothing(screen: AppTest) -> None:
     assert not faults, "\n".join(map(str, faults))
 
 
+def test_it_goes_on_saying_so_when_the_page_is_drawn_anew(screen: AppTest) -> None:
+    for page, parameter, words in ADDRESSED:
+        go(screen, page, **{parameter: NAMELESS[1]})
+        assert words in told(screen.run()), page
+
+
 def test_it_says_so_where_a_draft_or_an_invitation_is_none(screen: AppTest, database: Database) -> None:
     for value in NAMELESS:
         assert not go(screen, "send", rascunho=value).exception
