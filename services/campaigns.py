@@ -9,8 +9,6 @@ cancelled. The row of the sender's lane is held while one is released, so any nu
 for each number; the recipient's own key queues its message once, whatever dies when.
 """
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +18,7 @@ from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
-import openpyxl
 import structlog
-from openpyxl.cell import WriteOnlyCell
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
@@ -52,7 +48,7 @@ from services.errors import (
     OutsideLimits,
     ServiceError,
 )
-from services.export import neutral
+from services.export import Cell, Sheet
 from services.governor import Forecast, Go, Queue, Rules, Spent, Wait, Warmup, Why
 from services.messages import Content
 from services.recipients import Recipient
@@ -105,9 +101,6 @@ SKIPS_SAID: dict[str, str] = {
     "content": N_("A mensagem não pôde ser montada com os valores desta linha."),
 }
 
-# In which files the result can be had.
-Form = Literal["csv", "xlsx"]
-FORMS: tuple[Form, ...] = ("csv", "xlsx")
 # Which of the recipients are listed.
 Show = Literal["waiting", "under_way", "arrived", "wrong", "left_out"]
 _SHOWN: dict[str, tuple[messages.State, ...]] = {
@@ -374,14 +367,10 @@ def results(
     return [_result(row) for row in rows]
 
 
-def export(actor: Actor, campaign_id: UUID, form: Form, zone: str) -> bytes:
-    """What became of everybody as a file for spreadsheets, moments on the clock of `zone`; no cell is a formula.
-
-    Raises NotFound.
-    """
+def table(actor: Actor, campaign_id: UUID, zone: str) -> Sheet:
+    """What became of everybody, one row each, moments on the clock of `zone`. Raises NotFound."""
     get(actor, campaign_id)
-    rows = _exported(actor, campaign_id, zone)
-    return _as_csv(rows) if form == "csv" else _as_xlsx(rows)
+    return Sheet("Resultado", _HEADINGS, list(_rows(actor, campaign_id, zone)))
 
 
 # --- what the worker does ---------------------------------------------------------------------------------------------
@@ -646,39 +635,18 @@ def detail(result: Result) -> str:
     return messages.FAILURES[result.failure][0] if result.failure in messages.FAILURES else ""
 
 
-def _exported(actor: Actor, campaign_id: UUID, zone: str) -> Iterator[list[str]]:
-    yield list(_HEADINGS)
+def _rows(actor: Actor, campaign_id: UUID, zone: str) -> Iterator[list[Cell]]:
     after = 0
     while batch := results(actor, campaign_id, after, EXPORT_BATCH):
         for one in batch:
             moments = (one.released_at, one.sent_at, one.delivered_at, one.read_at)
-            cells = [one.phone, one.name or "", situation(one), detail(one), *(_written(at, zone) for at in moments)]
-            yield [str(one.seq), *(neutral(cell) for cell in cells)]
+            told = [one.phone, one.name or "", situation(one), detail(one)]
+            yield [one.seq, *told, *(_written(at, zone) for at in moments)]
         after = batch[-1].seq
 
 
 def _written(at: datetime | None, zone: str) -> str:
     return f"{wallclock.shown(at, zone):%d/%m/%Y %H:%M:%S}" if at is not None else ""
-
-
-def _as_csv(rows: Iterator[list[str]]) -> bytes:
-    out = io.StringIO(newline="")
-    csv.writer(out, delimiter=";", quoting=csv.QUOTE_ALL).writerows(rows)
-    # With its mark, without which Excel takes UTF-8 for something else.
-    return out.getvalue().encode("utf-8-sig")
-
-
-def _as_xlsx(rows: Iterator[list[str]]) -> bytes:
-    book = openpyxl.Workbook(write_only=True)
-    sheet = book.create_sheet("Resultado")
-    for row in rows:
-        cells = [WriteOnlyCell(sheet, value) for value in row]
-        for cell in cells:
-            cell.data_type = "s"  # a text, whatever it begins with
-        sheet.append(cells)
-    out = io.BytesIO()
-    book.save(out)
-    return out.getvalue()
 
 
 # --- statements and rows ----------------------------------------------------------------------------------------------

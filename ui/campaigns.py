@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pandas as pd
 import streamlit as st
 
-from services import campaigns, export, optouts, recipients
+from services import campaigns, documents, export, optouts, recipients
 from services.campaigns import OPEN, Campaign, Pacing, Place, Progress, Result, Show, State
 from services.db.actor import Actor
 from services.errors import EmptyList
@@ -348,13 +348,18 @@ def _row(one: Result) -> dict[str, str | int]:
 def _files(actor: Actor, one: Campaign) -> None:
     """Made when asked for: the result of ten thousand is no work for each redraw."""
     with st.container(horizontal=True):
-        for form in campaigns.FORMS:
+        for form in ("csv", "xlsx"):
             name = f"campanha-{one.created_at:%Y%m%d-%H%M}.{form}"
             st.download_button(
                 _("Baixar {form}").format(form=form.upper()),
-                partial(campaigns.export, actor, one.id, form, times.zone_name()),
+                partial(_file, actor, one.id, form, times.zone_name()),
                 name,
                 icon=":material/download:",
                 key=f"result_{form}",
                 on_click="ignore",
             )
+
+
+def _file(actor: Actor, campaign_id: UUID, form: str, zone: str) -> bytes:
+    table = campaigns.table(actor, campaign_id, zone)
+    return export.csv_file(table) if form == "csv" else documents.xlsx_file([table])

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 from babel.numbers import format_percent
 
-from services import export, reports
+from services import documents, export, reports
 from services.db.actor import Actor
 from services.export import Cell, Sheet
 from services.messages import FAILURES
@@ -322,7 +322,7 @@ def downloads(found: Report, ranked: Ranking | None) -> None:
     with st.popover(_("Baixar"), icon=":material/download:"):
         st.download_button(
             _("Resumo para imprimir (PDF)"),
-            lambda: export.pdf_file(title, days, sheets),
+            lambda: documents.pdf_file(title, days, sheets),
             f"{name}.pdf",
             "application/pdf",
             icon=":material/print:",
@@ -331,7 +331,7 @@ def downloads(found: Report, ranked: Ranking | None) -> None:
         )
         st.download_button(
             _("Todas as tabelas (XLSX)"),
-            lambda: export.xlsx_file([*sheets, _points_sheet(found)]),
+            lambda: documents.xlsx_file([*sheets, _points_sheet(found)]),
             f"{name}.xlsx",
             XLSX,
             icon=":material/table:",

@@ -3,10 +3,8 @@
 import csv
 import io
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openpyxl import load_workbook
 
 from services import export
 from services.export import Sheet
@@ -33,24 +31,3 @@ def test_it_writes_csv_that_spreadsheets_read() -> None:
     assert rows[0] == ["Modelo", "Mensagens", "Parte"]
     assert len(rows) == 1 + len(EVIL)
     assert rows[1] == ["'=1+1", "3", "0.5"]
-
-
-def test_it_writes_workbooks_without_formulas() -> None:
-    book = load_workbook(io.BytesIO(export.xlsx_file([SHEET, Sheet("Resumo", ["a"], [])])))
-    page = book.worksheets[0]
-    assert book.sheetnames[1] == "Resumo"
-    assert page.max_row == 1 + len(EVIL)
-    for row in page.iter_rows(min_row=2):
-        assert [cell.data_type for cell in row] == ["s", "n", "n"]
-
-
-@pytest.mark.parametrize("words", ["Relatório – “ação”…", "\U0001f600 promoção", "促销", "=1"])
-def test_it_prints_whatever_people_call_things(words: str) -> None:
-    assert export.pdf_file(words, words, [Sheet(words, [words, "n"], [[words, 1], [None, 2]])]).startswith(b"%PDF-")
-
-
-def test_it_prints_long_tables_on_several_pages() -> None:
-    content = export.pdf_file(
-        "Relatório", "", [Sheet("Por dia", ["Dia", "Enviadas"], [[str(n), n] for n in range(200)])]
-    )
-    assert content.count(b"/Type /Page\n") > 2

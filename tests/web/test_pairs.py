@@ -108,7 +108,7 @@ ONLY_PAGES = {
         ("campaigns.detail", "campaigns.expect", "campaigns.limits", "campaigns.situation", "campaigns.standing"),
         "a forecast, drawn while its draft is looked at",
     ),
-    "campaigns.export": "a sheet of what `campaign_results` gives",
+    "campaigns.table": "a sheet of what `campaign_results` gives",
     **dict.fromkeys(("schedules.between", "schedules.preview"), "a calendar's cells and a draft's dates"),
     **dict.fromkeys(
         ("templates.check", "templates.variable_name", "templates.variables", "templates.with_file"),
