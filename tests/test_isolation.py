@@ -472,6 +472,7 @@ def clone(cluster: EmbeddedPostgres, world: World) -> Iterator[World]:
     """A copy of the world's database, to be damaged."""
     name = f"clone_{uuid4().hex}"
     source = world.database.one("select current_database()")
+    world.database.let_go()
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
         connection.execute(f"create database {name} template {source}")
         yield world.on(Database(cluster.url(name)))
