@@ -1,5 +1,6 @@
 """A real PostgreSQL made by the migrations, a fresh database per test, and the sandbox over real HTTP."""
 
+import functools
 import os
 import shutil
 import sys
@@ -165,11 +166,20 @@ def forget_process_state() -> None:
     for cached in (engine.console_engine, engine.system_engine):
         if cached.cache_info().currsize:
             cached().dispose()
-    for name, module in list(sys.modules.items()):
-        if name.split(".")[0] in ("services", "ui", "web"):
-            for value in list(vars(module).values()):
-                if hasattr(value, "cache_clear") and getattr(value, "__module__", None) == name:
-                    value.cache_clear()
+    for cached in _caches(len(sys.modules)):
+        cached.cache_clear()
+
+
+@functools.cache
+def _caches(_loaded: int) -> list[Any]:
+    """Every function of ours that remembers, in the modules that are loaded: as many as that."""
+    return [
+        value
+        for name, module in list(sys.modules.items())
+        if name.split(".")[0] in ("services", "ui", "web")
+        for value in list(vars(module).values())
+        if hasattr(value, "cache_clear") and getattr(value, "__module__", None) == name
+    ]
 
 
 def _install(patch: pytest.MonkeyPatch, url: str, data_dir: Path) -> None:

@@ -78,9 +78,8 @@ class Databases:
         with psycopg.connect(self._cluster.url(name), autocommit=True) as connection:
             kept = _alone(connection) and _schema(connection) == known
             if kept:
-                self._empty(connection)
-                # Cutting off tables has changed it.
-                self._spares.append(Spare(name, _schema(connection)))
+                cut = self._empty(connection)
+                self._spares.append(Spare(name, _schema(connection) if cut else known))
         if not kept:
             self._admin.execute(f"drop database {name} with (force)")
 
@@ -105,19 +104,22 @@ class Databases:
         with psycopg.connect(self._cluster.url(name), autocommit=True) as connection:
             return Spare(name, _schema(connection))
 
-    def _empty(self, connection: Connection, keep: Collection[Name] = ()) -> None:
-        """Bring rows and sequences back to the template's."""
+    def _empty(self, connection: Connection, keep: Collection[Name] = ()) -> bool:
+        """Bring rows and sequences back to the template's. Whether a table was cut off: the catalogue shows it."""
+        cut = False
         with connection.transaction():
             connection.execute("set local session_replication_role = replica")  # no trigger and no foreign key asks
             for name, size in _used(connection):
                 if name not in keep and (name not in self._rows or _rows(connection, name) != self._rows[name]):
                     empty = "delete from {}" if size <= FEW_BYTES else "truncate {} cascade"
+                    cut = cut or size > FEW_BYTES
                     connection.execute(sql.SQL(empty).format(sql.Identifier(*name)))
             for name, rows in self._rows.items():
                 if _rows(connection, name) != rows:
                     _insert(connection, name, rows)
         if not keep:
             connection.execute(REWIND)
+        return cut
 
 
 @functools.cache
