@@ -1,8 +1,10 @@
-"""What a webhook did not say is asked of the server soon after: a file that did not come along, the phone of a `@lid`.
+"""What a webhook did not say is asked of the server soon after: a file that did not come along, the phone of a `@lid`,
+the name of a group.
 
 The worker asks; a failure is asked again a few times, ever later, and then waits until somebody looks.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -18,6 +20,7 @@ from services.db.models import contacts as contact_rows
 from services.errors import ConfigurationError, ServiceError, WppError
 from services.wppconnect import events as webhook
 from services.wppconnect.connection import client
+from services.wppconnect.phone import is_group
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +31,7 @@ WORDS_LOOKED_AT = 20
 
 
 def step() -> bool:
-    """Ask for a few files and a few phones; False where nothing was due."""
+    """Ask for a few files, phones and names; False where nothing was due."""
     return fetch() + identify() > 0
 
 
@@ -93,21 +96,48 @@ def _from_server(row: Record) -> media.Media:
     return media.keep(SYSTEM, content, files.mimetype_of(mimetype or row.mimetype, content), row.user_id)
 
 
-# --- who a @lid is ----------------------------------------------------------------------------------------------------
+# --- who a @lid is, and what a group is called ------------------------------------------------------------------------
 
 
 def identify(limit: int = AT_ONCE) -> int:
-    """Ask for the phones of contacts that only a `@lid` is known of; returns how many were asked about."""
-    rows = _claim(contact_rows, "identify_at", "identifications", limit, contact_rows.c.lid, contact_rows.c.user_id)
+    """Ask for the phones of contacts that only a `@lid` is known of, and for the names of groups; returns how many were
+    asked about."""
+    rows = _claim(
+        contact_rows, "identify_at", "identifications", limit,
+        contact_rows.c.address, contact_rows.c.lid, contact_rows.c.user_id,
+    )  # fmt: skip
+    groups = [row for row in rows if is_group(row.address)]
+    for of_session in {row.session_id for row in groups}:
+        _name_groups([row for row in groups if row.session_id == of_session])
     for row in rows:
-        try:
-            found = client().identify(row.server_url, row.session_name, row.lid)
-        except (WppError, ConfigurationError) as error:
-            log.info("lid_not_identified", contact=str(row.id), error=type(error).__name__)
-            continue
-        if found.phone is not None:
-            _identified(row, found.phone)
+        if not is_group(row.address):
+            _identify_one(row)
     return len(rows)
+
+
+def _name_groups(rows: Sequence[Record]) -> None:
+    """The groups of one session by its list of chats, which is the only answer that holds their names."""
+    try:
+        chats = client().list_chats(rows[0].server_url, rows[0].session_name)
+    except (WppError, ConfigurationError) as error:
+        log.info("groups_not_named", groups=len(rows), error=type(error).__name__)
+        return
+    names = {chat.id: chat.name for chat in chats if chat.name and chat.name != chat.id}
+    with transaction(SYSTEM) as tx:
+        for row in rows:
+            if row.address in names:
+                named = update(contact_rows).where(contact_rows.c.id == row.id)
+                tx.execute(named.values(pushname=names[row.address], identify_at=None, updated_at=func.now()))
+
+
+def _identify_one(row: Record) -> None:
+    try:
+        found = client().identify(row.server_url, row.session_name, row.lid)
+    except (WppError, ConfigurationError) as error:
+        log.info("lid_not_identified", contact=str(row.id), error=type(error).__name__)
+        return
+    if found.phone is not None:
+        _identified(row, found.phone)
 
 
 def _identified(row: Record, phone: str) -> None:

@@ -1,4 +1,4 @@
-"""What a webhook did not say is asked of the server: files that did not come along, phones behind a @lid."""
+"""What a webhook did not say is asked of the server: files that did not come along, phones behind a @lid, names."""
 
 import base64
 import hashlib
@@ -13,6 +13,8 @@ from services import conversations, lookups, media
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.wppconnect import events as webhook
+from services.wppconnect.answers import Chat
+from services.wppconnect.client import WppClient
 from tests.conftest import Database
 from tests.installation import Control
 
@@ -89,3 +91,32 @@ def test_it_learns_whose_lid_it_is_and_what_they_had_asked_for(
     assert database.execute("select phone, lid from contacts") == [(ANA, written["from"])]
     assert database.execute("select phone, word from opt_outs") == [(ANA, "SAIR")]
     assert lookups.idle_seconds() is None
+
+
+def test_it_learns_what_groups_are_called(
+    session: UUID, user: Actor, control: Control, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"user_{user.user_id}"
+    groups = ("120363000000000001@g.us", "120363000000000002@g.us")
+    for address, called in zip(groups, ("Família", "Trabalho"), strict=True):
+        take(session, control.inbound(name, ANA, "bom dia", group=address, group_name=called, name="Ana"))
+    gone = "120363000000000003@g.us"
+    take(session, {"id": f"false_{gone}_X_{ANA}@c.us", "from": gone, "chatId": gone, "author": f"{ANA}@c.us",
+                   "isGroupMsg": True, "type": "chat", "body": "oi", "t": 1760000000})  # fmt: skip
+    asked: list[str] = []
+    list_chats = WppClient.list_chats
+
+    def counted(client: WppClient, server_url: str, session_name: str) -> list[Chat]:
+        asked.append(session_name)
+        return list_chats(client, server_url, session_name)
+
+    monkeypatch.setattr(WppClient, "list_chats", counted)
+    assert lookups.identify() == 3
+    assert asked == [name], "once for all of a session's"
+    assert database.execute(
+        "select address, pushname, identify_at is null from contacts where is_group order by 1"
+    ) == [
+        (groups[0], "Família", True),
+        (groups[1], "Trabalho", True),
+        (gone, None, False),  # asked for again, and then left
+    ]
