@@ -36,7 +36,8 @@ select setval(format('%I.%I', schemaname, sequencename), start_value, false)
 """
 # Deleting leaves the pages behind, and is ten times as fast as cutting them off while there are few.
 FEW_BYTES = 64 * 1024
-# Who empties tables under others' hands may be the one whom a deadlock hits.
+END_OTHERS = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s"
+# Who empties tables under others' hands may be the one whom a deadlock hits, and who cuts them off may be too slow.
 ATTEMPTS = 5
 
 Name = tuple[str, str]
@@ -65,23 +66,35 @@ class Databases:
 
     def take(self) -> str:
         """The name of a database as the migrations leave it."""
-        name = f"t_{uuid4().hex}"
         spare = self._spares.pop() if self._spares else self._clone()
-        # Whoever of an earlier test still tries to connect must not find this one.
-        self._admin.execute(f"alter database {spare.name} rename to {name}")
-        self._schemas[name] = spare.schema
-        return name
+        self._schemas[spare.name] = spare.schema
+        return spare.name
 
     def give_back(self, name: str) -> None:
         """Cut everybody off from the database; keep it where emptying makes it a new one, drop it otherwise."""
         known = self._schemas.pop(name)
-        with psycopg.connect(self._cluster.url(name), autocommit=True) as connection:
-            kept = _alone(connection) and _schema(connection) == known
+        left = self._leave(name)
+        with psycopg.connect(self._cluster.url(left), autocommit=True) as connection:
+            kept = _schema(connection) == known
             if kept:
                 cut = self._empty(connection)
-                self._spares.append(Spare(name, _schema(connection) if cut else known))
+                self._spares.append(Spare(left, _schema(connection) if cut else known))
         if not kept:
-            self._admin.execute(f"drop database {name} with (force)")
+            self._admin.execute(f"drop database {left} with (force)")
+
+    def _leave(self, name: str) -> str:
+        """The database's new name: whoever of an earlier test still tries to connect must not find it."""
+        left = f"t_{uuid4().hex}"
+        rename = f"alter database {name} rename to {left}"
+        for attempt in range(1, ATTEMPTS + 1):
+            self._admin.execute(END_OTHERS, [name])
+            try:
+                self._admin.execute(rename)
+                break
+            except psycopg.errors.ObjectInUse:  # somebody was quicker than the renaming
+                if attempt == ATTEMPTS:
+                    raise
+        return left
 
     def empty(self, name: str, keep: Collection[Name] = ()) -> None:
         """Take away all rows but those of the tables in `keep`, while others may be connected and at work."""
@@ -134,15 +147,6 @@ def hasten(cluster: EmbeddedPostgres) -> None:
         for setting in ("fsync", "full_page_writes", "autovacuum"):
             connection.execute(f"alter system set {setting} = off")
         connection.execute("select pg_reload_conf()")
-
-
-def _alone(connection: Connection) -> bool:
-    """End everybody else's connections to this database. Whether they ended."""
-    others = connection.execute(
-        "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
-        " where datname = current_database() and pid <> pg_backend_pid()"
-    )
-    return all(ended for (ended,) in others)
 
 
 def _schema(connection: Connection) -> object:

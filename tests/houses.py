@@ -1,4 +1,4 @@
-"""Whole installations that tests live in: one for all modules of a test process, others where a module needs its own.
+"""Whole installations that tests live in: one for all walks of a test process, others where a module needs its own.
 
 Starting four processes takes as long as a walk. So the shared one stays up, and each module that moves in finds it as
 if it had just been started: nobody's rows, no session on the stand-in server, no fault switched on.

@@ -47,9 +47,9 @@ def new_context(chromium: Browser) -> Iterator[Callable[..., BrowserContext]]:
         context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # no longer: what nobody looks at takes its share of the processors all the same
 def shared_house(cluster: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """All processes, up for as long as this test process. Modules take `house`."""
+    """All processes, up for as long as there are walks. Modules take `house`."""
     with open_house(cluster, template, tmp_path_factory.mktemp("house"), **QUICK) as opened:
         yield opened
 
