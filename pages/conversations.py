@@ -35,6 +35,6 @@ def desk() -> None:
 
 desk()
 if not foreign:
-    with errors.shown():
+    with errors.shown(kept=False):
         conversations.composer(actor)
         broken_glass.told_of_chats(actor)

@@ -401,7 +401,7 @@ def composer(actor: Actor) -> None:
     key = st.session_state.setdefault(KEY, uuid4().hex)
     text = st.chat_input(why or _("Escreva uma mensagem"), key=f"draft_{opened}", disabled=why is not None)
     if text:
-        with errors.shown():
+        with errors.shown(kept=False):
             threads.reply(actor, opened, text, key, answered[0] if answered else None)
             st.session_state[KEY] = uuid4().hex
             st.session_state.pop(ANSWERED, None)

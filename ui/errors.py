@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 import streamlit as st
@@ -16,26 +17,33 @@ logger = structlog.get_logger(__name__)
 
 Seen = TypeVar("Seen")
 
+# What the last press came to, and for how long it is told again where a page redraws itself.
+KEPT = "error_of_last_press"
+KEPT_SECONDS = 30.0
 # How long a page waits for a database that is away, and how often it asks meanwhile.
 PATIENCE_SECONDS = 30.0
 ASK_SECONDS = 1.0
 
 
+@dataclass(frozen=True)
+class _Told:
+    """What a person is told of an error; `code` finds it in the log where the failure is ours."""
+
+    at: float
+    sentence: str
+    code: str | None
+
+
 def show(error: ServiceError) -> None:
     """Draw `error` where the script stands."""
-    sentence = f"**{_(error.message)}** {_(error.hint)}".format(**error.params)
-    if error.http_status >= 500:
-        st.error(sentence, icon=":material/error:")
-        if found := log.request_id():
-            st.caption(_("Código para o suporte: {code}").format(code=found[:8]))
-    else:
-        st.warning(sentence, icon=":material/info:")
+    _draw(_told(error))
 
 
 @contextmanager
-def shown() -> Iterator[None]:
+def shown(*, kept: bool = True) -> Iterator[None]:
     """Show and log a ServiceError of the block instead of letting it end the run. Also a decorator.
 
+    `kept` is False outside of what redraws itself: there it stays by itself.
     Without a database the run does end there: whatever comes next could only say the same once more.
     """
     try:
@@ -45,6 +53,22 @@ def shown() -> Iterator[None]:
         show(error)
         if isinstance(error, DatabaseUnavailable):
             st.stop()
+        if kept:
+            st.session_state[KEPT] = _told(error)
+
+
+def again(*, redrawn: bool) -> None:
+    """For what redraws itself: what the last press came to is drawn again with it, and forgotten at the next press.
+
+    Without this the first change anywhere would take the sentence away before it is read.
+    """
+    told: _Told | None = st.session_state.get(KEPT)
+    if told is None:
+        return
+    if redrawn and time.monotonic() - told.at < KEPT_SECONDS:
+        _draw(told)
+    else:
+        del st.session_state[KEPT]
 
 
 def patiently(read: Callable[[], Seen]) -> Seen:
@@ -97,3 +121,17 @@ def on_script_error(error: Exception) -> bool:
     """
     show(error if isinstance(error, ServiceError) else ServiceError())
     return True
+
+
+def _told(error: ServiceError) -> _Told:
+    code = (log.request_id() or "")[:8] if error.http_status >= 500 else None
+    return _Told(time.monotonic(), f"**{_(error.message)}** {_(error.hint)}".format(**error.params), code)
+
+
+def _draw(told: _Told) -> None:
+    if told.code is None:
+        st.warning(told.sentence, icon=":material/info:")
+        return
+    st.error(told.sentence, icon=":material/error:")
+    if told.code:
+        st.caption(_("Código para o suporte: {code}").format(code=told.code))

@@ -20,7 +20,7 @@ from services import live
 from services.db.actor import Actor
 from services.errors import DatabaseUnavailable
 from services.live import Hub, Subscriber
-from ui import cookie
+from ui import cookie, errors
 
 PATH = "/live"
 # A burst of changes becomes one push: below what an eye sees as delay, above what a redraw takes.
@@ -188,10 +188,14 @@ async def _watch(socket: WebSocket) -> None:
 
 
 def listen(scope: Scope) -> None:
-    """Redraw the fragment that calls this whenever something in `scope` changes for the signed-in person."""
-    _component()(
+    """Redraw the fragment that calls this whenever something in `scope` changes for the signed-in person.
+
+    Called first in it: what the person's last press came to is drawn here again.
+    """
+    heard = _component()(
         key=f"live_{scope}", data={"address": f"{PATH}?scope={scope}"}, height="content", on_tick_change=lambda: None
     )
+    errors.again(redrawn=heard.tick is not None)
 
 
 @functools.cache

@@ -91,4 +91,6 @@ def visit(house: House, new_context: Callable[..., BrowserContext]) -> Iterator[
         return Visitor(user_id, page, house)
 
     yield make
+    # A walk that failed half-way must not fail those after it.
     house.processes.control.clear_faults()
+    house.database.execute("update wpp_servers set drained_at = null where drained_at is not null")

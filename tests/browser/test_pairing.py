@@ -102,6 +102,28 @@ def test_it_redraws_nothing_while_a_button_is_held_down(visit: Visit) -> None:
     expect(page.get_by_text("Outro aparelho")).to_be_visible()
 
 
+def test_it_goes_on_saying_what_a_press_came_to_while_the_page_redraws_itself(visit: Visit) -> None:
+    visitor = visit()
+    page, database = visitor.page, visitor.house.database
+    database.execute("update wpp_servers set drained_at = now()")
+    page.get_by_role("button", name="Conectar", exact=True).click()
+    refused = page.get_by_text("Nenhum servidor do WhatsApp tem lugar")
+    expect(refused).to_be_visible()
+    database.execute(
+        "insert into whatsapp_sessions (user_id, session_id, status, server_url, failure)"
+        " values (%s, %s, 'desconectado', %s, 'qr_read_failed')",
+        visitor.user_id,
+        visitor.session,
+        visitor.house.processes.sandbox_url,
+    )
+    expect(page.get_by_role("button", name="Tentar de novo")).to_be_visible()
+    expect(refused).to_be_visible()
+    database.execute("update wpp_servers set drained_at = null")
+    page.get_by_role("button", name="Tentar de novo").click()
+    expect(page.locator(".picture svg")).to_be_visible()
+    expect(refused).to_have_count(0)
+
+
 def test_it_blanks_a_qr_whose_time_is_over(visit: Visit) -> None:
     visitor = visit()
     start_pairing(visitor)
