@@ -137,7 +137,7 @@ def table(actor: Actor, found: FleetPage) -> None:
         key=f"fleet_{hash(tuple(row.user_id for row in found.rows))}",
     )
     pages = -(-found.total // PAGE_SIZE)
-    st.caption(_("{total} usuários").format(total=found.total))
+    st.caption(_("Usuários: {total}").format(total=found.total))
     if pages > 1:
         st.pagination(pages, key=_PAGE)
     if chosen := event["selection"]["rows"]:

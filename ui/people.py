@@ -60,7 +60,7 @@ def table(actor: Actor, found: UsersPage, *, changes: bool) -> None:
         # Another list is another table: a selection must never move to somebody else.
         key=f"users_{hash(tuple(user.user_id for user in found.users))}",
     )
-    st.caption(_("{total} usuários").format(total=found.total))
+    st.caption(_("Usuários: {total}").format(total=found.total))
     pages = -(-found.total // PAGE_SIZE)
     if pages > 1:
         st.pagination(pages, key=_PAGE)

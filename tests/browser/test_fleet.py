@@ -20,7 +20,7 @@ FIRST_ROW = {"x": 18, "y": 52}
 def search(page: Page, text: str) -> None:
     page.get_by_label("Buscar").fill(text)
     page.get_by_label("Buscar").press("Enter")
-    expect(page.get_by_text("1 usuários")).to_be_visible()
+    expect(page.get_by_text("Usuários: 1")).to_be_visible()
 
 
 def choose_first_row(page: Page) -> None:
@@ -73,5 +73,5 @@ def test_it_finds_nobody_and_says_what_to_do(staff: Visitor) -> None:
 def test_it_is_closed_to_users(visit: Visit) -> None:
     user = visit()
     user.go("/sessions")
-    expect(user.page.get_by_text("usuários")).to_have_count(0)
+    expect(user.page.get_by_text("Usuários: ")).to_have_count(0)
     expect(user.page.get_by_text("Buscar")).to_have_count(0)

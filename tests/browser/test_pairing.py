@@ -242,7 +242,7 @@ def test_it_shows_staff_the_state_but_never_the_qr(visit: Visit) -> None:
 
     staff.page.on("websocket", lambda socket: socket.on("framereceived", keep))
     staff.go("/sessions")
-    expect(staff.page.get_by_text("usuários")).to_be_visible()
+    expect(staff.page.get_by_text("Usuários: ")).to_be_visible()
     start_pairing(visitor)
     expect(staff.page.get_by_test_id("stMetric").filter(has_text="Pareando")).not_to_contain_text("0")
     secret = stored_text(visitor).encode()

@@ -136,7 +136,7 @@ def test_a_new_user_pairs_sends_and_disconnects_on_one_command(
     page.get_by_role("dialog").get_by_role("button", name="Desconectar").click()
     expect(page.get_by_text("Conecte seu WhatsApp")).to_be_visible()
     page.get_by_role("link", name="Sessões").click()
-    expect(page.get_by_text("usuários")).to_be_visible()
+    expect(page.get_by_text("Usuários: ")).to_be_visible()
     seen.pages.append(page.content())
 
     nothing_private_is_left(run, seen)
