@@ -4,6 +4,7 @@ the name of a group.
 The worker asks; a failure is asked again a few times, ever later, and then waits until somebody looks.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -20,7 +21,6 @@ from services.db.models import contacts as contact_rows
 from services.errors import ConfigurationError, ServiceError, WppError
 from services.wppconnect import events as webhook
 from services.wppconnect.connection import client
-from services.wppconnect.phone import is_group
 
 log = structlog.get_logger(__name__)
 
@@ -106,12 +106,14 @@ def identify(limit: int = AT_ONCE) -> int:
         contact_rows, "identify_at", "identifications", limit,
         contact_rows.c.address, contact_rows.c.lid, contact_rows.c.user_id,
     )  # fmt: skip
-    groups = [row for row in rows if is_group(row.address)]
-    for of_session in {row.session_id for row in groups}:
-        _name_groups([row for row in groups if row.session_id == of_session])
+    groups: defaultdict[UUID, list[Record]] = defaultdict(list)
     for row in rows:
-        if not is_group(row.address):
+        if row.lid is None:
+            groups[row.session_id].append(row)
+        else:
             _identify_one(row)
+    for of_session in groups.values():
+        _name_groups(of_session)
     return len(rows)
 
 

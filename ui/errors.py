@@ -50,11 +50,12 @@ def shown(*, kept: bool = True) -> Iterator[None]:
         yield
     except ServiceError as error:
         report(error)
-        show(error)
+        told = _told(error)
+        _draw(told)
         if isinstance(error, DatabaseUnavailable):
             st.stop()
         if kept:
-            st.session_state[KEPT] = _told(error)
+            st.session_state[KEPT] = told
 
 
 def again(*, redrawn: bool) -> None:

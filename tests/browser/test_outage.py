@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from services.db.embedded import EmbeddedPostgres
 from tests.browser.conftest import Visitor
 from tests.browser.test_pairing import connect
+from tests.databases import END_OTHERS
 from tests.houses import House
 from tests.installation import wait_for
 
@@ -26,7 +27,7 @@ def outage(cluster: EmbeddedPostgres, house: House) -> Iterator[None]:
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as elsewhere:
         elsewhere.execute(f"alter database {name} allow_connections false")
         try:
-            elsewhere.execute("select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s", [name])
+            elsewhere.execute(END_OTHERS, [name])
             yield
         finally:
             elsewhere.execute(f"alter database {name} allow_connections true")

@@ -120,3 +120,16 @@ def test_it_learns_what_groups_are_called(
         (groups[1], "Trabalho", True),
         (gone, None, False),  # asked for again, and then left
     ]
+
+
+def test_it_asks_nobody_for_the_phone_of_a_group_by_an_address_of_no_known_form(
+    session: UUID, user: Actor, database: Database
+) -> None:
+    database.execute(
+        "insert into contacts (session_id, user_id, address, is_group, identify_at)"
+        " values (%s, %s, 'estranho@g.us', true, now())",
+        session,
+        user.user_id,
+    )
+    assert lookups.identify() == 1
+    assert database.one("select identifications from contacts") == 1
