@@ -254,6 +254,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in terminalreporter.stats.get("rerun", []):
         terminalreporter.section(f"walked again: {report.nodeid}", "-")
         terminalreporter.write_line(report.longreprtext)
+        for title, content in report.sections:
+            if title.startswith("screen "):
+                terminalreporter.write_line(f"{title}\n{content}")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,6 +1,6 @@
 """Real Chromium, and a whole installation for it to look at."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,9 @@ from services.db.embedded import EmbeddedPostgres
 from tests.houses import QUICK, House, lived_in, open_house
 
 TIMEOUT_MS = 45_000
+SNAPSHOT_MS = 5_000
 expect.set_options(timeout=TIMEOUT_MS)
+OPENED = pytest.StashKey[list[BrowserContext]]()
 
 
 @pytest.fixture(scope="package")  # no longer: its loop runs in this thread, where other tests need their own
@@ -30,9 +32,9 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def new_context(chromium: Browser) -> Iterator[Callable[..., BrowserContext]]:
+def new_context(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., BrowserContext]]:
     """Opens browsers that know nothing of each other."""
-    opened: list[BrowserContext] = []
+    opened = request.node.stash[OPENED] = []
 
     def make(**options: Any) -> BrowserContext:
         # Without a graphics card whatever moves on a page is drawn by the processors that the product runs on too.
@@ -94,3 +96,22 @@ def visit(house: House, new_context: Callable[..., BrowserContext]) -> Iterator[
     # A walk that failed half-way must not fail those after it.
     house.processes.control.clear_faults()
     house.database.execute("update wpp_servers set drained_at = null where drained_at is not null")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a walk that failed had on its screens: the failure says only what was not there."""
+    report = yield
+    if report.when == "call" and report.failed:
+        pages = [page for context in item.stash.get(OPENED, []) for page in context.pages]
+        report.sections += [(f"screen {page.url}", _screen(page)) for page in pages]
+    return report
+
+
+def _screen(page: Page) -> str:
+    try:
+        return page.locator("body").aria_snapshot(timeout=SNAPSHOT_MS)
+    except Error as error:
+        return f"no picture of it: {error.message}"
