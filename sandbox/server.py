@@ -72,9 +72,14 @@ class SandboxServer:
 
     def stop(self) -> None:
         """Refuse connections from now on. Open ones are cut within a second."""
-        if self._server is not None and self._thread is not None:
-            self._server.should_exit = True
+        self.leave()
+        if self._thread is not None:
             self._thread.join(STOP_TIMEOUT_SECONDS)
+
+    def leave(self) -> None:
+        """Begin to stop, and wait for nothing."""
+        if self._server is not None:
+            self._server.should_exit = True
 
     def _die(self) -> None:
         if self._server is not None:
@@ -83,10 +88,10 @@ class SandboxServer:
 
 @contextmanager
 def running(config: Config, port: int = 0) -> Iterator[SandboxServer]:
-    """A stand-in for the length of a `with`."""
+    """A stand-in for the length of a `with`, on whose end nobody waits."""
     server = SandboxServer(config, port)
     server.start()
     try:
         yield server
     finally:
-        server.stop()
+        server.leave()

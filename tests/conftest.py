@@ -1,5 +1,6 @@
 """A real PostgreSQL made by the migrations, a fresh database per test, and the sandbox over real HTTP."""
 
+import atexit
 import functools
 import os
 import shutil
@@ -14,15 +15,17 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import certifi
 import psycopg
 import pytest
 import structlog
 
-from services import settings
+from services import identity, settings
 from services.db import engine
 from services.db.actor import Actor, Role, person
 from services.db.embedded import EmbeddedPostgres
 from services.db.migrate import migrate
+from services.identity import BCRYPT_COST
 from tests.databases import databases, hasten
 
 TEMPLATE = "plushify_template"
@@ -54,6 +57,13 @@ def _spare_memory() -> int:
 if "TMPDIR" not in os.environ and _spare_memory() >= MEMORY_BYTES:
     os.environ["TMPDIR"] = str(MEMORY)
     tempfile.tempdir = None
+
+# Every httpx.Client reads whom the world trusts, which takes longer than a short test; no test speaks TLS with anybody.
+ONE_AUTHORITY = Path(tempfile.mkdtemp(prefix="plushify-tls-")) / "authority.pem"
+END_OF_ONE = "-----END CERTIFICATE-----\n"
+ONE_AUTHORITY.write_text(Path(certifi.where()).read_text().partition(END_OF_ONE)[0] + END_OF_ONE)
+os.environ["SSL_CERT_FILE"] = str(ONE_AUTHORITY)
+atexit.register(shutil.rmtree, ONE_AUTHORITY.parent)
 
 
 @dataclass(frozen=True)
@@ -102,6 +112,18 @@ class Database:
 def no_bound_log_context() -> None:
     """Pages and requests that ran in this thread before have bound their ids, which calls would carry on."""
     structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture(autouse=True)
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To hash a password takes a quarter of a second of a processor on purpose, and proves nothing by itself."""
+    monkeypatch.setattr(identity, "BCRYPT_COST", 5)
+
+
+@pytest.fixture
+def dear_hashes(cheap_hashes: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product's own cost, for what is about it."""
+    monkeypatch.setattr(identity, "BCRYPT_COST", BCRYPT_COST)
 
 
 @pytest.fixture(scope="session")

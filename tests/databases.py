@@ -14,6 +14,7 @@ import psycopg
 from psycopg import Connection, sql
 
 from services.db.embedded import EmbeddedPostgres
+from tests.installation import wait_for
 
 # What can be changed in a database beside rows and sequences. A change of any kind writes a row, and so a newer xmin.
 CATALOGS = (
@@ -36,7 +37,8 @@ select setval(format('%I.%I', schemaname, sequencename), start_value, false)
 """
 # Deleting leaves the pages behind, and is ten times as fast as cutting them off while there are few.
 FEW_BYTES = 64 * 1024
-END_OTHERS = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = %s"
+# PostgreSQL's own wait for who is cut off looks ten times a second: as long as a short test.
+END_OTHERS = "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s"
 # Who empties tables under others' hands may be the one whom a deadlock hits, and who cuts them off may be too slow.
 ATTEMPTS = 5
 
@@ -87,7 +89,7 @@ class Databases:
         left = f"t_{uuid4().hex}"
         rename = f"alter database {name} rename to {left}"
         for attempt in range(1, ATTEMPTS + 1):
-            self._admin.execute(END_OTHERS, [name])
+            cut_off(self._admin, name)
             try:
                 self._admin.execute(rename)
                 break
@@ -133,6 +135,11 @@ class Databases:
         if not keep:
             connection.execute(REWIND)
         return cut
+
+
+def cut_off(elsewhere: Connection, name: str) -> None:
+    """End every connection to the database `name`, asked for by one to another database."""
+    wait_for(lambda: not elsewhere.execute(END_OTHERS, [name]).rowcount)
 
 
 @functools.cache

@@ -1,9 +1,12 @@
 """LISTEN on one connection of this process, and ringing after a commit. NOTIFY only hurries: a listener that was away
 calls back to catch up, and what a process that dies did not ring is found at the next look."""
 
+import contextlib
 import functools
+import os
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -18,7 +21,7 @@ from services.errors import DatabaseUnavailable
 
 log = structlog.get_logger(__name__)
 
-# Long enough to cost nothing, short enough to see `stop` and a dead socket soon.
+# Long enough to cost nothing, short enough to see a dead socket soon.
 POLL_SECONDS = 1.0
 RECONNECT_SECONDS = (0.1, 0.5, 1.0, 2.0, 5.0)
 
@@ -44,6 +47,8 @@ class Listener:
         self._stopped = threading.Event()
         self.connected = threading.Event()
         self.reconnects = 0
+        self._lock = threading.Lock()
+        self._connection: psycopg.Connection | None = None
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     def start(self) -> "Listener":
@@ -52,8 +57,13 @@ class Listener:
         return self
 
     def stop(self) -> None:
-        """End within two seconds."""
+        """End at once, or within two seconds where the database does not answer."""
         self._stopped.set()
+        # Only its own thread may use the connection; whoever waits at a socket sees that it is shut.
+        with self._lock, contextlib.suppress(OSError, psycopg.OperationalError):  # it may be broken already
+            if self._connection is not None:
+                with socket.socket(fileno=os.dup(self._connection.fileno())) as waited_at:
+                    waited_at.shutdown(socket.SHUT_RDWR)
         self._thread.join(POLL_SECONDS * 2)
 
     def _run(self) -> None:
@@ -63,6 +73,8 @@ class Listener:
                 self._listen()
                 failures = 0
             except psycopg.Error as error:
+                if self._stopped.is_set():
+                    return
                 if self.connected.is_set():
                     failures = 0
                 self.connected.clear()
@@ -78,7 +90,7 @@ class Listener:
                 self._stopped.wait(RECONNECT_SECONDS[2])
 
     def _listen(self) -> None:
-        with psycopg.connect(self._conninfo, autocommit=True) as connection:
+        with psycopg.connect(self._conninfo, autocommit=True) as connection, self._cut_by_stop(connection):
             for channel in self._channels:
                 connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
             self.connected.set()
@@ -86,6 +98,16 @@ class Listener:
             while not self._stopped.is_set():
                 for note in connection.notifies(timeout=POLL_SECONDS):
                     self._on_notify(note.channel, note.payload)
+
+    @contextlib.contextmanager
+    def _cut_by_stop(self, connection: psycopg.Connection) -> Iterator[None]:
+        with self._lock:
+            self._connection = connection
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._connection = None
 
 
 class Bell:

@@ -10,14 +10,16 @@ from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sy
 
 from bench.browser import chromium as machine_chromium
 from bench.browser import sign_in
-from services import identity
-from services.db.actor import Role
+from services import identity, sessions
+from services.db.actor import Role, person
 from services.db.embedded import EmbeddedPostgres
 from tests.houses import QUICK, House, lived_in, open_house
+from tests.installation import wait_for
 
 TIMEOUT_MS = 45_000
 SNAPSHOT_MS = 5_000
 expect.set_options(timeout=TIMEOUT_MS)
+PHONE, UP = "5511987654321", "conectado"
 OPENED = pytest.StashKey[list[BrowserContext]]()
 
 
@@ -82,20 +84,34 @@ class Visitor:
 
 @pytest.fixture
 def visit(house: House, new_context: Callable[..., BrowserContext]) -> Iterator[Callable[..., Visitor]]:
-    """Signs a new person in, in a browser of their own: `visit()`, `visit(Role.ADMIN, color_scheme="dark")`."""
+    """Signs a new person in, in a browser of their own: `visit()`, `visit(Role.ADMIN, color_scheme="dark")`.
 
-    def make(role: Role = Role.USER, **options: Any) -> Visitor:
+    `visit(paired=True, path="/send")` does so for somebody whose WhatsApp is connected already.
+    """
+
+    def make(role: Role = Role.USER, *, paired: bool = False, path: str = "/", **options: Any) -> Visitor:
         number = house.database.one("select count(*) from auth.users")
         user_id = identity.create_user(f"pessoa{number}@example.com", "uma senha bem longa", role, f"Pessoa {number}")
+        if paired:
+            _pair(house, user_id)
         page = new_context(**options).new_page()
         token = identity.token_of(identity.open_sign_in(user_id))
-        sign_in(page, house.processes.console_url, token)
+        sign_in(page, house.processes.console_url + path, token)
         return Visitor(user_id, page, house)
 
     yield make
     # A walk that failed half-way must not fail those after it.
     house.processes.control.clear_faults()
     house.database.execute("update wpp_servers set drained_at = null where drained_at is not null")
+
+
+def _pair(house: House, user_id: UUID) -> None:
+    """What "Conectar" and a phone's camera do."""
+    name = f"user_{user_id}"
+    sessions.connect(person(user_id, Role.USER))
+    wait_for(lambda: (found := house.processes.control.session(name)) and found["status"] == "QRCODE")
+    house.processes.control.scan(name, PHONE)
+    wait_for(lambda: house.database.one("select status from whatsapp_sessions where user_id = %s", user_id) == UP)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,7 +9,6 @@ from playwright.sync_api import Locator, Page, expect
 from services import templates
 from services.db.actor import Role, person
 from tests.browser.conftest import Visitor
-from tests.browser.test_pairing import connect
 from tests.browser.test_schedules import fill
 from tests.installation import wait_for
 
@@ -21,8 +20,7 @@ Visit = Callable[..., Visitor]
 @pytest.fixture
 def sender(visit: Visit) -> Visitor:
     """Somebody connected, with a template, at a new campaign."""
-    visitor = visit()
-    connect(visitor)
+    visitor = visit(paired=True)
     templates.save(person(visitor.user_id, Role.USER), templates.Draft("Oferta", "Oi, {{nome}}, temos novidade."))
     return visitor
 

@@ -8,7 +8,6 @@ from playwright.sync_api import expect
 
 from services.db.actor import Role
 from tests.browser.conftest import Visitor
-from tests.browser.test_pairing import connect
 from tests.installation import wait_for
 from tests.owners_system import OwnersSystem, owners_system
 
@@ -25,10 +24,8 @@ def system() -> Iterator[OwnersSystem]:
 
 
 def test_it_forwards_what_comes_in_and_replays_what_was_not_heard(visit: Visit, system: OwnersSystem) -> None:
-    person = visit()
-    connect(person)
+    person = visit(paired=True, path="/forwarding")
     page, database = person.page, person.house.database
-    person.go("/forwarding")
     expect(page.get_by_text("Standard Webhooks")).to_be_visible()
     page.get_by_label("Endereço do seu sistema").fill("ftp://erp.exemplo.com.br")
     page.get_by_role("button", name="Criar integração").click()
@@ -74,10 +71,8 @@ def test_it_forwards_what_comes_in_and_replays_what_was_not_heard(visit: Visit, 
 
 
 def test_it_answers_and_labels_by_rules(visit: Visit) -> None:
-    person = visit()
-    connect(person)
+    person = visit(paired=True, path="/rules")
     page, house = person.page, person.house
-    person.go("/rules")
     page.get_by_label("Resposta", exact=True).fill("Estamos fechados.")
     for day in ("Segunda", "Terça", "Quarta", "Quinta", "Sexta"):
         page.get_by_text(day, exact=True).click()
@@ -98,10 +93,8 @@ def test_it_answers_and_labels_by_rules(visit: Visit) -> None:
 
 
 def test_it_shows_what_was_brought_back_after_the_receiver_was_away(visit: Visit) -> None:
-    person, operator = visit(), visit(Role.OPERATOR)
-    connect(person)
+    person, operator = visit(paired=True, path="/gaps"), visit(Role.OPERATOR)
     page, processes = person.page, person.house.processes
-    person.go("/gaps")
     expect(page.get_by_text("Nenhuma lacuna.")).to_be_visible()
     processes.stop("webhook")
     for number in range(3):

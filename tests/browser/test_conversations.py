@@ -11,7 +11,6 @@ from playwright.sync_api import expect
 
 from services.db.actor import Role
 from tests.browser.conftest import Visitor
-from tests.browser.test_pairing import connect
 from tests.installation import wait_for
 
 pytestmark = pytest.mark.browser
@@ -32,9 +31,7 @@ def recording() -> str:
 @pytest.fixture
 def reader(visit: Visit) -> Visitor:
     """Somebody connected, at the page "Conversas"."""
-    visitor = visit()
-    connect(visitor)
-    visitor.page.goto(f"{visitor.house.processes.console_url}/conversations")
+    visitor = visit(paired=True, path="/conversations")
     expect(visitor.page.get_by_text("Nenhuma conversa ainda.")).to_be_visible()
     return visitor
 

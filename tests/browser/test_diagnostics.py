@@ -53,11 +53,9 @@ def test_it_shows_staff_any_session_by_search_and_by_link_and_never_a_code(visit
 
 
 def test_it_answers_why_a_message_did_not_arrive_in_two_clicks(visit: Visit) -> None:
-    visitor, staff = visit(), visit(Role.OPERATOR)
+    visitor, staff = visit(paired=True, path="/send"), visit(Role.OPERATOR)
     page, control = visitor.page, visitor.house.processes.control
-    connect(visitor)
     control.fault("error_but_delivered", visitor.session, delivered=False)
-    visitor.go("/send")
     send(visitor, text="Seu pedido saiu.")
     expect(page.get_by_text("Incerta")).to_be_visible()
     page.get_by_role("link", name="Por que não chegou?").click()

@@ -11,7 +11,6 @@ from playwright.sync_api import Page, expect
 from services.db.actor import Role
 from tests.browser.conftest import Visitor
 from tests.browser.test_fleet import FIRST_ROW, choose_first_row, email_of
-from tests.browser.test_pairing import connect
 from tests.installation import wait_for
 
 pytestmark = pytest.mark.browser
@@ -75,8 +74,7 @@ def choose(page: Page, box: str, option: str) -> None:
 def test_it_finds_opens_rehearses_and_replays_a_failed_event_that_came_while_it_was_open(
     visit: Visit, operator: Visitor
 ) -> None:
-    user = visit()
-    connect(user)
+    user = visit(paired=True)
     page = operator.page
     operator.go("/events")
     expect(page.get_by_text("Eventos por minuto")).to_be_visible()
@@ -104,8 +102,7 @@ def test_it_finds_opens_rehearses_and_replays_a_failed_event_that_came_while_it_
 
 
 def test_it_rehearses_several_and_replays_all_after_asking(visit: Visit, operator: Visitor) -> None:
-    user = visit()
-    connect(user)
+    user = visit(paired=True)
     events = [failed_event(user) for _ in range(3)]
     page = operator.page
     operator.go("/events")
@@ -135,8 +132,7 @@ def test_it_rehearses_several_and_replays_all_after_asking(visit: Visit, operato
 
 
 def test_it_shows_staff_no_text_and_no_qr(visit: Visit, operator: Visitor) -> None:
-    user = visit()
-    connect(user)
+    user = visit(paired=True)
     user.house.processes.control.inbound(user.session, "5511988887777", TEXT)
     database = user.house.database
     codes = wait_for(

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from services.db.embedded import EmbeddedPostgres
 from tests.browser.conftest import Visitor
 from tests.browser.test_pairing import connect
-from tests.databases import END_OTHERS
+from tests.databases import cut_off
 from tests.houses import House
 from tests.installation import wait_for
 
@@ -27,17 +27,15 @@ def outage(cluster: EmbeddedPostgres, house: House) -> Iterator[None]:
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as elsewhere:
         elsewhere.execute(f"alter database {name} allow_connections false")
         try:
-            elsewhere.execute(END_OTHERS, [name])
+            cut_off(elsewhere, name)
             yield
         finally:
             elsewhere.execute(f"alter database {name} allow_connections true")
 
 
 def test_it_keeps_what_is_being_written(cluster: EmbeddedPostgres, visit: Visit) -> None:
-    person = visit()
-    connect(person)
+    person = visit(paired=True, path="/send")
     page = person.page
-    person.go("/send")
     page.get_by_label("Para (WhatsApp)").fill("11987654321")
     page.get_by_label("Mensagem", exact=True).fill(TEXT)
     with outage(cluster, person.house):

@@ -9,7 +9,6 @@ from babel.dates import format_date
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Visitor
-from tests.browser.test_pairing import connect
 from tests.installation import wait_for
 
 pytestmark = pytest.mark.browser
@@ -52,10 +51,8 @@ def shows(field: Locator, moment: datetime, parts: dict[str, str]) -> bool:
 
 @pytest.mark.timeout(300)
 def test_it_sends_a_minute_later_what_was_scheduled(visit: Visit) -> None:
-    visitor = visit()
-    connect(visitor)
+    visitor = visit(paired=True, path="/schedules")
     page = visitor.page
-    visitor.go("/schedules")
     expect(page.get_by_text("Nenhum agendamento.")).to_be_visible()
     page.get_by_role("button", name="Novo agendamento").click()
     fill(page, "Nome do agendamento", "Lembrete da consulta")

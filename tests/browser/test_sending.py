@@ -13,7 +13,6 @@ from PIL import Image
 from playwright.sync_api import Error, expect
 
 from tests.browser.conftest import Visitor
-from tests.browser.test_pairing import connect
 from tests.installation import wait_for
 
 pytestmark = pytest.mark.browser
@@ -24,9 +23,7 @@ Visit = Callable[..., Visitor]
 @pytest.fixture
 def sender(visit: Visit) -> Visitor:
     """Somebody connected, at the page "Enviar"."""
-    visitor = visit()
-    connect(visitor)
-    visitor.page.get_by_text("Enviar uma mensagem").click()
+    visitor = visit(paired=True, path="/send")
     expect(visitor.page.get_by_label("Mensagem")).to_be_visible()
     return visitor
 

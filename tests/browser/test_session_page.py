@@ -9,7 +9,6 @@ from playwright.sync_api import Page, TimeoutError, expect
 from services.db.actor import Role
 from tests.browser.conftest import Visitor
 from tests.browser.test_fleet import choose_first_row, email_of, search
-from tests.browser.test_pairing import connect
 from tests.installation import wait_for
 
 pytestmark = pytest.mark.browser
@@ -38,8 +37,7 @@ def open_session(page: Page) -> None:
 
 
 def test_it_runs_one_session_from_the_list_to_its_end(visit: Visit, staff: Visitor) -> None:
-    user, page = visit(), staff.page
-    connect(user)
+    user, page = visit(paired=True), staff.page
     staff.go("/sessions")
     search(page, email_of(user))
     choose_first_row(page)
@@ -58,8 +56,7 @@ def test_it_runs_one_session_from_the_list_to_its_end(visit: Visit, staff: Visit
 
 
 def test_it_shows_a_dead_session_as_such_and_its_healing(visit: Visit, staff: Visitor) -> None:
-    user, page = visit(), staff.page
-    connect(user)
+    user, page = visit(paired=True), staff.page
     user.house.processes.control.kill(user.session)
     user.house.database.execute(
         "update whatsapp_sessions set last_proof_at = now() - interval '1 hour' where user_id = %s", user.user_id
@@ -72,9 +69,8 @@ def test_it_shows_a_dead_session_as_such_and_its_healing(visit: Visit, staff: Vi
 
 
 def test_it_restarts_many_in_waves_that_can_be_held(visit: Visit, staff: Visitor) -> None:
-    people = [visit() for _ in range(2)]
-    for user in people:
-        connect(user)
+    for _ in range(2):
+        visit(paired=True)
     page = staff.page
     staff.go("/sessions")
     page.get_by_role("button", name="Reiniciar em ondas").click()

@@ -7,7 +7,6 @@ from playwright.sync_api import FilePayload, Page, expect
 
 from services.db.actor import Role
 from tests.browser.conftest import Visitor
-from tests.browser.test_pairing import connect
 from tests.installation import wait_for
 
 pytestmark = pytest.mark.browser
@@ -32,13 +31,11 @@ def upload(page: Page, name: str, content: bytes) -> None:
 
 
 def test_it_sends_a_template_to_three_people(visit: Visit) -> None:
-    person = visit()
-    connect(person)
+    person = visit(paired=True, path="/templates")
     control, database = person.house.processes.control, person.house.database
     control.number("5511944444444", exists=False)
     page = person.page
 
-    person.go("/templates")
     page.get_by_role("button", name="Novo modelo").click()
     write(page, "Nome do modelo", "Pedido saiu")
     write(page, "Texto", "Oi {{nome}}, o pedido {{pedido}} saiu da loja {{loja}}.")

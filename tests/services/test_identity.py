@@ -61,6 +61,7 @@ def test_it_answers_an_unknown_name_as_a_wrong_password(ana: UUID) -> None:
     assert len({repr(answer) for answer in answers}) == 1
 
 
+@pytest.mark.usefixtures("dear_hashes")
 def test_it_takes_as_long_for_unknown_inactive_and_cheaply_hashed_users(database: Database, ana: UUID) -> None:
     supabase = identity.create_user("supabase@example.com", PASSWORD, Role.USER)
     cheap = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10, prefix=b"2a")).decode()
@@ -382,6 +383,7 @@ def test_it_makes_no_second_user_of_the_same_email(ana: UUID) -> None:
         identity.create_user(EMAIL.upper(), PASSWORD, Role.ADMIN)
 
 
+@pytest.mark.usefixtures("dear_hashes")
 def test_it_hashes_with_bcrypt_at_cost_12(database: Database, ana: UUID) -> None:
     stored = database.one("select encrypted_password from auth.users where id = %s", ana)
     assert stored.startswith("$2b$12$")

@@ -13,7 +13,7 @@ from services.db.actor import Actor, Role
 from services.db.embedded import EmbeddedPostgres
 from services.errors import DatabaseUnavailable, NotFound, WppUnreachable
 from tests.conftest import Database, forget_process_state
-from tests.databases import END_OTHERS
+from tests.databases import cut_off
 from tests.test_isolation import furnish
 from tests.ui.test_guard import PAGES, ROOT, tab
 from ui import errors as drawn
@@ -82,7 +82,7 @@ class Outage:
         if not self._transactions_left:
             self.on = True
             self._elsewhere.execute(f"alter database {self._name} allow_connections false")
-            self._elsewhere.execute(END_OTHERS, [self._name])
+            cut_off(self._elsewhere, self._name)
 
 
 @pytest.fixture

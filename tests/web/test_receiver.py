@@ -136,8 +136,6 @@ def test_it_refuses_a_wrong_secret_and_keeps_nothing_of_the_body(
 ) -> None:
     assert receiver.post(message(), session, secret, headers).status_code == 401
     assert stored(database) == []
-    wait_for(lambda: refusals(database) == 1)
-    assert "Olá" not in str(database.execute("select * from security_events"))
 
 
 def test_it_refuses_another_sessions_secret(
@@ -158,6 +156,7 @@ def test_it_counts_equal_refusals_in_one_row(receiver: Receiver, session: str, d
     for _attempt in range(20):
         receiver.post(message(), session, "wrong")
     wait_for(lambda: refusals(database) == 20)
+    assert "Olá" not in str(database.execute("select * from security_events"))
     assert database.one("select count(*) from security_events") < 20
 
 
