@@ -9,7 +9,6 @@ from playwright.sync_api import expect
 
 from services.db.embedded import EmbeddedPostgres
 from tests.browser.conftest import Visitor
-from tests.browser.test_pairing import connect
 from tests.databases import cut_off
 from tests.houses import House
 from tests.installation import wait_for
