@@ -4,7 +4,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 from ui.cookie import COOKIE_NAME
 
@@ -34,9 +34,14 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
 
 def sign_in(page: Page, address: str, token: str) -> None:
     """Open the console as the person of `token`."""
-    page.context.add_cookies([{"name": COOKIE_NAME, "value": token, "url": address}])
+    admit(page.context, address, token)
     page.goto(address)
     idle(page)
+
+
+def admit(context: BrowserContext, address: str, token: str) -> None:
+    """Let a browser open the console as the person of `token`."""
+    context.add_cookies([{"name": COOKIE_NAME, "value": token, "url": address}])
 
 
 def idle(page: Page) -> None:

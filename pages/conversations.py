@@ -35,6 +35,6 @@ def desk() -> None:
 
 desk()
 if not foreign:
-    with errors.shown(kept=False):
+    with errors.stopping():
         conversations.composer(actor)
         broken_glass.told_of_chats(actor)

@@ -19,8 +19,10 @@ def banner() -> None:
     sends. It asks nothing back: whoever needs it is in a hurry, and one more click undoes it.
     """
     actor = guard()
+    with errors.stopping():
+        found = brake.pulled(actor)
     with errors.shown():
-        _banner(actor, brake.pulled(actor))
+        _banner(actor, found)
 
 
 def _banner(actor: Actor, found: Brake | None) -> None:

@@ -162,8 +162,9 @@ def _act(act: Callable[[], object]) -> None:
 def draft(actor: Actor, one: Campaign) -> None:
     """What would become of it with the pace as it stands, and the confirmation."""
     pacing = pace_fields(one)
-    with errors.shown():
+    with errors.stopping():
         found = campaigns.expect(actor, one.id, times.zone_name(), pacing)
+    with errors.shown():
         foretold(found)
         if st.button(
             _("Começar: {n} mensagens").format(n=found.total),

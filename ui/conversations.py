@@ -386,10 +386,10 @@ def composer(actor: Actor) -> None:
     if opened is None:
         return
     try:
-        contact = contacts.get(actor, opened)
+        # What was sent off must not be lost before it is read who it is for.
+        contact, session = errors.patiently(lambda: (contacts.get(actor, opened), sessions.get(actor)))
     except NotFound:
         return
-    session = sessions.get(actor)
     why = _why_not(contact, session is not None and session.status is Status.CONNECTED)
     answered = st.session_state.get(ANSWERED)
     if answered is not None:

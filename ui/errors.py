@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import streamlit as st
 import structlog
+from streamlit.delta_generator import DeltaGenerator
 
 from services import log
 from services.errors import DatabaseUnavailable, ServiceError
@@ -23,6 +24,9 @@ KEPT_SECONDS = 30.0
 # How long a page waits for a database that is away, and how often it asks meanwhile.
 PATIENCE_SECONDS = 30.0
 ASK_SECONDS = 1.0
+# When a page began anew last because the database was away, and how soon after it another failure is told instead.
+BEGUN_ANEW = "page_begun_anew"
+ANEW_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -72,17 +76,19 @@ def again(*, redrawn: bool) -> None:
         del st.session_state[KEPT]
 
 
-def patiently(read: Callable[[], Seen]) -> Seen:
+def patiently(read: Callable[[], Seen], notice: DeltaGenerator | None = None) -> Seen:
     """What `read` finds, also where the database is away for a moment: it is waited for, for PATIENCE_SECONDS.
 
     Until a run ends the screen keeps what the one before has drawn, with all that was typed; a click that fell into the
-    outage is done after it. For the start of a page's run, where nothing has been done yet.
+    outage is done after it. For the start of a run, where nothing has been done yet. `notice` is where it is said;
+    without it a place is made, and what comes after it moves.
     """
-    notice, deadline, told = st.empty(), time.monotonic() + PATIENCE_SECONDS, False
+    deadline, told = time.monotonic() + PATIENCE_SECONDS, False
     while True:
         try:
             found = read()
         except DatabaseUnavailable as error:
+            notice = notice or st.empty()
             if not told:
                 report(error)
                 told = True
@@ -94,17 +100,24 @@ def patiently(read: Callable[[], Seen]) -> Seen:
                 show(error)
             time.sleep(ASK_SECONDS)
         else:
-            notice.empty()
+            if notice is not None:
+                notice.empty()
             return found
 
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """As `shown`, for what the rest of the page cannot do without: the run ends there."""
+    """As `shown`, for what the rest of the page cannot do without: the run ends there.
+
+    Where the database has gone away meanwhile the whole page runs anew, whose start waits for it (see `patiently`): one
+    that is cut off would take away what is being typed below.
+    """
     try:
         yield
     except ServiceError as error:
         report(error)
+        if isinstance(error, DatabaseUnavailable):
+            _begin_anew()
         show(error)
         st.stop()
 
@@ -122,6 +135,13 @@ def on_script_error(error: Exception) -> bool:
     """
     show(error if isinstance(error, ServiceError) else ServiceError())
     return True
+
+
+def _begin_anew() -> None:
+    now, last = time.monotonic(), st.session_state.get(BEGUN_ANEW)
+    if last is None or now - last >= ANEW_SECONDS:
+        st.session_state[BEGUN_ANEW] = now
+        st.rerun()
 
 
 def _told(error: ServiceError) -> _Told:

@@ -29,12 +29,7 @@ def guard(*roles: Role) -> Actor:
     """
     if log.request_id() is None:  # a fragment's rerun skips the entry script
         log.bind_request_id()
-    try:
-        account = current()
-    except DatabaseUnavailable as error:
-        errors.report(error)
-        errors.show(error)
-        st.stop()
+    account = errors.patiently(current)
     if account is None:
         if st.session_state.pop(_SIGNED_IN_SCREEN, False):
             st.rerun()

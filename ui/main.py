@@ -99,7 +99,7 @@ def main() -> None:
         invitation_screen(token)
         return
     try:
-        account = errors.patiently(sign_in.account)
+        account = errors.patiently(sign_in.account, st.empty())
         cookie.carry_out()  # after it: whoever was shut out since the last run loses their cookie with this one
     except ServiceError as error:
         errors.report(error)

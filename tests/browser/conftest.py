@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
+from bench.browser import admit, idle
 from bench.browser import chromium as machine_chromium
-from bench.browser import sign_in
 from services import identity, sessions
 from services.db.actor import Role, person
 from services.db.embedded import EmbeddedPostgres
@@ -86,17 +86,20 @@ class Visitor:
 def visit(house: House, new_context: Callable[..., BrowserContext]) -> Iterator[Callable[..., Visitor]]:
     """Signs a new person in, in a browser of their own: `visit()`, `visit(Role.ADMIN, color_scheme="dark")`.
 
-    `visit(paired=True, path="/send")` does so for somebody whose WhatsApp is connected already.
+    `visit(paired=True, path="/send")` does so for somebody whose WhatsApp is connected already. Where `path` is None
+    no page is opened yet: to open one takes a second of the processors.
     """
 
-    def make(role: Role = Role.USER, *, paired: bool = False, path: str = "/", **options: Any) -> Visitor:
+    def make(role: Role = Role.USER, *, paired: bool = False, path: str | None = "/", **options: Any) -> Visitor:
         number = house.database.one("select count(*) from auth.users")
         user_id = identity.create_user(f"pessoa{number}@example.com", "uma senha bem longa", role, f"Pessoa {number}")
         if paired:
             _pair(house, user_id)
-        page = new_context(**options).new_page()
-        token = identity.token_of(identity.open_sign_in(user_id))
-        sign_in(page, house.processes.console_url + path, token)
+        page, address = new_context(**options).new_page(), house.processes.console_url
+        admit(page.context, address, identity.token_of(identity.open_sign_in(user_id)))
+        if path is not None:
+            page.goto(address + path)
+            idle(page)
         return Visitor(user_id, page, house)
 
     yield make

@@ -15,7 +15,7 @@ WIDE = {"width": 1300, "height": 1000}
 
 
 def test_it_shows_a_code_only_with_a_reason_and_tells_its_owner(visit: Visit) -> None:
-    owner, staff = visit(), visit(Role.OPERATOR, viewport=WIDE)
+    owner, staff = visit(), visit(Role.OPERATOR, path=None, viewport=WIDE)
     owner.page.get_by_role("button", name="Conectar", exact=True).click()
     expect(owner.page.locator(".picture svg")).to_be_visible()
     page = staff.page
@@ -42,7 +42,7 @@ def test_it_shows_a_code_only_with_a_reason_and_tells_its_owner(visit: Visit) ->
 
 
 def test_it_notes_a_refused_page_exports_it_and_shows_an_edit_by_the_owner_of_the_database(visit: Visit) -> None:
-    user, staff = visit(), visit(Role.OPERATOR, viewport=WIDE)
+    user, staff = visit(path=None), visit(Role.OPERATOR, path=None, viewport=WIDE)
     database = staff.house.database
     database.execute(
         "insert into audit_log (actor_role, action) values ('owner', 'test.first'), ('owner', 'test.second')"
@@ -66,7 +66,6 @@ def test_it_notes_a_refused_page_exports_it_and_shows_an_edit_by_the_owner_of_th
 
 
 def test_it_proves_the_isolation_before_ones_eyes(visit: Visit) -> None:
-    staff = visit(Role.OPERATOR, viewport=WIDE)
-    staff.go("/isolation")
+    staff = visit(Role.OPERATOR, path="/isolation", viewport=WIDE)
     staff.page.get_by_role("button", name="Provar agora").click()
     expect(staff.page.get_by_text("Nenhum vazamento:")).to_be_visible(timeout=90_000)

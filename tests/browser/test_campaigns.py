@@ -20,7 +20,7 @@ Visit = Callable[..., Visitor]
 @pytest.fixture
 def sender(visit: Visit) -> Visitor:
     """Somebody connected, with a template, at a new campaign."""
-    visitor = visit(paired=True)
+    visitor = visit(paired=True, path=None)
     templates.save(person(visitor.user_id, Role.USER), templates.Draft("Oferta", "Oi, {{nome}}, temos novidade."))
     return visitor
 

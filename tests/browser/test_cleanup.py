@@ -30,7 +30,7 @@ def rubbish(house: House) -> Iterator[House]:
 
 
 def test_it_shows_what_would_go_asks_shows_how_far_it_is_and_remembers(visit: Visit, rubbish: House) -> None:
-    admin = visit(Role.ADMIN)
+    admin = visit(Role.ADMIN, path=None)
     page = admin.page
     admin.go("/cleanup")
     expect(page.get_by_text("Fora do prazo: 1.239")).to_be_visible()

@@ -93,7 +93,7 @@ def test_it_reads_answers_reacts_searches_and_plays(reader: Visitor, visit: Visi
 def test_it_shows_staff_a_users_chats_only_for_a_reason_and_tells_the_user(reader: Visitor, visit: Visit) -> None:
     reader.house.processes.control.inbound(reader.session, ANA, "segredo nosso", name="Ana")
     expect(reader.page.get_by_role("button", name="Ana")).to_be_visible()
-    staff = visit(Role.OPERATOR)
+    staff = visit(Role.OPERATOR, path=None)
     staff.page.goto(f"{reader.house.processes.console_url}/conversations?pessoa={reader.user_id}")
     expect(staff.page.get_by_text("As conversas são da pessoa. Para vê-las")).to_be_visible()
     expect(staff.page.get_by_role("button", name="Ana")).to_have_count(0)

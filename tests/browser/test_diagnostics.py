@@ -16,9 +16,8 @@ Visit = Callable[..., Visitor]
 
 
 def test_it_walks_an_owner_from_a_sound_session_through_a_dead_one_back_to_a_sound_one(visit: Visit) -> None:
-    visitor = visit()
+    visitor = visit(path="/diagnostics")
     page = visitor.page
-    visitor.go("/diagnostics")
     expect(page.get_by_text("Nenhum WhatsApp foi conectado por aqui ainda.").first).to_be_visible()
     page.get_by_text("Ir para Meu WhatsApp").first.click()
     expect(page.get_by_text("Conecte seu WhatsApp")).to_be_visible()
@@ -37,8 +36,7 @@ def test_it_walks_an_owner_from_a_sound_session_through_a_dead_one_back_to_a_sou
 
 
 def test_it_shows_staff_any_session_by_search_and_by_link_and_never_a_code(visit: Visit) -> None:
-    owner, staff = visit(), visit(Role.OPERATOR)
-    owner.go("/")
+    owner, staff = visit(), visit(Role.OPERATOR, path=None)
     owner.page.get_by_role("button", name="Conectar", exact=True).click()
     expect(owner.page.locator(".picture svg")).to_be_visible()
     page = staff.page
@@ -53,7 +51,7 @@ def test_it_shows_staff_any_session_by_search_and_by_link_and_never_a_code(visit
 
 
 def test_it_answers_why_a_message_did_not_arrive_in_two_clicks(visit: Visit) -> None:
-    visitor, staff = visit(paired=True, path="/send"), visit(Role.OPERATOR)
+    visitor, staff = visit(paired=True, path="/send"), visit(Role.OPERATOR, path=None)
     page, control = visitor.page, visitor.house.processes.control
     control.fault("error_but_delivered", visitor.session, delivered=False)
     send(visitor, text="Seu pedido saiu.")
@@ -75,8 +73,7 @@ def test_it_answers_why_a_message_did_not_arrive_in_two_clicks(visit: Visit) -> 
 
 
 def test_it_says_what_to_do_at_an_address_without_a_message_or_with_somebody_elses(visit: Visit) -> None:
-    visitor = visit()
-    visitor.go("/message")
+    visitor = visit(path="/message")
     expect(visitor.page.get_by_text("Escolha uma mensagem na lista")).to_be_visible()
     visitor.go(f"/message?id={visitor.user_id}")
     expect(visitor.page.get_by_text("Não encontramos o que você procura.")).to_be_visible()

@@ -40,7 +40,7 @@ def verdict_of(user: Visitor, event: int) -> Any:
 
 @pytest.fixture
 def operator(visit: Visit) -> Visitor:
-    return visit(Role.OPERATOR, viewport={"width": 1300, "height": 1500})
+    return visit(Role.OPERATOR, path=None, viewport={"width": 1300, "height": 1500})
 
 
 def choose_row(page: Page, number: int) -> None:
@@ -74,7 +74,7 @@ def choose(page: Page, box: str, option: str) -> None:
 def test_it_finds_opens_rehearses_and_replays_a_failed_event_that_came_while_it_was_open(
     visit: Visit, operator: Visitor
 ) -> None:
-    user = visit(paired=True)
+    user = visit(paired=True, path=None)
     page = operator.page
     operator.go("/events")
     expect(page.get_by_text("Eventos por minuto")).to_be_visible()
@@ -102,7 +102,7 @@ def test_it_finds_opens_rehearses_and_replays_a_failed_event_that_came_while_it_
 
 
 def test_it_rehearses_several_and_replays_all_after_asking(visit: Visit, operator: Visitor) -> None:
-    user = visit(paired=True)
+    user = visit(paired=True, path=None)
     events = [failed_event(user) for _ in range(3)]
     page = operator.page
     operator.go("/events")
@@ -132,7 +132,7 @@ def test_it_rehearses_several_and_replays_all_after_asking(visit: Visit, operato
 
 
 def test_it_shows_staff_no_text_and_no_qr(visit: Visit, operator: Visitor) -> None:
-    user = visit(paired=True)
+    user = visit(paired=True, path=None)
     user.house.processes.control.inbound(user.session, "5511988887777", TEXT)
     database = user.house.database
     codes = wait_for(
@@ -164,7 +164,7 @@ def test_it_shows_staff_no_text_and_no_qr(visit: Visit, operator: Visitor) -> No
 
 
 def test_it_says_what_to_do_where_nothing_is_found(visit: Visit, operator: Visitor) -> None:
-    failed_event(visit())
+    failed_event(visit(path=None))
     operator.go("/events")
     look_for(operator.page, "ninguém com este nome")
     expect(operator.page.get_by_text("Nenhum evento com este filtro.")).to_be_visible()

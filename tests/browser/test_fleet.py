@@ -30,7 +30,7 @@ def choose_first_row(page: Page) -> None:
 @pytest.fixture
 def staff(visit: Visit) -> Visitor:
     """An operator at the page, which is wide enough for its table."""
-    visitor = visit(Role.OPERATOR, viewport={"width": 1300, "height": 900})
+    visitor = visit(Role.OPERATOR, path=None, viewport={"width": 1300, "height": 900})
     visitor.go("/sessions")
     expect(visitor.page.get_by_label("Buscar")).to_be_visible()
     return visitor
@@ -71,7 +71,6 @@ def test_it_finds_nobody_and_says_what_to_do(staff: Visitor) -> None:
 
 
 def test_it_is_closed_to_users(visit: Visit) -> None:
-    user = visit()
-    user.go("/sessions")
+    user = visit(path="/sessions")
     expect(user.page.get_by_text("Usuários: ")).to_have_count(0)
     expect(user.page.get_by_text("Buscar")).to_have_count(0)

@@ -14,8 +14,7 @@ STATE = "/functions/v1/sessao-de-whatsapp"
 
 
 def test_it_makes_a_key_shows_it_once_and_takes_it_back(visit: Callable[..., Visitor]) -> None:
-    person = visit()
-    person.go("/keys")
+    person = visit(path="/keys")
     page, api = person.page, person.house.processes.webhook_url
     expect(page.get_by_text("Assim um programa envia com a chave")).to_be_visible()
 

@@ -70,7 +70,7 @@ def test_it_joins_page_worker_and_server_and_tells_nothing_private(visit: Visit)
 
 def test_it_joins_the_api_too(visit: Visit) -> None:
     """What the API answers names the line that tells why."""
-    processes = visit().house.processes
+    processes = visit(path=None).house.processes
     answer = httpx.get(
         f"{processes.webhook_url}/functions/v1/sessao-de-whatsapp", headers={"Authorization": "Bearer x"}
     )

@@ -234,7 +234,7 @@ def test_it_catches_up_after_the_console_was_killed(visit: Visit, house: House) 
 
 
 def test_it_shows_staff_the_state_but_never_the_qr(visit: Visit) -> None:
-    visitor, staff = visit(), visit(Role.OPERATOR)
+    visitor, staff = visit(), visit(Role.OPERATOR, path=None)
     frames: list[bytes] = []
 
     def keep(payload: str | bytes) -> None:

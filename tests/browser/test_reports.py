@@ -47,9 +47,8 @@ def figure(page: Page, name: str) -> str:
 
 
 def test_it_fills_before_ones_eyes_and_leaves_as_files(visit: Visit) -> None:
-    user = visit()
+    user = visit(path="/reports")
     page, database = user.page, user.house.database
-    user.go("/reports")
     expect(page.get_by_text("Nada neste período.")).to_be_visible()
     session_id = database.one(
         "insert into whatsapp_sessions (user_id, session_id, status) values (%s, %s, 'desconectado') returning id",
@@ -80,8 +79,8 @@ def test_it_fills_before_ones_eyes_and_leaves_as_files(visit: Visit) -> None:
 
 
 def test_staff_see_everybody_and_anybody_in_the_dark_and_on_a_phone(visit: Visit) -> None:
-    owner = visit()
-    staff = visit(Role.OPERATOR, color_scheme="dark")
+    owner = visit(path=None)
+    staff = visit(Role.OPERATOR, path=None, color_scheme="dark")
     page, database = staff.page, staff.house.database
     database.execute("delete from messages")
     email = database.one("select email from auth.users where id = %s", owner.user_id)

@@ -81,7 +81,7 @@ def test_it_sends_a_minute_later_what_was_scheduled(visit: Visit) -> None:
 
 
 def test_it_holds_skips_changes_and_shows_a_month(visit: Visit) -> None:
-    visitor = visit()
+    visitor = visit(path=None)
     page, database = visitor.page, visitor.house.database
     tomorrow = (datetime.now(ZONE) + timedelta(days=1)).replace(hour=9, minute=30)
     visitor.go("/schedules?id=novo")

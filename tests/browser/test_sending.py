@@ -107,8 +107,7 @@ def test_it_says_that_a_message_is_uncertain_and_settles_it_by_reading_the_chat(
 
 
 def test_it_offers_to_connect_where_nothing_is_connected(visit: Visit) -> None:
-    visitor = visit()
-    visitor.go("/send")
+    visitor = visit(path="/send")
     expect(visitor.page.get_by_text("Seu WhatsApp não está conectado.")).to_be_visible()
     visitor.page.get_by_text("Ir para Meu WhatsApp").click()
     expect(visitor.page.get_by_text("Conecte seu WhatsApp")).to_be_visible()

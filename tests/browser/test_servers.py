@@ -14,7 +14,7 @@ Visit = Callable[..., Visitor]
 
 
 def test_it_looks_drains_after_asking_and_uses_again(visit: Visit) -> None:
-    admin = visit(Role.ADMIN)
+    admin = visit(Role.ADMIN, path=None)
     page, database = admin.page, admin.house.database
     admin.go("/servers")
     page.get_by_role("button", name="Olhar agora").click()
@@ -37,7 +37,6 @@ def test_it_looks_drains_after_asking_and_uses_again(visit: Visit) -> None:
 
 
 def test_the_worker_looks_by_itself(visit: Visit) -> None:
-    operator = visit(Role.OPERATOR)
-    operator.go("/servers")
+    operator = visit(Role.OPERATOR, path="/servers")
     expect(operator.page.get_by_text("Respondendo").nth(1)).to_be_visible(timeout=30_000)
     expect(operator.page.get_by_role("button", name="Esvaziar")).to_have_count(0)

@@ -18,7 +18,7 @@ Visit = Callable[..., Visitor]
 
 @pytest.fixture
 def staff(visit: Visit) -> Visitor:
-    return visit(Role.OPERATOR, viewport={"width": 1300, "height": 1000})
+    return visit(Role.OPERATOR, path=None, viewport={"width": 1300, "height": 1000})
 
 
 def confirm(page: Page, label: str) -> None:
@@ -70,7 +70,7 @@ def test_it_shows_a_dead_session_as_such_and_its_healing(visit: Visit, staff: Vi
 
 def test_it_restarts_many_in_waves_that_can_be_held(visit: Visit, staff: Visitor) -> None:
     for _ in range(2):
-        visit(paired=True)
+        visit(paired=True, path=None)
     page = staff.page
     staff.go("/sessions")
     page.get_by_role("button", name="Reiniciar em ondas").click()

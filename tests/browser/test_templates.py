@@ -87,7 +87,10 @@ def test_it_sends_a_template_to_three_people(visit: Visit) -> None:
 
 
 def test_staff_share_one_and_a_user_copies_it(visit: Visit) -> None:
-    admin, user = visit(Role.ADMIN), visit(color_scheme="dark", viewport={"width": 390, "height": 844})
+    admin, user = (
+        visit(Role.ADMIN, path=None),
+        visit(path=None, color_scheme="dark", viewport={"width": 390, "height": 844}),
+    )
     page = admin.page
     admin.go("/templates")
     expect(page.get_by_text("Nenhum modelo ainda.")).to_be_visible()

@@ -88,7 +88,7 @@ def paired(house: House, there: Control, number: int) -> None:
 def test_it_places_sessions_on_two_servers_and_restarts_both_in_a_wave(
     visit: Visit, house: House, servers: tuple[Installation, Installation]
 ) -> None:
-    admin, (first, second) = visit(Role.ADMIN, viewport=WIDE), servers
+    admin, (first, second) = visit(Role.ADMIN, path=None, viewport=WIDE), servers
     one, other = first.control, second.control
     page, database = admin.page, house.database
     admin.go("/servers")

@@ -17,7 +17,7 @@ PASSWORD = "uma senha bem longa"
 def test_it_invites_and_the_invited_person_signs_in_once_by_the_link(
     visit: Visit, new_context: Callable[..., BrowserContext]
 ) -> None:
-    admin = visit(Role.ADMIN)
+    admin = visit(Role.ADMIN, path=None)
     page = admin.page
     admin.go("/users")
     page.get_by_text("Convidar alguém").click()
@@ -48,7 +48,6 @@ def test_it_invites_and_the_invited_person_signs_in_once_by_the_link(
 
 
 def test_it_shows_operators_and_changes_nothing(visit: Visit) -> None:
-    operator = visit(Role.OPERATOR)
-    operator.go("/users")
+    operator = visit(Role.OPERATOR, path="/users")
     expect(operator.page.get_by_text("Só a administração pode convidar")).to_be_visible()
     expect(operator.page.get_by_text("Convidar alguém")).to_have_count(0)

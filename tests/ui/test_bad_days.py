@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from services.db import engine
 from services.db.actor import Actor, Role
 from services.db.embedded import EmbeddedPostgres
-from services.errors import DatabaseUnavailable, NotFound, WppUnreachable
+from services.errors import DatabaseUnavailable, NotFound, ServiceError, WppUnreachable
 from tests.conftest import Database, forget_process_state
 from tests.databases import cut_off
 from tests.test_isolation import furnish
@@ -157,6 +157,37 @@ def test_it_says_so_wherever_the_database_goes_away_and_goes_on_when_it_is_back(
             hit = outage.mend()
             # The last run ends before the outage begins: it is the proof that the page goes on.
             if errors(screen) != [SENTENCE] if hit else screen.exception or SENTENCE in errors(screen):
+                faults.append((page, query, moment, errors(screen)))
+    assert not faults, "\n".join(map(str, faults))
+
+
+def test_it_waits_for_a_database_that_goes_away_while_a_page_is_drawn(
+    database: Database, admin: Actor, screen: AppTest, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that is cut off would take away what is being typed on it."""
+    met: list[ServiceError] = []
+
+    def mends(error: ServiceError) -> None:
+        if isinstance(error, DatabaseUnavailable):
+            met.append(error)
+            outage.mend()
+
+    monkeypatch.setattr(drawn, "report", mends)
+    monkeypatch.setattr(drawn, "PATIENCE_SECONDS", 30.0)
+    monkeypatch.setattr(drawn, "ASK_SECONDS", 0.0)
+    monkeypatch.setattr(drawn, "ANEW_SECONDS", 0.0)
+    faults = []
+    for page, query in queries(database, admin):
+        go(screen, page, **query)
+        moment, hit = 0, True
+        while hit:
+            moment += 1
+            met.clear()
+            outage.comes_at(moment)
+            screen.run()
+            outage.mend()
+            hit = bool(met)
+            if SENTENCE in errors(screen) or screen.exception:
                 faults.append((page, query, moment, errors(screen)))
     assert not faults, "\n".join(map(str, faults))
 

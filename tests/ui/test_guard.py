@@ -12,7 +12,7 @@ from services.db import engine
 from services.db.actor import Actor, Role
 from services.errors import DatabaseUnavailable, Forbidden, Unauthenticated
 from tests.conftest import Database
-from ui import guard
+from ui import errors, guard
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "pages").glob("*.py"))
@@ -162,6 +162,7 @@ def test_it_follows_a_change_of_role_with_the_next_run(database: Database, user:
 
 def test_it_says_so_when_the_database_is_down(user: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
     at = tab(PAGES[0], user)
+    monkeypatch.setattr(errors, "PATIENCE_SECONDS", 0.0)
     monkeypatch.setenv("AUTH_COOKIE_KEY", "k" * 32)
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     identity.settings.get.cache_clear()
