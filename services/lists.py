@@ -10,7 +10,7 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -19,10 +19,11 @@ from xml.etree.ElementTree import ParseError
 import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
 
-from services.errors import EmptyList, InvalidPhone, ListTooLong, NoPhoneColumn, UnreadableList
+from services.entries import Entry, valid
+from services.errors import EmptyList, ListTooLong, NoPhoneColumn, UnreadableList
 from services.templates import variable_name
 from services.wppconnect.fields import storable
-from services.wppconnect.phone import GROUP, is_group, normalise
+from services.wppconnect.phone import GROUP
 
 # Digits that may be a phone: fewer are a house's or a list's number, more are two phones.
 MIN_DIGITS, MAX_DIGITS = 7, 15
@@ -37,8 +38,6 @@ SEPARATORS = (";", "\t", ",")
 PHONE_HEADERS = ("telefone", "celular", "whatsapp", "zap", "fone", "phone", "mobile", "numero", "contato", "tel")
 NAME_HEADERS = ("nome", "name", "cliente", "contato", "destinatario", "pessoa")
 
-# As Excel writes long numbers into a CSV: the digits behind are gone.
-_ROUNDED = re.compile(r"[0-9]+(?:[.,][0-9]+)?[eE]\+?[0-9]+")
 _PHONE_LIKE = re.compile(r"(?:\+|\()?\s?[0-9][0-9 ().\-\u2010-\u2015\u2212\u00a0]*[0-9]")
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0"
 # What stands around a name in pasted text.
@@ -47,19 +46,6 @@ _UNREADABLE = (
     InvalidFileException, zipfile.BadZipFile, zlib.error, ParseError, KeyError, IndexError, ValueError, TypeError,
     AttributeError, OSError, EOFError, NotImplementedError, RuntimeError,
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One recipient as written. `row` is where: the line of the text or the row of the sheet, counted from 1.
-
-    `values`: a template's variables by name.
-    """
-
-    row: int
-    written: str
-    name: str | None = field(default=None, repr=False)
-    values: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -77,21 +63,6 @@ class Columns:
     phone: int
     name: int | None = None
     variables: tuple[int, ...] = ()
-
-
-def valid(written: str) -> str | None:
-    """The digits of a phone, or the address of a group, that is written here; None for anything else."""
-    if is_group(written.strip()):
-        return written.strip()
-    try:
-        return normalise(written.strip().removesuffix("@c.us"))
-    except InvalidPhone:
-        return None
-
-
-def is_rounded(written: str) -> bool:
-    """Whether this was a long number until a spreadsheet wrote it as `1,19E+10`."""
-    return bool(_ROUNDED.fullmatch(written.strip()))
 
 
 # --- pasted -----------------------------------------------------------------------------------------------------------

@@ -15,11 +15,12 @@ from uuid import UUID
 import structlog
 from sqlalchemy import func, select
 
-from services import lists, messages, numbers, optouts, templates
+from services import messages, numbers, optouts, templates
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.models import contacts as contact_rows
 from services.db.models import sessions as session_rows
+from services.entries import Entry, is_rounded, valid
 from services.errors import (
     N_,
     ConfigurationError,
@@ -32,7 +33,6 @@ from services.errors import (
     SessionNotConnected,
     WppError,
 )
-from services.lists import Entry
 from services.messages import Content
 from services.sessions import Status
 from services.templates import NAME, PHONE, Draft, Template
@@ -167,12 +167,12 @@ def _book(actor: Actor, *, groups: bool) -> list[Acquaintance]:
     try:
         if groups:
             chats = client().list_chats(line.server_url, line.session_id)
-            return [Acquaintance(one.id, one.name) for one in chats if one.is_group and lists.valid(one.id)]
+            return [Acquaintance(one.id, one.name) for one in chats if one.is_group and valid(one.id)]
         book = client().all_contacts(line.server_url, line.session_id)
     except (WppError, ConfigurationError) as error:
         log.info("book_unanswered", groups=groups, error=type(error).__name__)
         return []
-    phones = ((lists.valid(f"+{one.id.removesuffix('@c.us')}"), one.name) for one in book if one.id.endswith("@c.us"))
+    phones = ((valid(f"+{one.id.removesuffix('@c.us')}"), one.name) for one in book if one.id.endswith("@c.us"))
     return [Acquaintance(phone, name) for phone, name in phones if phone]
 
 
@@ -263,7 +263,7 @@ def values_of(entry: Entry) -> dict[str, str]:
 
 
 def _read(entry: Entry) -> Recipient:
-    phone = lists.valid(entry.written)
+    phone = valid(entry.written)
     values = dict(entry.values)
     if phone and not is_group(phone):
         values[PHONE] = display(phone)
@@ -275,7 +275,7 @@ def _read(entry: Entry) -> Recipient:
 def _fault(written: str) -> Problem:
     if written.startswith("="):
         return Problem.FORMULA
-    return Problem.ROUNDED if lists.is_rounded(written) else Problem.INVALID
+    return Problem.ROUNDED if is_rounded(written) else Problem.INVALID
 
 
 def _without_twins(recipients: list[Recipient]) -> list[Recipient]:

@@ -24,9 +24,10 @@ KEPT_SECONDS = 30.0
 # How long a page waits for a database that is away, and how often it asks meanwhile.
 PATIENCE_SECONDS = 30.0
 ASK_SECONDS = 1.0
-# When a page began anew last because the database was away, and how soon after it another failure is told instead.
+# When a page began anew last because the database was away, and how soon after it another failure is told instead: what
+# always takes too long to answer would else begin for ever.
 BEGUN_ANEW = "page_begun_anew"
-ANEW_SECONDS = 5.0
+ANEW_SECONDS = 120.0
 
 
 @dataclass(frozen=True)

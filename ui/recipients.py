@@ -10,7 +10,8 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from services import export, lists, numbers, recipients, sessions
 from services.db.actor import Actor
-from services.lists import Columns, Entry, Sheet
+from services.entries import Entry
+from services.lists import Columns, Sheet
 from services.recipients import PROBLEMS, Acquaintance, Problem, Recipient
 from services.templates import PHONE, Draft, Template
 from services.wppconnect.phone import display

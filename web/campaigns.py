@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from services import campaigns, recipients, templates
 from services.campaigns import Campaign, Pacing, Place, Progress, State
+from services.entries import Entry
 from services.keys import Scope
-from services.lists import Entry
 from services.messages import State as MessageState
 from web.answers import answer
 from web.operations import Call, Operation

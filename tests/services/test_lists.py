@@ -12,8 +12,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from services import lists
+from services.entries import Entry
 from services.errors import EmptyList, ListTooLong, NoPhoneColumn, ServiceError, UnreadableList
-from services.lists import MAX_ROWS, Columns, Entry
+from services.lists import MAX_ROWS, Columns
 
 ANA, BIA, CAIO = "(11) 91234-5678", "11 98765-4321", "+55 21 99888-7766"
 GROUP = "120363041234567890@g.us"

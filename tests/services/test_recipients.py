@@ -8,8 +8,8 @@ import pytest
 from sandbox.server import SandboxServer
 from services import lists, numbers, optouts, recipients, templates
 from services.db.actor import ANONYMOUS, Actor
+from services.entries import Entry
 from services.errors import EmptyList, Forbidden, ListTooLong, MissingVariable, SessionNotConnected, UnknownVariable
-from services.lists import Entry
 from services.recipients import PROBLEMS, Acquaintance, Problem
 from services.templates import Draft
 from tests.conftest import Database, connected, forget_process_state
