@@ -35,9 +35,7 @@ def test_it_prints_long_tables_on_several_pages() -> None:
 
 def test_its_libraries_keep_no_process_waiting() -> None:
     """They take as long to load as all the rest: whoever only sends, receives or administers must not load them."""
-    loaded = (
-        "import sys, webhook, worker, manage; print({'fpdf', 'pandas', 'altair', 'openpyxl'} & {*sys.modules})"
-    )
+    loaded = "import sys, webhook, worker, manage; print({'fpdf', 'pandas', 'altair', 'openpyxl'} & {*sys.modules})"
     assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout == (
         "set()\n"
     )

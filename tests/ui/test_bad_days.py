@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import count
 
 import psycopg
 import pytest
@@ -149,15 +150,15 @@ def test_it_says_so_wherever_the_database_goes_away_and_goes_on_when_it_is_back(
     faults = []
     for page, query in queries(database, admin):
         go(screen, page, **query)
-        moment, hit = 0, True
-        while hit:
-            moment += 1
+        for moment in count(1):
             outage.comes_at(moment)
             screen.run()
             hit = outage.mend()
             # The last run ends before the outage begins: it is the proof that the page goes on.
             if errors(screen) != [SENTENCE] if hit else screen.exception or SENTENCE in errors(screen):
                 faults.append((page, query, moment, errors(screen)))
+            if not hit:
+                break
     assert not faults, "\n".join(map(str, faults))
 
 
@@ -179,16 +180,15 @@ def test_it_waits_for_a_database_that_goes_away_while_a_page_is_drawn(
     faults = []
     for page, query in queries(database, admin):
         go(screen, page, **query)
-        moment, hit = 0, True
-        while hit:
-            moment += 1
+        for moment in count(1):
             met.clear()
             outage.comes_at(moment)
             screen.run()
             outage.mend()
-            hit = bool(met)
             if SENTENCE in errors(screen) or screen.exception:
                 faults.append((page, query, moment, errors(screen)))
+            if not met:
+                break
     assert not faults, "\n".join(map(str, faults))
 
 
