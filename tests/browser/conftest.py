@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
-from bench.browser import admit, idle
+from bench.browser import admit, sign_in
 from bench.browser import chromium as machine_chromium
 from services import identity, sessions
 from services.db.actor import Role, person
@@ -96,10 +96,11 @@ def visit(house: House, new_context: Callable[..., BrowserContext]) -> Iterator[
         if paired:
             _pair(house, user_id)
         page, address = new_context(**options).new_page(), house.processes.console_url
-        admit(page.context, address, identity.token_of(identity.open_sign_in(user_id)))
-        if path is not None:
-            page.goto(address + path)
-            idle(page)
+        token = identity.token_of(identity.open_sign_in(user_id))
+        if path is None:
+            admit(page.context, address, token)
+        else:
+            sign_in(page, address + path, token)
         return Visitor(user_id, page, house)
 
     yield make

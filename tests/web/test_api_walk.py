@@ -164,7 +164,7 @@ NOT_CHECKED = ("ignored_auth", "positive_data_acceptance", "negative_data_reject
 
 
 @SCHEMA.parametrize()
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
 def test_it_never_answers_what_it_does_not_document(
     case: Any, house: House, somebody: str, kept_open: requests.Session
 ) -> None:
