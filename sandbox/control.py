@@ -109,8 +109,10 @@ def _session_json(world: World, session: Session) -> dict[str, Any]:
         "stored": session.stored,
         "phone": session.phone,
         "dead": world.dead(session),
+        "browser": session.browser is not None,
         "phone_code": session.phone_code,
-        "urlcode": session.urlcode if session.status == "QRCODE" else None,
+        "urlcode": session.urlcode if session.scannable else None,
+        "scannable": session.scannable,
         "has_webhook": bool(session.config.get("webhook")),
         "chats": len(session.chats),
     }
@@ -126,7 +128,7 @@ async def sent(world: World, request: Request, _body: dict[str, Any]) -> Respons
 async def qr_picture(world: World, request: Request, _body: dict[str, Any]) -> Response:
     """The current QR of a session, for the page."""
     session = _started(world, request)
-    if session.status != "QRCODE":
+    if not session.scannable or not session.urlcode:
         raise Refused(404, "no QR code now")
     return Response(session.qr_png, media_type="image/png", headers={"Cache-Control": "no-store"})
 
@@ -166,10 +168,34 @@ async def event(world: World, request: Request, body: dict[str, Any]) -> Respons
 
 
 async def kill(world: World, request: Request, body: dict[str, Any]) -> Response:
-    """A zombie until the next start: says CONNECTED, is dead. `{"page_gone": true}` takes its page away too."""
+    """A zombie until the next start: says CONNECTED, is dead. `{"page_gone": true}` takes its page away instead."""
     session = _started(world, request)
-    session.dead, session.page_gone = True, bool(body.get("page_gone"))
+    if body.get("page_gone"):
+        pairing.page_crashes(world, session)
+    else:
+        session.away = True
     return JSONResponse({"status": session.status, "dead": True})
+
+
+async def chrome_dies(world: World, request: Request, _body: dict[str, Any]) -> Response:
+    """The session's Chrome is killed; the server goes on saying what it said."""
+    session = _started(world, request)
+    pairing.chrome_dies(world, session)
+    return JSONResponse({"status": session.status})
+
+
+async def page_crashes(world: World, request: Request, _body: dict[str, Any]) -> Response:
+    """The page crashes and Chrome lives on; nothing is posted."""
+    session = _started(world, request)
+    pairing.page_crashes(world, session)
+    return JSONResponse({"status": session.status})
+
+
+async def whatsapp_away(world: World, request: Request, body: dict[str, Any]) -> Response:
+    """`{"away": bool}`: WhatsApp is out of the page's reach, or within it again."""
+    session = _started(world, request)
+    session.away = bool(body.get("away", True))
+    return JSONResponse({"status": session.status, "away": session.away})
 
 
 async def phone_logout(world: World, request: Request, _body: dict[str, Any]) -> Response:
@@ -180,18 +206,32 @@ async def phone_logout(world: World, request: Request, _body: dict[str, Any]) ->
 
 
 async def switch_fault(world: World, request: Request, body: dict[str, Any]) -> Response:
-    """`{"on": bool, "session": name or null, …options}`. `restart_all` happens once and stays off."""
+    """`{"on": bool, "session": name or null, …options}`. What happens once (ONCE) stays off."""
     name = request.path_params["name"]
     if name not in BY_NAME:
         raise Refused(404, f"no fault {name!r}; there are {', '.join(sorted(BY_NAME))}")
     options = {key: value for key, value in body.items() if key not in ("on", "session")}
     if not body.get("on"):
         world.faults.turn_off(name, body.get("session"))
-    elif name == "restart_all":
-        pairing.restart_all(world)
+    elif name in ONCE:
+        ONCE[name](world, body.get("session"))
     else:
         world.faults.turn_on(name, body.get("session"), **options)
     return JSONResponse({"active": world.faults.active()})
+
+
+def _each(world: World, name: str | None, crash: Callable[[World, Session], None]) -> None:
+    for session in list(world.sessions.values()):
+        if name in (None, session.name):
+            crash(world, session)
+
+
+# Faults that happen at the moment at which they are switched on.
+ONCE: dict[str, Callable[[World, str | None], None]] = {
+    "restart_all": lambda world, _name: pairing.restart_all(world),
+    "chrome_dies": lambda world, name: _each(world, name, pairing.chrome_dies),
+    "page_crashes": lambda world, name: _each(world, name, pairing.page_crashes),
+}
 
 
 async def clear_faults(world: World, _request: Request, _body: dict[str, Any]) -> Response:
@@ -231,6 +271,9 @@ ROUTES = [
     _post(f"{PREFIX}/sessions/{{session}}/ack", local(ack)),
     _post(f"{PREFIX}/sessions/{{session}}/event", local(event)),
     _post(f"{PREFIX}/sessions/{{session}}/kill", local(kill)),
+    _post(f"{PREFIX}/sessions/{{session}}/chrome-dies", local(chrome_dies)),
+    _post(f"{PREFIX}/sessions/{{session}}/page-crashes", local(page_crashes)),
+    _post(f"{PREFIX}/sessions/{{session}}/whatsapp-away", local(whatsapp_away)),
     _post(f"{PREFIX}/sessions/{{session}}/phone-logout", local(phone_logout)),
     _post(f"{PREFIX}/faults", local(clear_faults)),
     _post(f"{PREFIX}/faults/{{name}}", local(switch_fault)),

@@ -1,4 +1,7 @@
-"""A session's life: start, QR or code, scan, close, logout, and what breaks in between."""
+"""A session's life: start, QR or code, scan, close, logout, and what breaks in between.
+
+Order and spacing of what is posted are those recorded from wppconnect-server 2.10.4.
+"""
 
 import asyncio
 import base64
@@ -10,7 +13,7 @@ from typing import Any
 import qrcode
 from PIL import Image
 
-from sandbox.state import Session, World, random_phone
+from sandbox.state import Browser, Session, World, random_phone
 from sandbox.webhooks import emit, emit_in_order
 
 QR_PIXELS = 500
@@ -43,20 +46,30 @@ def _new_phone_code() -> str:
     return f"{''.join(letters[:4])}-{''.join(letters[4:])}"
 
 
+# --- starts -----------------------------------------------------------------------------------------------------------
+
+
 def begin(world: World, session: Session, config: dict[str, Any]) -> None:
-    """Start a session unless it runs. The body of the call replaces the stored configuration, webhook included."""
+    """Start a session unless it runs. The body of the call replaces the stored configuration, webhook included.
+
+    While another Chrome holds the profile the new one cannot open it: the session stays INITIALIZING until its close.
+    """
     if session.status not in (None, "CLOSED"):
         return
     world.sessions[session.name] = session
     session.started = session.stored = True
     session.status, session.config = "INITIALIZING", config
-    session.urlcode, session.phone_code, session.dead, session.page_gone = None, None, False, False
+    session.urlcode, session.phone_code, session.away = None, None, False
     session.first_sign = asyncio.get_running_loop().create_future()
-    session.pairing = world.spawn(_run(world, session))
+    locked = world.faults.strike("profile_locked", session.name) is not None
+    if locked or session.browser is not None:
+        return
+    browser = session.browser = session.driven = Browser(config, named=not session.closed)
+    browser.task = world.spawn(_run(world, session, browser))
 
 
 def start_all(world: World) -> None:
-    """Bring every stored session back, with the configuration of its last start."""
+    """Bring every session with a token file back, with the configuration of its last start."""
     for session in list(world.sessions.values()):
         if session.stored:
             begin(world, session, session.config)
@@ -66,69 +79,89 @@ def restart_all(world: World) -> None:
     """Every session falls at once and comes back, as after a crash of the whole server."""
     for session in world.sessions.values():
         if session.stored:
-            _stop(session)
+            _stop_work(session.browser)
+            session.status, session.urlcode, session.phone_code = None, None, None
+            session.browser = session.driven = None
+            session.closed = False
     start_all(world)
 
 
-def _stop(session: Session) -> None:
-    if session.pairing is not None:
-        session.pairing.cancel()
-    session.status = session.urlcode = session.phone_code = session.pairing = None
-
-
-async def _run(world: World, session: Session) -> None:
+async def _run(world: World, session: Session, browser: Browser) -> None:
     if world.faults.strike("stuck_initializing", session.name) is not None:
+        await world.sleep(world.config.auto_close)
+        _leave_profile(session, browser)
         await world.sleep(world.config.stuck_timeout)
-        session.status = "CLOSED"
+        await _end_unscanned(world, session, browser)
         return
     if session.phone:
         await world.sleep(world.config.restart_delay)
-        session.status = "CONNECTED"
-        # Seen in this order: inChat before isLogged.
-        await emit_in_order(world, session, [_status(session, "inChat"), _status(session, "isLogged")])
+        await emit_in_order(world, session, [_status("isLogged")], browser)
+        await _come_up(world, session, browser)
         return
-    await emit_in_order(world, session, [_status(session, "notLogged")])
+    await emit_in_order(world, session, [_status("notLogged")], browser)
     await world.sleep(world.config.first_qr_delay)
     looping = world.faults.options("qr_loop", session.name) is not None
     try:
         async with asyncio.timeout(None if looping else world.config.seconds(world.config.auto_close)):
-            await (_offer_codes(world, session) if session.config.get("phone") else _offer_qrs(world, session))
+            await (_offer_codes if browser.config.get("phone") else _offer_qrs)(world, session, browser)
     except TimeoutError:
-        session.started, session.status, session.urlcode, session.phone_code = False, None, None, None
-        await emit_in_order(world, session, [_status(session, "autocloseCalled")])
+        await _end_unscanned(world, session, browser)
 
 
-async def _offer_qrs(world: World, session: Session) -> None:
+async def _come_up(world: World, session: Session, browser: Browser) -> None:
+    """`inChat` is posted while the start still runs; only `settle_delay` later the server says CONNECTED."""
+    await world.sleep(world.config.chat_delay)
+    await emit_in_order(world, session, [_status("inChat")], browser)
+    await world.sleep(world.config.settle_delay)
+    if session.driven is browser:
+        session.status, session.closed = "CONNECTED", False
+        browser.named = True
+        return
+    # Closed meanwhile, so that nobody drives it: it ends as an unscanned one does.
+    await world.sleep(world.config.auto_close)
+    await _farewell(world, session, browser, [], 0.0)
+
+
+async def _end_unscanned(world: World, session: Session, browser: Browser) -> None:
+    """`browserClose`, then `qrReadError`; `autocloseCalled` is not posted."""
+    _leave_profile(session, browser)
+    if session.driven is browser:
+        session.status, session.urlcode, session.phone_code, session.driven = "CLOSED", None, None, None
+    await emit_in_order(world, session, [_status("browserClose")], browser)
+    await world.sleep(world.config.farewell_delay)
+    await emit_in_order(world, session, [_status("qrReadError")], browser)
+
+
+async def _offer_qrs(world: World, session: Session, browser: Browser) -> None:
     lifetime = world.config.first_qr_lifetime
     first: dict[str, Any] | None = None
     while True:
-        await show_qr(session, _new_urlcode())
-        shown = _qr_event(session)
+        urlcode = _new_urlcode()
+        picture = await asyncio.to_thread(draw_qr, urlcode)
+        if session.driven is browser:
+            session.qr_png, session.urlcode, session.status = picture, urlcode, "QRCODE"
+        shown = _qr_event(picture, urlcode)
         first = first or shown
         stale = world.faults.options("stale_qr", session.name) is not None
-        emit(world, session, "qrcode", first if stale else shown)
+        emit(world, session, "qrcode", first if stale else shown, browser)
         _signal(session)
         loop = world.faults.options("qr_loop", session.name)
         await world.sleep(float(loop["interval"]) if loop is not None else lifetime)
         lifetime = world.config.next_qr_lifetime
 
 
-async def show_qr(session: Session, urlcode: str) -> None:
-    """Make `urlcode` the session's current QR."""
-    session.qr_png = await asyncio.to_thread(draw_qr, urlcode)
-    session.urlcode, session.status = urlcode, "QRCODE"
+def _qr_event(picture: bytes, urlcode: str | None) -> dict[str, Any]:
+    return {"qrcode": base64.b64encode(picture).decode(), "urlcode": urlcode}
 
 
-def _qr_event(session: Session) -> dict[str, Any]:
-    picture = base64.b64encode(session.qr_png).decode()
-    return {"qrcode": picture, "urlcode": session.urlcode, "session": session.name}
-
-
-async def _offer_codes(world: World, session: Session) -> None:
+async def _offer_codes(world: World, session: Session, browser: Browser) -> None:
     while True:
-        session.phone_code, session.status = _new_phone_code(), "PHONECODE"
-        data = {"phoneCode": session.phone_code, "phone": session.config["phone"], "session": session.name}
-        emit(world, session, "phoneCode", data)
+        code = _new_phone_code()
+        if session.driven is browser:
+            session.phone_code, session.status = code, "PHONECODE"
+        # Measured: the event writes the code without the dash that the call's answer has.
+        data = {"phoneCode": code.replace("-", ""), "phone": browser.config["phone"]}
+        emit(world, session, "phoneCode", data, browser)
         _signal(session)
         changing = world.faults.options("code_changes", session.name)
         # A code is good until the start ends; the surrounding time-out cuts this wait.
@@ -140,69 +173,144 @@ def _signal(session: Session) -> None:
         session.first_sign.set_result(None)
 
 
+# --- the phone --------------------------------------------------------------------------------------------------------
+
+
 def scan(world: World, session: Session, phone: str | None = None) -> None:
     """A phone reads the QR or types the code. Raises NotPairing when there is none."""
-    if session.status not in ("QRCODE", "PHONECODE"):
+    browser = session.driven
+    if not session.scannable or browser is None:
         raise NotPairing(session.name)
     if world.faults.options("qr_loop", session.name) is not None:
-        emit(world, session, "status-find", _status(session, "qrReadFail")[1])
+        emit(world, session, "status-find", {"status": "qrReadFail"}, browser)
         return
-    if session.pairing is not None:
-        session.pairing.cancel()
-    typed = session.config.get("phone") if session.status == "PHONECODE" else None
+    _stop_work(browser)
+    typed = browser.config.get("phone") if session.status == "PHONECODE" else None
     session.phone = phone or (str(typed) if typed else None) or random_phone()
-    # The old QR stays in `urlcode`: after CONNECTED, status-session may still carry it.
-    session.status, session.phone_code = "CONNECTED", None
-    old_qr = _qr_event(session) if session.urlcode else None
-    session.pairing = world.spawn(_announce(world, session, old_qr))
+    old_qr = _qr_event(session.qr_png, session.urlcode) if session.urlcode else None
+    browser.task = world.spawn(_take_scan(world, session, browser, old_qr))
 
 
-async def _announce(world: World, session: Session, old_qr: dict[str, Any] | None) -> None:
-    # The disorder that was seen on the real server: inChat comes BEFORE qrReadSuccess and before isLogged.
-    statuses = [_status(session, status) for status in ("inChat", "qrReadSuccess", "isLogged")]
-    await emit_in_order(world, session, statuses)
+async def _take_scan(world: World, session: Session, browser: Browser, old_qr: dict[str, Any] | None) -> None:
+    statuses = [_status("qrReadSuccess")]
+    if world.faults.options("webhook_disorder", session.name) is not None:
+        # Seen on the real server too: inChat first.
+        statuses = [_status("inChat"), *statuses]
+    await emit_in_order(world, session, statuses, browser)
+    await _come_up(world, session, browser)
     if old_qr and world.faults.options("stale_qr", session.name) is not None:
-        await emit_in_order(world, session, [("qrcode", old_qr)])
-
-
-def _status(session: Session, status: str) -> tuple[str, dict[str, Any]]:
-    return "status-find", {"status": status, "session": session.name}
-
-
-def close(world: World, session: Session) -> bool:
-    """What `close-session` does. False: it closed, yet the server answers 500 (never started, or not paired yet)."""
-    if world.faults.strike("close_half_works", session.name) is not None:
-        return True
-    if not session.started:
-        return False
-    if session.status is None:
-        return True
-    paired = session.status == "CONNECTED"
-    _stop(session)
-    if paired:
-        emit(world, session, "closesession", {"message": f"Session: {session.name} disconnected", "connected": False})
-    return paired
-
-
-async def logout(world: World, session: Session) -> None:
-    """What `logout-session` does to a connected session: unpair, delete the data, say so half a second later."""
-    if world.faults.strike("close_half_works", session.name) is not None:
-        await world.sleep(world.config.logout_delay)
-        return
-    unpair(session)
-    await world.sleep(world.config.logout_delay)
-    session.stored = False
-    emit(world, session, "logoutsession", {"message": f"Session: {session.name} logged out", "connected": False})
-
-
-def unpair(session: Session) -> None:
-    """Take the session off the server and its phone off the session."""
-    _stop(session)
-    session.started, session.phone = False, None
+        # The old QR stays in `urlcode` too: after CONNECTED, status-session may still carry it.
+        await emit_in_order(world, session, [("qrcode", old_qr)], browser)
 
 
 def removed_on_phone(world: World, session: Session) -> None:
     """The user removes the linked device on the phone."""
-    _stop(session)
-    session.phone, session.status = None, "CLOSED"
-    emit(world, session, "status-find", _status(session, "disconnectedMobile")[1])
+    browser = session.browser
+    _stop_work(browser)
+    session.phone, session.status, session.driven = None, "CLOSED", None
+    world.spawn(_farewell(world, session, browser, [_status("disconnectedMobile")], 0.0))
+
+
+def chrome_dies(world: World, session: Session) -> None:
+    """Chrome is killed. The server posts `browserClose` and goes on saying CONNECTED; a start that pairs has ended."""
+    browser = session.browser
+    if browser is None:
+        return
+    _stop_work(browser)
+    if session.status != "CONNECTED":
+        world.spawn(_end_unscanned(world, session, browser))
+        return
+    _leave_profile(session, browser)
+    emit(world, session, "status-find", {"status": "browserClose"}, browser)
+
+
+def page_crashes(world: World, session: Session) -> None:
+    """The page is gone, Chrome lives: nothing is posted. A start that pairs ends with its page."""
+    if session.browser is None:
+        return
+    if session.status != "CONNECTED":
+        chrome_dies(world, session)
+        return
+    _stop_work(session.browser)
+    session.browser.page_gone = True
+
+
+# --- ends -------------------------------------------------------------------------------------------------------------
+
+
+def close(world: World, session: Session) -> bool:
+    """What `close-session` does. False: it closed, yet the server answers 500 (never started, or not paired yet).
+
+    Of a start that nobody scanned the server only forgets the session: its Chrome lives on until `auto_close`.
+    """
+    if world.faults.strike("close_half_works", session.name) is not None:
+        return True
+    if not session.started:
+        return False
+    if session.status in (None, "CLOSED"):
+        session.status, session.closed = None, True
+        return True
+    was_up, browser = session.status == "CONNECTED", session.driven
+    session.status = session.urlcode = session.phone_code = session.driven = None
+    session.closed = True
+    if was_up:
+        _stop_work(browser)
+        message = {"message": f"Session: {session.name} disconnected", "connected": False}
+        emit(world, session, "closesession", message)
+        world.spawn(_farewell(world, session, browser, [], 0.0))
+    return was_up
+
+
+async def logout(world: World, session: Session) -> None:
+    """What `logout-session` does to a connected session: unpair and delete the data, but not the token file.
+
+    The answer comes before the browser has ended: it holds the profile for `logout_farewell` more, and may still show
+    that nobody is signed in, and a QR.
+    """
+    if world.faults.strike("close_half_works", session.name) is not None:
+        await world.sleep(world.config.logout_delay)
+        return
+    browser = session.driven
+    _stop_work(browser)
+    unpair(session)
+    emit(world, session, "logoutsession", {"message": f"Session: {session.name} logged out", "connected": False})
+    await world.sleep(world.config.logout_delay)
+    late = world.faults.strike("late_after_logout", session.name)
+    words = [_status("notLogged"), _status("disconnectedMobile")]
+    if late is not None and late["qrcode"]:
+        urlcode = _new_urlcode()
+        words.insert(1, ("qrcode", _qr_event(draw_qr(urlcode), urlcode)))
+    delay = float(late["delay"]) if late is not None else world.config.logout_farewell
+    world.spawn(_farewell(world, session, browser, words, delay))
+
+
+def unpair(session: Session) -> None:
+    """Take the session off the server, which then knows nothing of it, and its phone off the session."""
+    session.started, session.closed, session.phone, session.driven = False, False, None, None
+    session.status = session.urlcode = session.phone_code = None
+
+
+async def _farewell(
+    world: World, session: Session, browser: Browser | None, words: list[tuple[str, dict[str, Any]]], delay: float
+) -> None:
+    """The end of a browser: what it still says, then `browserClose`; only then the profile is free."""
+    await world.sleep(delay)
+    await emit_in_order(world, session, words, browser)
+    await world.sleep(world.config.farewell_delay if words else 0.0)
+    if browser is not None:
+        _leave_profile(session, browser)
+    await emit_in_order(world, session, [_status("browserClose")], browser)
+
+
+def _leave_profile(session: Session, browser: Browser) -> None:
+    if session.browser is browser:
+        session.browser = None
+
+
+def _stop_work(browser: Browser | None) -> None:
+    if browser is not None and browser.task is not None and browser.task is not asyncio.current_task():
+        browser.task.cancel()
+
+
+def _status(status: str) -> tuple[str, dict[str, Any]]:
+    return "status-find", {"status": status}

@@ -1,7 +1,15 @@
 """What the stand-in knows: sessions, messages, numbers. All in memory, one `World` per application.
 
-A session lives in two places, as on the real server: the stored data (survives a restart) and the running client
-(status, QR). `Session.started` tells whether the second exists.
+A session lives in four places, as on the real server:
+
+    the phone          `phone`, `chats`: whom the profile is paired with; outlives logouts and restarts of the server
+    its token file     `stored`: with the webhook of the last start; survives a logout, and brings the session back
+                       whenever the server starts
+    the server's word  `started`, `status`, `urlcode`: what the process believes; gone with the process
+    its browser        `browser`: one Chrome, which locks the profile for as long as it lives, whoever drives it
+
+The server drives the browser that it started last (`driven`). One whose session was closed while it paired is driven by
+nobody and lives on all the same, which keeps the next start from opening the profile.
 """
 
 import asyncio
@@ -31,8 +39,10 @@ VALID_NUMBER = re.compile(r"^\d{8,14}$")
 class Config:
     """How this stand-in behaves. Times are in seconds and all of them are multiplied by `clock_scale`.
 
-    The lifetimes are those measured against wppconnect-server 2.10.4: a first QR of about 60 s, later ones of about
-    20 s, and an `autoClose` that ends an unscanned start after 60 s.
+    The times are those measured against wppconnect-server 2.10.4: a first QR of about 60 s, later ones of about 20 s,
+    an `autoClose` that ends an unscanned start after 60 s. `chat_delay` passes from a scan (or the return of a paired
+    session) to `inChat`, and `settle_delay` from there until the server itself says CONNECTED. A browser that ends says
+    so `farewell_delay` later; after a logout it lives on for `logout_farewell`.
     """
 
     secret: str
@@ -42,8 +52,12 @@ class Config:
     next_qr_lifetime: float = 20.0
     auto_close: float = 60.0
     restart_delay: float = 0.3
+    chat_delay: float = 0.7
+    settle_delay: float = 1.0
     stuck_timeout: float = 300.0
     logout_delay: float = 0.5
+    farewell_delay: float = 0.1
+    logout_farewell: float = 1.0
     ack_delays: tuple[float, ...] = (0.1, 0.5, 1.0)
     hang: float = 120.0
     max_body: int = 50 * 1024 * 1024
@@ -55,9 +69,23 @@ class Config:
         return value * self.clock_scale
 
 
+@dataclass(eq=False)
+class Browser:
+    """One Chrome. It posts to the webhook of the start that opened it, for as long as it lives.
+
+    `named` says whether its posts carry the session's name: after a `close-session` the server forgets to say it until
+    the session is connected again.
+    """
+
+    config: dict[str, Any]
+    named: bool = True
+    task: "asyncio.Task[None] | None" = None
+    page_gone: bool = False
+
+
 @dataclass
 class Session:
-    """One user's session. `chats` belongs to the phone and so outlives a logout."""
+    """One user's session; see the head of this module. `away`: WhatsApp is out of the page's reach (a zombie)."""
 
     name: str
     started: bool = False
@@ -68,9 +96,10 @@ class Session:
     urlcode: str | None = None
     qr_png: bytes = b""
     phone_code: str | None = None
-    dead: bool = False
-    page_gone: bool = False
-    pairing: "asyncio.Task[None] | None" = None
+    away: bool = False
+    browser: Browser | None = None
+    driven: Browser | None = None
+    closed: bool = False
     first_sign: "asyncio.Future[None] | None" = None
     chats: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)
@@ -82,7 +111,14 @@ class Session:
     @property
     def connected(self) -> bool:
         """True when there is a WhatsApp page to talk to: what `statusConnection` asks before a call."""
-        return self.status == "CONNECTED" and not self.page_gone
+        browser = self.driven
+        living = browser is not None and browser is self.browser and not browser.page_gone
+        return self.status == "CONNECTED" and living
+
+    @property
+    def scannable(self) -> bool:
+        """True while a phone may read the QR, or type the code, that is shown."""
+        return self.status in ("QRCODE", "PHONECODE") and self.phone is None and self.driven is not None
 
     @property
     def address(self) -> str:
@@ -174,7 +210,8 @@ class World:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for session in self.sessions.values():
-            session.started, session.status, session.urlcode, session.pairing = False, None, None, None
+            session.started, session.closed, session.status, session.urlcode = False, False, None, None
+            session.browser = session.driven = None
 
     async def forget(self) -> None:
         """Cancel what runs and know nothing any more."""
@@ -192,8 +229,8 @@ class World:
         return self.sessions.get(name) or Session(name)
 
     def dead(self, session: Session) -> bool:
-        """True for a zombie: it says CONNECTED and does nothing."""
-        return session.dead or self.faults.options("zombie", session.name) is not None
+        """True for a zombie: it says CONNECTED, and WhatsApp is out of its reach."""
+        return session.away or self.faults.options("zombie", session.name) is not None
 
     def whatsapp_address(self, session: Session, address: str) -> str | None:
         """The address that WhatsApp uses for `address` (`<digits>@c.us`), or None when nobody has that number."""

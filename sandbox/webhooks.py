@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from sandbox.state import Session, World
+from sandbox.state import Browser, Session, World
 
 USER_AGENT = "axios/1.21.0"
 ANSWER_TIMEOUT_SECONDS = 30.0
@@ -62,28 +62,40 @@ def _request(url: str, body: bytes) -> bytes:
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
-def emit(world: World, session: Session, event: str, data: dict[str, Any]) -> "asyncio.Task[None] | None":
+# What the server and the browser say themselves, also while WhatsApp is out of reach.
+OF_THE_SERVER = frozenset({"status-find", "qrcode", "phoneCode", "closesession", "logoutsession"})
+
+
+def emit(
+    world: World, session: Session, event: str, data: dict[str, Any], browser: Browser | None = None
+) -> "asyncio.Task[None] | None":
     """Post one event of a session, through whatever faults are on. The task ends when the receiver has answered.
 
-    The payload is merged over `event` and `session`, so that a key of the same name wins (`Object.assign`).
+    What a `browser` says goes to the webhook of the start that opened it. The payload is merged over `event` and
+    `session`, so that a key of the same name wins (`Object.assign`).
     """
     name = session.name
-    if world.dead(session) or world.faults.options("silent", name) is not None:
+    unheard = world.dead(session) and event not in OF_THE_SERVER
+    if unheard or world.faults.options("silent", name) is not None:
         return None
     if world.faults.strike_event("webhook_lost", name, event) is not None:
         world.posts.append({"session": name, "event": event, "status": 0, "lost": True, "at": time.time()})
         return None
     payload = {"event": event, "session": name, **data}
-    if world.faults.strike("no_session_in_event", name) is not None:
+    nameless = browser is not None and not browser.named
+    if nameless or world.faults.strike("no_session_in_event", name) is not None:
         payload.pop("session", None)
     copies = 2 if world.faults.strike_event("webhook_duplicate", name, event) is not None else 1
-    return world.spawn(_deliver(world, session, payload, copies, _delay(world, name, event)))
+    config = browser.config if browser is not None else session.config
+    return world.spawn(_deliver(world, session, payload, config, copies, _delay(world, name, event)))
 
 
-async def emit_in_order(world: World, session: Session, events: Iterable[tuple[str, dict[str, Any]]]) -> None:
+async def emit_in_order(
+    world: World, session: Session, events: Iterable[tuple[str, dict[str, Any]]], browser: Browser | None = None
+) -> None:
     """Post events one after the other, each once the one before was answered; unordered while that fault is on."""
     for event, data in events:
-        task = emit(world, session, event, data)
+        task = emit(world, session, event, data, browser)
         if task is not None and world.faults.options("webhook_disorder", session.name) is None:
             await task
 
@@ -97,14 +109,16 @@ def _delay(world: World, name: str, event: str) -> float:
     return delay
 
 
-async def _deliver(world: World, session: Session, payload: dict[str, Any], copies: int, delay: float) -> None:
+async def _deliver(
+    world: World, session: Session, payload: dict[str, Any], config: dict[str, Any], copies: int, delay: float
+) -> None:
     if delay:
         await world.sleep(delay)
-    await asyncio.gather(*(_deliver_once(world, session, payload) for _ in range(copies)))
+    await asyncio.gather(*(_deliver_once(world, session, payload, config) for _ in range(copies)))
 
 
-async def _deliver_once(world: World, session: Session, payload: dict[str, Any]) -> None:
-    status = await post_raw(world, session, payload)
+async def _deliver_once(world: World, session: Session, payload: dict[str, Any], config: dict[str, Any]) -> None:
+    status = await _post_to(world, session, payload, config)
     if 200 <= status < 300 and payload["event"] in ("onmessage", "unreadmessages"):
         # The real server marks the chat as read once the receiver has taken the message.
         session.unread.pop(str(payload.get("from")), None)
@@ -112,7 +126,11 @@ async def _deliver_once(world: World, session: Session, payload: dict[str, Any])
 
 async def post_raw(world: World, session: Session, payload: dict[str, Any]) -> int:
     """Post exactly `payload`, past every fault. 0 without a webhook URL or without an answer."""
-    url = session.config.get("webhook")
+    return await _post_to(world, session, payload, session.config)
+
+
+async def _post_to(world: World, session: Session, payload: dict[str, Any], config: dict[str, Any]) -> int:
+    url = config.get("webhook")
     status = await _send(world, url, payload) if isinstance(url, str) and url else 0
     world.posts.append(
         {"session": session.name, "event": payload.get("event"), "status": status, "lost": False, "at": time.time()}

@@ -140,11 +140,19 @@ class Sandbox:
         return client
 
     def pair(self, session: str = "user_a", phone: str = "5511911112222") -> httpx.Client:
-        """Start a session, scan its QR, wait until all of that was announced."""
+        """Start a session, scan its QR, wait until the server itself says that it is up."""
         client = self.start(session)
-        self.control(f"sessions/{session}/scan", phone=phone)
-        self.receiver.wait("status-find", session=session, status="isLogged")
+        self.scan(client, session, phone)
         return client
+
+    def scan(self, client: httpx.Client, session: str = "user_a", phone: str | None = None) -> None:
+        """Scan what a session shows, and wait until the server says that it is up."""
+        self.control(f"sessions/{session}/scan", phone=phone)
+        self.come_up(client)
+
+    def come_up(self, client: httpx.Client) -> None:
+        """Wait until the server says CONNECTED of a session."""
+        eventually(lambda: self.status(client) == "CONNECTED", "CONNECTED")
 
 
 @contextmanager

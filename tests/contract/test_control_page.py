@@ -65,7 +65,7 @@ def test_it_shows_the_current_qr(sandbox: Sandbox) -> None:
 def test_it_pairs_a_random_brazilian_phone_by_default(sandbox: Sandbox) -> None:
     client = sandbox.start()
     answer = sandbox.control("sessions/user_a/scan").json()
-    assert answer["status"] == "CONNECTED"
+    sandbox.come_up(client)
     assert answer["phone"].startswith("55119")
     assert len(answer["phone"]) == 13
     assert client.get("get-phone-number").json()["response"] == f"{answer['phone']}@c.us"

@@ -13,7 +13,7 @@ from tests.contract.conftest import SECRET, Sandbox, eventually, sandbox_with
 
 DISCONNECTED = {"response": None, "status": "Disconnected", "message": "A sessão do WhatsApp não está ativa."}
 CLOSED = {"status": True, "message": "Session successfully closed"}
-NOT_CLOSED = {"status": False, "message": "Error closing session", "error": {}}
+NOT_CLOSED = {"status": False, "message": "Error closing session", "error": {"level": "error"}}
 
 
 def _picture(encoded: str) -> Image.Image:
@@ -63,10 +63,9 @@ def test_it_pairs_by_code(sandbox: Sandbox) -> None:
     assert re.fullmatch(r"[A-Z0-9]{4}-[A-Z0-9]{4}", data["phoneCode"])
     assert sandbox.status(client) == "PHONECODE"
     [event] = sandbox.receiver.wait("phoneCode")
-    assert event["phoneCode"] == data["phoneCode"]
+    assert event["phoneCode"] == data["phoneCode"].replace("-", "")
     assert event["phone"] == "5511955554444"
-    sandbox.control("sessions/user_a/scan")
-    assert sandbox.status(client) == "CONNECTED"
+    sandbox.scan(client)
     assert client.get("get-phone-number").json()["response"] == "5511955554444@c.us"
 
 
@@ -104,9 +103,11 @@ def test_it_renews_the_qr() -> None:
 
 
 def test_it_closes_an_unscanned_start_by_itself() -> None:
-    with sandbox_with(auto_close=20.0) as sandbox:
+    with sandbox_with(auto_close=60.0) as sandbox:
         client = sandbox.start()
-        sandbox.receiver.wait("status-find", status="autocloseCalled")
+        sandbox.receiver.wait("status-find", status="qrReadError")
+        statuses = [event["status"] for event in sandbox.receiver.bodies("status-find")]
+        assert statuses == ["notLogged", "browserClose", "qrReadError"]
         assert client.get("status-session").json() == {"status": "CLOSED", "qrcode": None}
         assert sandbox.start().get("status-session").json()["status"] == "QRCODE"
 
@@ -116,7 +117,7 @@ def test_it_tells_whether_the_page_is_there(sandbox: Sandbox) -> None:
     assert client.get("check-connection-session").json() == {"status": False, "message": "Disconnected"}
     sandbox.start()
     assert client.get("check-connection-session").json() == {"status": False, "message": "Disconnected"}
-    sandbox.control("sessions/user_a/scan")
+    sandbox.scan(client)
     assert client.get("check-connection-session").json() == {"status": True, "message": "Connected"}
 
 
@@ -155,9 +156,68 @@ def test_it_logs_out_after_half_a_second_and_deletes_the_data() -> None:
         assert response.status_code == 200
         assert response.json() == CLOSED
         assert sandbox.receiver.wait("logoutsession")[0]["connected"] is False
-        assert sandbox.anonymous().get(f"/api/{SECRET}/show-all-sessions").json() == {"response": []}
+        listed = sandbox.anonymous().get(f"/api/{SECRET}/show-all-sessions").json()
+        assert listed == {"response": ["user_a"]}, "its token file is still there"
+        sandbox.receiver.wait("status-find", status="browserClose")
         client.post("start-session", json={"webhook": ""})
         eventually(lambda: sandbox.status(client) == "QRCODE", "a new QR: the pairing is gone")
+
+
+def test_it_meets_the_locked_profile_right_after_a_logout() -> None:
+    with sandbox_with(clock_scale=1.0, logout_farewell=0.5) as sandbox:
+        client = sandbox.pair()
+        client.post("logout-session")
+        client.post("start-session", json={"webhook": sandbox.receiver.url})
+        sandbox.receiver.wait("status-find", status="browserClose")
+        statuses = [event["status"] for event in sandbox.receiver.bodies("status-find")]
+        assert statuses[-3:] == ["notLogged", "disconnectedMobile", "browserClose"]
+        assert sandbox.status(client) == "INITIALIZING", "for ever, although the profile is free by now"
+        assert client.post("close-session").status_code == 500
+        client.post("start-session", json={"webhook": sandbox.receiver.url})
+        eventually(lambda: sandbox.status(client) == "QRCODE", "a QR")
+
+
+def test_it_leaves_a_browser_behind_when_a_pairing_is_closed() -> None:
+    with sandbox_with(auto_close=100.0) as sandbox:
+        client = sandbox.start()
+        assert client.post("close-session").status_code == 500
+        assert sandbox.status(client) == "CLOSED"
+        client.post("start-session", json={"webhook": sandbox.receiver.url + "/second"})
+        sandbox.receiver.wait("status-find", status="qrReadError")
+        assert sandbox.status(client) == "INITIALIZING", "the profile was locked, and it does not try again"
+        assert {delivery.path for delivery in sandbox.receiver.deliveries} == {"/hook"}, "the old address"
+        client.post("close-session")
+        client.post("start-session", json={"webhook": sandbox.receiver.url + "/third"})
+        eventually(lambda: sandbox.status(client) == "QRCODE", "a QR")
+        third = [delivery.body for delivery in sandbox.receiver.deliveries if delivery.path == "/hook/third"]
+        assert third[0] == {"event": "status-find", "status": "notLogged"}, "a closed session forgets its name"
+
+
+def test_it_announces_a_session_before_the_server_says_so() -> None:
+    with sandbox_with(clock_scale=1.0, chat_delay=0.05, settle_delay=0.4) as sandbox:
+        client = sandbox.start()
+        sandbox.control("sessions/user_a/scan")
+        sandbox.receiver.wait("status-find", status="inChat")
+        assert sandbox.status(client) == "QRCODE"
+        assert client.get("get-phone-number").json() == DISCONNECTED
+        sandbox.come_up(client)
+        client.post("close-session")
+        client.post("start-session", json={"webhook": sandbox.receiver.url})
+        sandbox.receiver.wait("status-find", count=2, status="inChat")
+        assert sandbox.status(client) == "INITIALIZING"
+
+
+def test_it_says_connected_for_ever_when_chrome_died(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    sandbox.control("sessions/user_a/chrome-dies")
+    sandbox.receiver.wait("status-find", status="browserClose")
+    assert client.post("start-session", json={"webhook": ""}).json()["status"] == "CONNECTED"
+    assert client.get("check-connection-session").json() == {"status": False, "message": "Disconnected"}
+    assert client.get("get-phone-number").json() == DISCONNECTED
+    assert client.post("logout-session").status_code == 404
+    assert client.post("close-session").json() == CLOSED
+    client.post("start-session", json={"webhook": sandbox.receiver.url})
+    sandbox.come_up(client)
 
 
 def test_it_does_not_log_out_what_is_not_connected(sandbox: Sandbox) -> None:
@@ -176,9 +236,20 @@ def test_it_lists_every_session_with_stored_data_and_clears_it(sandbox: Sandbox)
     cleared = anonymous.post(f"/api/user_a/{SECRET}/clear-session-data")
     assert cleared.status_code == 200
     assert cleared.json() == {"success": True}
-    assert anonymous.get(f"/api/{SECRET}/show-all-sessions").json() == {"response": ["user_b"]}
+    assert anonymous.get(f"/api/{SECRET}/show-all-sessions").json() == {"response": ["user_a", "user_b"]}
     client = sandbox.start("user_a")
     assert sandbox.status(client) == "QRCODE"
+
+
+def test_it_does_what_a_wrong_key_asks_although_it_says_no(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    client.post("close-session")
+    assert sandbox.anonymous().post("/api/wrong/start-all").status_code == 400
+    sandbox.come_up(client)
+    client.post("close-session")
+    assert sandbox.anonymous().post("/api/user_a/wrong/clear-session-data").status_code == 400
+    client.post("start-session", json={"webhook": sandbox.receiver.url})
+    eventually(lambda: sandbox.status(client) == "QRCODE", "a QR: the data are gone")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +272,7 @@ def test_it_starts_all_stored_sessions_with_their_last_webhook(sandbox: Sandbox)
     response = sandbox.anonymous().post(f"/api/{SECRET}/start-all")
     assert response.status_code == 201
     eventually(lambda: sandbox.status(client) == "CONNECTED", "the return")
-    sandbox.receiver.wait("status-find", count=2, status="isLogged")
+    assert len(sandbox.receiver.wait("status-find", status="isLogged")) == 1
 
 
 def test_it_brings_stored_sessions_back_when_the_server_restarts(sandbox: Sandbox) -> None:
@@ -247,10 +318,10 @@ def test_it_keeps_a_zombie_connected_and_fails_only_what_asks_whatsapp(sandbox: 
     assert client.get("check-connection-session").json()["status"] is True
     assert client.get("get-phone-number").status_code == 500
     assert client.get("check-number-status/5511911112222").status_code == 500
-    sandbox.control("sessions/user_a/kill", page_gone=True)
+    sandbox.control("sessions/user_a/page-crashes")
     assert sandbox.status(client) == "CONNECTED"
     assert client.get("check-connection-session").json() == {"status": False, "message": "Disconnected"}
-    client.post("close-session")
+    assert client.post("close-session").json() == CLOSED
     client.post("start-session", json={"webhook": sandbox.receiver.url})
     eventually(lambda: sandbox.status(client) == "CONNECTED", "the healing")
     assert client.get("get-phone-number").status_code == 200
