@@ -45,6 +45,7 @@ CHANNELS = {
     "lookups": "lookups",
     "lanes": "send",
     "checks": "checks",
+    "health": "health",
     "cleanup": "cleanup",
     "waves": "waves",
     "trials": "trials",
@@ -85,10 +86,16 @@ def main() -> None:
         "campaigns": Loop("campaigns", campaigns.step, campaigns.next_due_in),
         "heartbeat": Loop("heartbeat", lambda: health.beat("worker")),
     }
+
+    def notified(channel: str, _payload: str) -> None:
+        if channel == "health":
+            sweeper.hurry()
+        loops[CHANNELS[channel]].ring()
+
     listener = Listener(
         configured.system_database_url.get_secret_value(),
         tuple(CHANNELS),
-        on_notify=lambda channel, _payload: loops[CHANNELS[channel]].ring(),
+        on_notify=notified,
         on_catch_up=lambda: _ring_all(loops.values()),
     )
     for loop in loops.values():

@@ -185,12 +185,12 @@ _NO_FINDING = """
     'zombie', 'dropped', 'silent', 'stuck'))
 """
 
-# A moment's grace: who reconnects by hand goes through the same status.
+# A moment's grace after a close: whoever restarts a session by other means goes through the same status.
 _DROPPED = text(f"""
 insert into public.findings (session_id, user_id, server_url, kind)
 select s.id, s.user_id, s.server_url, 'dropped' from public.whatsapp_sessions s
  where s.status = 'desconectado' and s.failure is not null and s.wants_up
-   and s.updated_at < clock_timestamp() - interval '3 seconds' and {_NO_FINDING}
+   and (s.failure <> 'closed' or s.updated_at < clock_timestamp() - interval '3 seconds') and {_NO_FINDING}
 on conflict do nothing returning session_id, user_id, kind
 """)
 

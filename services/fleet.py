@@ -15,7 +15,7 @@ from services.db.models import Record, directory, findings, fleet_samples, sessi
 from services.db.search import containing
 from services.errors import Forbidden
 from services.findings import Kind
-from services.sessions import Status
+from services.sessions import Status, server_holds
 
 PAGE_SIZE = 50
 
@@ -72,6 +72,13 @@ class FleetRow:
     failure: str | None
     finding: Kind | None
     unread: int
+
+    @property
+    def server_holds(self) -> bool:
+        """As `sessions.server_holds`."""
+        return self.status is not None and server_holds(
+            self.status, self.reported_state, self.phone_number, self.failure
+        )
 
 
 @dataclass(frozen=True)

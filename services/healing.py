@@ -106,6 +106,10 @@ class Sweeper:
     def __init__(self) -> None:
         self._next = 0.0
 
+    def hurry(self) -> None:
+        """Make the next round due now: a session that is wanted has just fallen."""
+        self._next = 0.0
+
     def step(self) -> bool:
         """One round where it is due. True while more sessions are due than a round takes."""
         if time.monotonic() < self._next:

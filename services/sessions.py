@@ -6,6 +6,11 @@
 
 A status moves only on evidence. What arrives through the URL of an earlier attempt, or contradicts a status without
 proving anything, moves nothing: it makes the worker ask the server (`check_at`).
+
+A start in four steps (`start_at`): the intent is committed; what runs on the server is looked at; it is taken over,
+waited for or closed; and only then a fresh webhook secret is committed and the server asked. For one profile can be
+open in one browser only: a start that meets another one hangs, and closing a start that nobody scanned leaves its
+browser behind for up to a minute (measured against wppconnect-server 2.10.4).
 """
 
 import hashlib
@@ -28,7 +33,9 @@ from sqlalchemy import (
     and_,
     case,
     func,
+    literal,
     null,
+    or_,
     select,
     update,
 )
@@ -48,6 +55,7 @@ from services.errors import (
     WppDisconnected,
     WppError,
     WppOutcomeUnknown,
+    WppUnreachable,
 )
 from services.wppconnect.answers import SessionState
 from services.wppconnect.connection import client
@@ -60,11 +68,23 @@ FIRST_QR_LIFETIME = timedelta(seconds=60)
 NEXT_QR_LIFETIME = timedelta(seconds=20)
 # WhatsApp gives a pairing code a few minutes; the server replaces it earlier.
 PHONE_CODE_LIFETIME = timedelta(minutes=3)
-# autoClose ends an unscanned start after 60 s; what has shown no sign of life by then is given up.
+# autoClose ends an unscanned start, and its browser, after 60 s; what hangs longer is held by no browser any more.
+START_LIFETIME = timedelta(seconds=61)
+# A running start is taken over while its code can still be used for this long; else its end is waited for.
+WORTH_TAKING_OVER = timedelta(seconds=20)
+# Measured: after a logout the browser holds the profile for 0.5 to 2 s more, and says nothing when it is gone.
+LOGOUT_ENDS_WITHIN = timedelta(seconds=3)
+# What has shown no sign of life by then is given up.
 PAIRING_TIMEOUT = timedelta(minutes=3)
 # How long a scanned session may take to load its chats before the attempt counts as failed.
 SYNC_TIMEOUT = timedelta(minutes=5)
+# Measured: a session is announced 0.6 to 1.5 s before its server says CONNECTED. Until then it is "not yet", no loss.
+SETTLE_TIMEOUT = timedelta(seconds=60)
+# A server that was just asked may not say yet that the start runs.
+START_SHOWS_WITHIN = timedelta(seconds=10)
 CHECK_WHILE_PAIRING = timedelta(seconds=3)
+CHECK_WHILE_SETTLING = timedelta(seconds=0.4)
+CHECK_WHILE_WAITING = timedelta(seconds=1)
 CHECK_AFTER_ERROR = timedelta(seconds=10)
 CHECK_LEASE = timedelta(seconds=60)
 CHECKS_AT_ONCE = 8
@@ -126,8 +146,12 @@ FAILURES: dict[str, tuple[str, str]] = {
         N_("Fale com o suporte: a configuração do servidor precisa ser conferida."),
     ),
     "browser_closed": (
-        N_("O servidor encerrou esta conexão."),
-        N_("Conecte de novo; seu celular continua pareado."),
+        N_("O navegador desta conexão parou no servidor."),
+        N_("Ela é religada sozinha; seu celular continua pareado."),
+    ),
+    "pairing_interrupted": (
+        N_("O servidor interrompeu a conexão antes de ela ficar pronta."),
+        N_("Tente de novo com um código novo."),
     ),
     "server_closed": (N_("O servidor do WhatsApp foi reiniciado."), N_("Conecte de novo.")),
     "phone_logged_out": (
@@ -162,10 +186,13 @@ ENDINGS = {
 }
 # Endings after which nobody expects the session back: its owner or the phone ended it. None is our own disconnect.
 FINAL = ("phone_logged_out", "logged_out")
+# The guesses of whoever found a session gone before the server's own word came.
+GUESSED = ("lost", "browser_closed")
 # Endings of an unscanned start: they say nothing of a session that is already up.
 PAIRING_ENDINGS = {"autocloseCalled", "qrReadFail", "qrReadError"}
 # States in which a start is under way, so that another start-session changes nothing there.
 RUNNING = {"INITIALIZING", "QRCODE", "PHONECODE"}
+SHOWING_CODES = {"QRCODE", "PHONECODE"}
 UP = {"inChat", "isLogged", "CONNECTED"}
 
 
@@ -185,7 +212,11 @@ class Qr:
 
 @dataclass(frozen=True)
 class Session:
-    """One user's session as its owner sees it. `status` is ours; `reported_state` is what the server says."""
+    """One user's session as its owner sees it. `status` is ours; `reported_state` is what the server says.
+
+    `waits_until`: the start waits until then at the latest, for a browser that still holds the profile.
+    `server_holds`: its server still has something that a disconnect would end.
+    """
 
     id: UUID
     user_id: UUID
@@ -206,11 +237,15 @@ class Session:
     device_name: str | None
     failure: str | None
     updated_at: datetime
+    waits_until: datetime | None
+    server_holds: bool
 
 
 @dataclass(frozen=True)
 class _Target:
-    """A session on its server, as a call needs it. `attempt` is the start that the call belongs to."""
+    """A session on its server, as a call needs it. `attempt` is the start that the call belongs to; `phone` the number
+    of a pairing by code; see migration 0040 for the times.
+    """
 
     id: UUID
     name: str
@@ -219,6 +254,14 @@ class _Target:
     attempt: datetime | None
     scanned: bool
     phone: str | None
+    start_at: datetime | None
+    start_asked_at: datetime | None
+    start_phone: str | None
+    profile_free_at: datetime | None
+    settling_since: datetime | None
+    stopped_at: datetime | None
+    failure: str | None
+    codes_shown: bool
 
 
 # --- what a person does ---------------------------------------------------------------------------------------------
@@ -240,63 +283,52 @@ def get(actor: Actor, user_id: UUID | None = None) -> Session | None:
 def connect(actor: Actor, user_id: UUID | None = None, phone: str | None = None) -> Session:
     """Start pairing by QR, or by phone code where `phone` is given; a session that is up stays as it is.
 
-    Commits the intent and a fresh webhook secret, then calls the server. Raises InvalidPhone, Forbidden,
-    SessionBeingCleaned while the data of its last connection are being deleted, NoServerAvailable, or the
+    A start that runs already and shows what is wanted is taken over with its webhook secret, and so is a session that
+    its server has up; one that shows another kind of code is waited for (`Session.waits_until`). Raises InvalidPhone,
+    Forbidden, SessionBeingCleaned while the data of its last connection are being deleted, NoServerAvailable, or the
     WppError of the call (the row then says `desconectado` with the reason). Where the outcome is unknown the row stays
     `pareando`: the worker finds out.
     """
     owner = _owner(actor, user_id)
     digits = normalise(phone) if phone else None
-    secret = secrets.token_urlsafe(24)
-    with transaction(actor) as tx:
-        server_url, left = _placed(tx, owner)
-        target = _begin_pairing(tx, owner, digits, secret, server_url)
-        if target is not None:
-            _note_for_other(tx, actor, owner, target.id, "session.connect")
-    if target is not None:
-        if left is not None:
-            _leave(left, target.name)
-        _start(actor, target, webhook_url(secret, target.name), digits)
+    _begin(actor, owner, digits, "session.connect")
     return _require(actor, owner)
 
 
 def reconnect(actor: Actor, user_id: UUID | None = None) -> Session:
-    """Close what runs on the server, without unpairing the phone, and start it again, by phone code where it was.
+    """Close what is up on the server, without unpairing the phone, and start it again, by phone code where it was.
 
     Raises as `connect`.
     """
     owner = _owner(actor, user_id)
     target = _target_of(actor, owner)
-    if target is not None and target.status is not Status.DISCONNECTED:
-        if servers.is_configured(target.server_url):
-            client().close_session(target.server_url, target.name)
-        with transaction(actor) as tx:
-            _end(tx, target.name, "closed")
-            _note_for_other(tx, actor, owner, target.id, "session.restart")
-    return connect(actor, user_id, target.phone if target else None)
+    _begin(actor, owner, target.phone if target else None, "session.restart", close_first=True)
+    return _require(actor, owner)
 
 
 def disconnect(actor: Actor, user_id: UUID | None = None) -> Session:
     """End the session on its server (a connected one is unpaired), check that it ended, and say `desconectado`.
 
-    Doing it twice is the same as once. On a server that is configured no longer nothing can be ended: it is not called,
-    and the session is only called ended. Raises NotFound without a session, Forbidden, the WppError of the call, or
+    A pairing is only given up: its start ends by itself, and closing it would lock the profile for a minute. Doing it
+    twice is the same as once. On a server that is configured no longer nothing can be ended: it is not called, and the
+    session is only called ended. Raises NotFound without a session, Forbidden, the WppError of the call, or
     WppOutcomeUnknown where the server still reports the session as up.
     """
     owner = _owner(actor, user_id)
     target = _target_of(actor, owner)
     if target is None:
         raise NotFound(f"no session of {owner}")
+    only_pairs = target.status is Status.PAIRING and not target.scanned
     try:
-        if servers.is_configured(target.server_url):
-            _end_on_server(target)
+        if not only_pairs and servers.is_configured(target.server_url):
+            _unpair(target)
     except WppError as error:
-        # A start that nobody will scan dies by itself; one that is up must not be called ended while it is not.
+        # One that is up must not be called ended while it is not.
         if target.status is Status.CONNECTED or not error.safe_to_retry:
             _note_unfinished(actor, target)
             raise
     with transaction(actor) as tx:
-        _end(tx, target.name, None)
+        _stop(tx, target, None, now_free=only_pairs)
         _note_for_other(tx, actor, owner, target.id, "session.disconnect")
     return _require(actor, owner)
 
@@ -307,10 +339,11 @@ def close(actor: Actor, user_id: UUID | None = None) -> Session:
     target = _target_of(actor, owner)
     if target is None:
         raise NotFound(f"no session of {owner}")
-    client().close_session(target.server_url, target.name)
-    _refuse_if_up(target)
+    if target.status is not Status.PAIRING or target.scanned:
+        client().close_session(target.server_url, target.name)
+        _refuse_if_up(target)
     with transaction(actor) as tx:
-        _end(tx, target.name, None)
+        _stop(tx, target, "closed", now_free=True)
         _note_for_other(tx, actor, owner, target.id, "session.close")
     return _require(actor, owner)
 
@@ -329,16 +362,27 @@ def move(actor: Actor, server_url: str, user_id: UUID | None = None) -> Session:
         raise NotFound(f"no session of {owner}")
     try:
         if servers.is_configured(target.server_url):
-            _end_on_server(target)
+            _unpair(target)
     except WppError as error:
         if not error.safe_to_retry:
             raise
         log.warning("moved_without_ending", session=target.name, error=type(error).__name__)
     with transaction(actor) as tx:
         _end(tx, target.name, None)
-        tx.execute(update(sessions).where(sessions.c.id == target.id).values(server_url=server_url))
+        tx.execute(
+            update(sessions)
+            .where(sessions.c.id == target.id)
+            .values(server_url=server_url, start_asked_at=None, profile_free_at=None)
+        )
         _note_for_other(tx, actor, owner, target.id, "session.move")
     return connect(actor, owner)
+
+
+def server_holds(status: Status, reported_state: str | None, phone_number: str | None, failure: str | None) -> bool:
+    """Whether a session's server still has something of it that a disconnect would end: it runs, or is still paired."""
+    if status is not Status.DISCONNECTED or reported_state == "CONNECTED" or failure == "not_ended":
+        return True
+    return phone_number is not None and failure is not None and failure not in FINAL
 
 
 def webhook_url(secret: str, name: str) -> str:
@@ -363,6 +407,7 @@ def show_qr(tx: Connection, name: str, urlcode: str | None, png: str | None, rec
     lifetime = case((sessions.c.qr_count == 0, FIRST_QR_LIFETIME), else_=NEXT_QR_LIFETIME)
     fresh = and_(
         sessions.c.scanned_at.is_(None),
+        sessions.c.start_at.is_(None),
         func.coalesce(sessions.c.qr_urlcode, sessions.c.qr_code).is_distinct_from(urlcode or png),
         received_at >= sessions.c.pairing_started_at,
         func.coalesce(sessions.c.qr_received_at < received_at, True),
@@ -387,6 +432,7 @@ def show_phone_code(tx: Connection, name: str, code: str, received_at: Moment) -
     tx.execute(
         _in_status(name, Status.PAIRING)
         .where(
+            sessions.c.start_at.is_(None),
             received_at >= sessions.c.pairing_started_at,
             func.coalesce(sessions.c.phone_code_at < received_at, True),
             sessions.c.phone_code.is_distinct_from(code),
@@ -401,12 +447,14 @@ def report_status(tx: Connection, name: str, value: str, received_at: datetime, 
     `current` tells whether it came through the URL of the newest attempt. Whatever is not evidence for a change makes
     the worker ask the server.
     """
+    if value == "browserClose":
+        tx.execute(update(sessions).where(sessions.c.session_id == name).values(profile_free_at=None))
     if value == "qrReadSuccess":
         _scanned(tx, name, received_at)
     elif value in UP and current:
         _up(tx, name, received_at)
     elif value in ENDINGS and current:
-        ended = _end(tx, name, ENDINGS[value], received_at, only=_ends(value))
+        ended = _end(tx, name, _failure_of(value), received_at, only=_ends(value))
         if not ended:
             _explain(tx, name, value)
             _ask_soon(tx, name, value, received_at)
@@ -460,8 +508,10 @@ def ids_of(tx: Connection, names: Collection[str]) -> dict[str, UUID]:
 def tend(limit: int = 50) -> int:
     """Ask the servers about every session whose `check_at` is due; returns how many were asked.
 
-    Only sessions that pair, have just come up, or gave contradictory signs are due: nothing else is ever polled.
+    Sessions that pair or gave contradictory signs are due at once; those that are up each `health_page_seconds`,
+    because nothing is posted when a page crashes.
     """
+    period = timedelta(seconds=settings.get().health_page_seconds)
     with transaction(SYSTEM) as tx:
         due = (
             select(sessions.c.id)
@@ -470,10 +520,11 @@ def tend(limit: int = 50) -> int:
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
+        settled = and_(sessions.c.status == Status.CONNECTED, sessions.c.settling_since.is_(None))
         rows = tx.execute(
             update(sessions)
             .where(sessions.c.id.in_(due))
-            .values(check_at=func.now() + CHECK_LEASE)
+            .values(check_at=func.now() + case((settled, period), else_=CHECK_LEASE))
             .returning(*_TARGET_COLUMNS)
         ).all()
     if rows:
@@ -502,77 +553,284 @@ def next_check_in() -> float | None:
 
 def _check(target: _Target) -> None:
     try:
-        state = client().status_session(target.server_url, target.name)
-        if state.status == "CONNECTED":
-            _prove_by_asking(target)
-            return
-        with transaction(SYSTEM) as tx:
-            given_up = _take_state(tx, target, state)
-        if given_up:
-            # Or it goes on making codes that nobody is shown.
-            client().close_session(target.server_url, target.name)
-    except WppDisconnected:
-        with transaction(SYSTEM) as tx:
-            _end(tx, target.name, "lost", only=_as_read(target))
+        if target.start_at is not None:
+            _go_on_with_start(target)
+        elif target.status is Status.CONNECTED:
+            _check_up(target)
+        elif target.status is Status.PAIRING:
+            _check_pairing(target)
+        else:
+            _check_ended(target)
     except (WppError, ConfigurationError) as error:
         log.info("check_failed", session=target.name, error=type(error).__name__)
         with transaction(SYSTEM) as tx:
             _give_up_or_wait(tx, target, "server_unreachable", CHECK_AFTER_ERROR)
 
 
-def _prove_by_asking(target: _Target) -> None:
-    number = client().phone_number(target.server_url, target.name)
-    device = client().host_device(target.server_url, target.name)
+def _check_up(target: _Target) -> None:
+    """A session that is up: its page lives, its server is still bringing it up, or it is lost."""
+    if client().check_connection(target.server_url, target.name):
+        if target.settling_since is not None:
+            _settle(target)
+        return
+    state = client().status_session(target.server_url, target.name)
     with transaction(SYSTEM) as tx:
-        tx.execute(
-            update(sessions)
-            .where(_as_read(target))
-            .values(
-                phone_number=number,
-                device_name=device.pushname or device.platform,
-                last_proof_at=func.now(),
-                last_proof_kind=Proof.PHONE_NUMBER,
-                last_activity=func.now(),
-                check_at=None,
-                **_connected(func.now()),
-            )
+        if state.status == "CONNECTED":
+            # Measured: it says so for ever after its Chrome has died or its page has crashed.
+            _end(tx, target.name, "browser_closed", only=_as_read(target), state=state.status)
+        elif state.status in RUNNING and not _settled_too_long(target, state.status):
+            since = func.coalesce(sessions.c.settling_since, func.now())
+            _update(tx, target, settling_since=since, check_at=func.now() + CHECK_WHILE_SETTLING)
+        else:
+            failure = "logged_out" if state.status in SHOWING_CODES else "lost"
+            _end(tx, target.name, failure, only=_as_read(target), state=state.status)
+
+
+def _settled_too_long(target: _Target, state: str) -> bool:
+    """Codes are "not yet" only after the session was announced; a start shows itself before that."""
+    if target.settling_since is None:
+        return state in SHOWING_CODES
+    return datetime.now(UTC) > target.settling_since + SETTLE_TIMEOUT
+
+
+def _settle(target: _Target) -> None:
+    """The server has it up now: read whose it is, which is no proof of life."""
+    try:
+        number = client().phone_number(target.server_url, target.name)
+        device = client().host_device(target.server_url, target.name)
+    except WppDisconnected:
+        with transaction(SYSTEM) as tx:
+            _update(tx, target, check_at=func.now() + CHECK_WHILE_SETTLING)
+        return
+    came_up = {} if target.status is Status.CONNECTED else _proven_by_server(func.now())
+    with transaction(SYSTEM) as tx:
+        _update(
+            tx,
+            target,
+            phone_number=number,
+            device_name=device.pushname or device.platform,
+            check_at=func.now() + timedelta(seconds=settings.get().health_page_seconds),
+            **came_up,
+            **_connected(func.now()),
+            settling_since=None,
         )
 
 
-def _take_state(tx: Connection, target: _Target, state: SessionState) -> bool:
-    """What `status-session` said of a session that is not CONNECTED; True where its pairing was given up."""
-    now = func.clock_timestamp()
-    if target.status is Status.CONNECTED:
-        _end(tx, target.name, "lost", only=_as_read(target))
-        return False
-    if target.status is Status.DISCONNECTED:
-        _report(tx, target, state.status, now)
-        tx.execute(update(sessions).where(_as_read(target)).values(check_at=None))
-        return False
-    _show_codes(tx, target, state)
-    return _give_up_or_wait(tx, target, "no_answer", CHECK_WHILE_PAIRING)
+def _check_pairing(target: _Target) -> None:
+    state = client().status_session(target.server_url, target.name)
+    if state.status == "CONNECTED":
+        if client().check_connection(target.server_url, target.name):
+            _settle(target)
+            return
+        with transaction(SYSTEM) as tx:
+            _end(tx, target.name, "browser_closed", only=_as_read(target), state=state.status)
+        return
+    with transaction(SYSTEM) as tx:
+        _show_codes(tx, target, state)
+        given_up = _give_up_or_wait(
+            tx, target, "no_answer", CHECK_WHILE_SETTLING if target.scanned else CHECK_WHILE_PAIRING, state.status
+        )
+    if given_up and state.status in RUNNING:
+        # Or it goes on making codes that nobody is shown.
+        client().close_session(target.server_url, target.name)
 
 
-def _give_up_or_wait(tx: Connection, target: _Target, failure: str, wait: timedelta) -> bool:
+def _check_ended(target: _Target) -> None:
+    """A session that ended gives signs of life: it is up after all, or comes back though it was stopped."""
+    state = client().status_session(target.server_url, target.name)
+    alive = state.status == "CONNECTED" and client().check_connection(target.server_url, target.name)
+    stopped = target.stopped_at is not None
+    if alive and not stopped:
+        _settle(target)
+        return
+    if alive:
+        (client().logout_session if target.failure is None else client().close_session)(target.server_url, target.name)
+        log.info("stopped_session_ended_again", session=target.name)
+    comes_back = state.status in RUNNING and stopped and target.settling_since is not None
+    with transaction(SYSTEM) as tx:
+        _report(tx, target, "CLOSED" if alive else state.status, func.clock_timestamp())
+        waits = comes_back and not _settled_too_long(target, state.status)
+        _update(tx, target, check_at=func.now() + CHECK_WHILE_WAITING if waits else None)
+
+
+def _give_up_or_wait(tx: Connection, target: _Target, failure: str, wait: timedelta, state: str | None = None) -> bool:
+    """Ask again after `wait`; or, where a pairing has had its time or the server has ended it (`state`), say so."""
+    now = datetime.now(UTC)
     timeout = SYNC_TIMEOUT if target.scanned else PAIRING_TIMEOUT
-    expired = target.attempt is not None and datetime.now(UTC) > target.attempt + timeout
-    if target.status is Status.PAIRING and expired:
-        reason = case((sessions.c.qr_count > 0, "qr_not_scanned"), else_=failure)
-        return _end(tx, target.name, reason, only=_as_read(target))
-    tx.execute(update(sessions).where(_as_read(target)).values(check_at=func.now() + wait))
+    asked = target.start_asked_at
+    ended = state == "CLOSED" and asked is not None and now > asked + START_SHOWS_WITHIN
+    expired = target.attempt is not None and now > target.attempt + timeout
+    if target.status is Status.PAIRING and (expired or ended):
+        shown = "pairing_interrupted" if target.scanned else "qr_not_scanned"
+        return _end(tx, target.name, shown if target.codes_shown or target.scanned else failure, only=_as_read(target))
+    _update(tx, target, check_at=func.now() + wait)
     return False
 
 
 # --- one start on the server ------------------------------------------------------------------------------------------
 
 
-def _placed(tx: Connection, owner: UUID) -> tuple[str, str | None]:
+def _begin(actor: Actor, owner: UUID, phone: str | None, action: str, *, close_first: bool = False) -> None:
+    """Commit that a start is wanted and bring it as far as it goes now; with `close_first` also of one that is up."""
+    with transaction(actor) as tx:
+        server_url, left = _placed(tx, owner, also_up=close_first)
+        target = _begin_pairing(tx, owner, phone, server_url, also_up=close_first)
+        if target is not None:
+            _note_for_other(tx, actor, owner, target.id, action)
+    if target is None:
+        return
+    if left is not None:
+        _leave(left, target.name)
+    try:
+        _advance(actor, target, close_first=close_first)
+    except WppOutcomeUnknown:
+        with transaction(actor) as tx:
+            _try_later(tx, target, CHECK_WHILE_PAIRING)
+    except WppError as error:
+        with transaction(actor) as tx:
+            _end(tx, target.name, _refusal(error), only=_as_read(target))
+        raise
+
+
+def _go_on_with_start(target: _Target) -> None:
+    """The worker's part of a start that had to wait; whoever else is at it holds the lease."""
+    with transaction(SYSTEM) as tx:
+        lease = func.now() + CHECK_LEASE
+        free = and_(_as_read(target), sessions.c.start_at <= func.now())
+        if not tx.execute(update(sessions).where(free).values(start_at=lease, check_at=lease)).rowcount:
+            _update(tx, target, check_at=sessions.c.start_at)
+            return
+    try:
+        _advance(SYSTEM, target)
+    except (WppOutcomeUnknown, WppUnreachable):
+        with transaction(SYSTEM) as tx:
+            _try_later(tx, target, CHECK_WHILE_PAIRING)
+            _give_up_or_wait(tx, target, "server_unreachable", CHECK_WHILE_PAIRING)
+    except WppError as error:
+        log.warning("start_refused", session=target.name, error=type(error).__name__)
+        with transaction(SYSTEM) as tx:
+            _end(tx, target.name, _refusal(error), only=_as_read(target))
+
+
+def _advance(actor: Actor, target: _Target, *, close_first: bool = False) -> None:
+    """Take over what runs, wait for what must end, or close it; only then ask for the start. Raises WppError."""
+    state = client().status_session(target.server_url, target.name)
+    if state.status == "CONNECTED":
+        living = client().check_connection(target.server_url, target.name)
+        if living and not close_first:
+            _take_over(actor, target, state)
+            return
+        client().close_session(target.server_url, target.name)
+        _refuse_if_up(target)
+    elif state.status in RUNNING:
+        if _worth_taking_over(target, state):
+            _take_over(actor, target, state)
+            return
+        if datetime.now(UTC) < _runs_until(target, state):
+            with transaction(actor) as tx:
+                _report(tx, target, state.status, func.clock_timestamp())
+                _try_later(tx, target, CHECK_WHILE_WAITING)
+            return
+        client().close_session(target.server_url, target.name)
+    elif target.profile_free_at is not None and target.profile_free_at > datetime.now(UTC):
+        with transaction(actor) as tx:
+            _try_later(tx, target, target.profile_free_at - datetime.now(UTC))
+        return
+    _ask_to_start(actor, target)
+
+
+def _worth_taking_over(target: _Target, state: SessionState) -> bool:
+    """A start of the wanted kind that still has time, or whose age nobody knows (a server that restarted began it)."""
+    by_code = {"QRCODE": False, "PHONECODE": True}.get(state.status, target.start_phone is not None)
+    if by_code != (target.phone is not None) or (by_code and target.start_phone != target.phone):
+        return False
+    if _start_ended(target):
+        return state.status in SHOWING_CODES
+    age = datetime.now(UTC) - _as_time(target.start_asked_at)
+    # What shows nothing for long may have met a locked profile.
+    return age < (START_LIFETIME - WORTH_TAKING_OVER if state.status in SHOWING_CODES else START_SHOWS_WITHIN)
+
+
+def _start_ended(target: _Target) -> bool:
+    """The start that we asked for last has had its time, so that what runs is another one, or hangs."""
+    return target.start_asked_at is None or datetime.now(UTC) > target.start_asked_at + START_LIFETIME
+
+
+def _runs_until(target: _Target, state: SessionState) -> datetime:
+    """When what runs has ended by itself at the latest; what goes on after that hangs."""
+    if not _start_ended(target):
+        return _as_time(target.start_asked_at) + START_LIFETIME
+    return _as_time(target.attempt) + (START_LIFETIME if state.status in SHOWING_CODES else START_SHOWS_WITHIN)
+
+
+def _as_time(moment: datetime | None) -> datetime:
+    return moment or datetime.now(UTC)
+
+
+def _take_over(actor: Actor, target: _Target, state: SessionState) -> None:
+    """What runs is what is wanted: its webhook address, and so its secret, stay as they are."""
+    with transaction(actor) as tx:
+        again = func.now() if state.status == "CONNECTED" else func.now() + CHECK_WHILE_PAIRING
+        _update(tx, target, start_at=None, check_at=again)
+        _report(tx, target, state.status, func.clock_timestamp())
+        _show_codes(tx, target, state)
+        _shorten_qr(tx, target)
+
+
+def _shorten_qr(tx: Connection, target: _Target) -> None:
+    """The QR of a start that was taken over lives no longer than that start."""
+    ends = NEXT_QR_LIFETIME + datetime.now(UTC) if _start_ended(target) else None
+    limit = ends or (_as_time(target.start_asked_at) + FIRST_QR_LIFETIME)
+    _update(tx, target, qr_expires_at=func.least(sessions.c.qr_expires_at, limit))
+
+
+def _try_later(tx: Connection, target: _Target, wait: timedelta) -> None:
+    """Look at the start again after `wait`; one that was asked for meanwhile is only checked then."""
+    later = func.now() + wait
+    _update(tx, target, start_at=case((sessions.c.start_at.is_not(None), later), else_=None), check_at=later)
+
+
+def _ask_to_start(actor: Actor, target: _Target) -> None:
+    secret = secrets.token_urlsafe(24)
+    with transaction(actor) as tx:
+        begun = tx.execute(
+            update(sessions)
+            .where(_as_read(target), sessions.c.start_at.is_not(None))
+            .values(
+                webhook_secret_hash=secret_hash(secret),
+                start_at=None,
+                start_asked_at=func.clock_timestamp(),
+                start_phone=target.phone,
+                profile_free_at=None,
+                check_at=func.now() + CHECK_WHILE_PAIRING,
+            )
+        )
+    if not begun.rowcount:
+        return
+    # A code is worth waiting for: unlike a QR it cannot be asked for again where its webhook is lost.
+    state = client().start_session(
+        target.server_url,
+        target.name,
+        webhook_url(secret, target.name),
+        phone=target.phone,
+        wait_qr=target.phone is not None,
+    )
+    with transaction(actor) as tx:
+        _report(tx, target, state.status, func.clock_timestamp())
+        _show_codes(tx, target, state)
+
+
+def _refusal(error: WppError) -> str:
+    return "server_unreachable" if error.safe_to_retry else "server_refused"
+
+
+def _placed(tx: Connection, owner: UUID, *, also_up: bool) -> tuple[str, str | None]:
     """The server for this start, by the rule in `servers`, and the one that still holds something of the session and
     is left for it."""
     row = tx.execute(select(*_PLACE_COLUMNS).where(sessions.c.user_id == owner)).one_or_none()
-    if row is not None and row.status == Status.CONNECTED:
+    if row is not None and row.status == Status.CONNECTED and not also_up:
         return row.server_url, None  # it is up, so nothing is started
-    holds = row is not None and (row.phone_number is not None or row.status == Status.PAIRING)
+    holds = row is not None and (row.phone_number is not None or row.status != Status.DISCONNECTED)
     home = row.server_url if row is not None and holds else None
     server_url = servers.choose(tx, home)
     return server_url, home if home != server_url else None
@@ -591,17 +849,22 @@ def _leave(server_url: str, name: str) -> None:
         log.warning("session_left_behind", session=name, error=type(error).__name__)
 
 
-def _begin_pairing(tx: Connection, owner: UUID, phone: str | None, secret: str, server_url: str) -> _Target | None:
-    """Write the intent down; None where the session is up already."""
+def _begin_pairing(tx: Connection, owner: UUID, phone: str | None, server_url: str, *, also_up: bool) -> _Target | None:
+    """Write the intent down, leased to the caller; None where the session is up already."""
     name = f"user_{owner}"
     tx.execute(
         insert(sessions)
         .values(user_id=owner, session_id=name, status=Status.DISCONNECTED, server_url=server_url)
         .on_conflict_do_nothing()
     )
+    stays = sessions.c.server_url == server_url
     row = tx.execute(
         update(sessions)
-        .where(sessions.c.user_id == owner, sessions.c.status != Status.CONNECTED, ~_being_cleaned())
+        .where(
+            sessions.c.user_id == owner,
+            or_(sessions.c.status != Status.CONNECTED, literal(also_up)),
+            ~_being_cleaned(),
+        )
         .values(
             status=Status.PAIRING,
             server_url=server_url,
@@ -611,8 +874,12 @@ def _begin_pairing(tx: Connection, owner: UUID, phone: str | None, secret: str, 
             failure=None,
             connected_at=None,
             reported_state=None,
-            webhook_secret_hash=secret_hash(secret),
-            check_at=func.now() + CHECK_WHILE_PAIRING,
+            start_at=func.now() + CHECK_LEASE,
+            start_asked_at=case((stays, sessions.c.start_asked_at), else_=None),
+            profile_free_at=case((stays, sessions.c.profile_free_at), else_=None),
+            settling_since=None,
+            stopped_at=None,
+            check_at=func.now() + CHECK_LEASE,
             updated_at=func.now(),
             **_NO_CODES,
         )
@@ -632,28 +899,6 @@ def _refuse_while_cleaned(tx: Connection, owner: UUID) -> None:
         raise SessionBeingCleaned(f"session of {owner}")
 
 
-def _start(actor: Actor, target: _Target, webhook: str, phone: str | None) -> None:
-    try:
-        if client().status_session(target.server_url, target.name).status in RUNNING:
-            # The server takes a new webhook (and a phone) only when it really starts something.
-            client().close_session(target.server_url, target.name)
-        # A code is worth waiting for: unlike a QR it cannot be asked for again where its webhook is lost.
-        state = client().start_session(target.server_url, target.name, webhook, phone=phone, wait_qr=phone is not None)
-    except WppOutcomeUnknown:
-        return
-    except WppError as error:
-        failure = "server_unreachable" if error.safe_to_retry else "server_refused"
-        with transaction(actor) as tx:
-            _end(tx, target.name, failure, only=_as_read(target))
-        raise
-    with transaction(actor) as tx:
-        now = func.clock_timestamp()
-        _report(tx, target, state.status, now)
-        if state.status == "CONNECTED":
-            tx.execute(update(sessions).where(_as_read(target)).values(check_at=func.now()))
-        _show_codes(tx, target, state)
-
-
 def _show_codes(tx: Connection, target: _Target, state: SessionState) -> None:
     now = func.clock_timestamp()
     if state.status == "QRCODE" and state.urlcode:
@@ -663,14 +908,43 @@ def _show_codes(tx: Connection, target: _Target, state: SessionState) -> None:
 
 
 def _report(tx: Connection, target: _Target, state: str, at: Moment) -> None:
-    tx.execute(update(sessions).where(_as_read(target)).values(**_reported(state, at)))
+    _update(tx, target, **_reported(state, at))
 
 
-def _end_on_server(target: _Target) -> None:
-    unpaired = client().logout_session(target.server_url, target.name)
-    if not unpaired:
+def _update(tx: Connection, target: _Target, **values: Any) -> None:
+    """Change the row unless somebody has started, connected or ended the session since `target` was read."""
+    tx.execute(update(sessions).where(_as_read(target)).values(**values))
+
+
+def _unpair(target: _Target) -> None:
+    """Log the session out; where nothing lives that could be, close it and delete its data. Raises WppError.
+
+    One that is just coming up can only be logged out then: the worker does it.
+    """
+    if not client().logout_session(target.server_url, target.name):
+        state = client().status_session(target.server_url, target.name)
+        if state.status in RUNNING:
+            return
         client().close_session(target.server_url, target.name)
+        client().clear_session_data(target.server_url, target.name)
     _refuse_if_up(target)
+
+
+def _stop(tx: Connection, target: _Target, failure: str | None, *, now_free: bool) -> None:
+    """Somebody ended it on purpose. `now_free`: no browser that is ending holds its profile."""
+    paired = and_(literal(failure is None and now_free), sessions.c.phone_number.is_not(None))
+    _end(tx, target.name, case((paired, "closed"), else_=failure))
+    tx.execute(
+        update(sessions)
+        .where(sessions.c.id == target.id)
+        .values(
+            wants_up=False,
+            stopped_at=func.now(),
+            settling_since=None if now_free else func.now(),
+            profile_free_at=None if now_free else func.now() + LOGOUT_ENDS_WITHIN,
+            check_at=None if now_free else func.now() + CHECK_WHILE_WAITING,
+        )
+    )
 
 
 def _refuse_if_up(target: _Target) -> None:
@@ -700,6 +974,15 @@ _TARGET_COLUMNS = (
     sessions.c.pairing_started_at,
     sessions.c.scanned_at,
     sessions.c.pairing_phone,
+    sessions.c.start_at,
+    sessions.c.start_asked_at,
+    sessions.c.start_phone,
+    sessions.c.profile_free_at,
+    sessions.c.settling_since,
+    sessions.c.stopped_at,
+    sessions.c.failure,
+    sessions.c.qr_count,
+    sessions.c.phone_code,
 )
 _OWN_COLUMNS = (
     *_TARGET_COLUMNS,
@@ -708,8 +991,6 @@ _OWN_COLUMNS = (
     sessions.c.qr_code,
     sessions.c.qr_received_at,
     sessions.c.qr_expires_at,
-    sessions.c.qr_count,
-    sessions.c.phone_code,
     sessions.c.phone_code_at,
     sessions.c.reported_state,
     sessions.c.reported_at,
@@ -718,7 +999,6 @@ _OWN_COLUMNS = (
     sessions.c.connected_at,
     sessions.c.phone_number,
     sessions.c.device_name,
-    sessions.c.failure,
     sessions.c.updated_at,
 )
 
@@ -738,8 +1018,14 @@ def _connected(at: Any) -> dict[str, Any]:
         "updated_at": func.now(),
         "scanned_at": None,
         "pairing_phone": None,
+        "start_at": None,
+        "stopped_at": None,
         **_NO_CODES,
     }
+
+
+def _proven_by_server(at: Any) -> dict[str, Any]:
+    return {"last_proof_at": at, "last_proof_kind": Proof.WEBHOOK, "last_activity": at}
 
 
 def _of(owner: UUID) -> Select[Any]:
@@ -766,10 +1052,23 @@ def _as_read(target: _Target) -> Any:
 
 
 def _ends(value: str) -> Any:
-    """Which statuses an ending may end: an unscanned start's ending says nothing of a session that is up."""
-    if value in PAIRING_ENDINGS:
-        return sessions.c.status == Status.PAIRING
-    return sessions.c.status.in_((Status.PAIRING, Status.CONNECTED))
+    """Which statuses an ending may end: an unscanned start's ending says nothing of a session that is up, and none of a
+    start that was not asked for yet."""
+    pairs = and_(sessions.c.status == Status.PAIRING, sessions.c.start_at.is_(None))
+    return pairs if value in PAIRING_ENDINGS else or_(pairs, sessions.c.status == Status.CONNECTED)
+
+
+def _failure_of(value: str) -> str | ColumnElement[str]:
+    """Measured: every browser's end is posted as `browserClose`, an unscanned start's too."""
+    if value != "browserClose":
+        return ENDINGS[value]
+    shown = or_(sessions.c.qr_count > 0, sessions.c.phone_code.is_not(None))
+    return case(
+        (sessions.c.status == Status.CONNECTED, ENDINGS[value]),
+        (sessions.c.scanned_at.is_not(None), "pairing_interrupted"),
+        (shown, "qr_not_scanned"),
+        else_="no_answer",
+    )
 
 
 def _being_cleaned() -> ColumnElement[bool]:
@@ -781,29 +1080,31 @@ def _scanned(tx: Connection, name: str, at: datetime) -> None:
     tx.execute(
         _in_status(name, Status.PAIRING)
         .where(at >= sessions.c.pairing_started_at)
-        .values(scanned_at=at, **_NO_CODES, **_reported("qrReadSuccess", at))
+        .values(scanned_at=at, start_at=None, check_at=func.now(), **_NO_CODES, **_reported("qrReadSuccess", at))
     )
+    # Whoever gave a pairing up and then reads its code all the same wants it.
+    tx.execute(_in_status(name, Status.DISCONNECTED).values(stopped_at=None))
 
 
 def _up(tx: Connection, name: str, at: datetime) -> None:
     """Pairing or up becomes up; one that ended is asked first, because news of its life may simply be late."""
-    tx.execute(
-        _in_status(name, Status.PAIRING).values(
-            last_proof_at=at,
-            last_proof_kind=Proof.WEBHOOK,
-            last_activity=at,
-            check_at=func.now(),
-            **_connected(at),
-        )
-    )
-    tx.execute(_in_status(name, Status.DISCONNECTED).values(check_at=func.now(), **_reported("CONNECTED", at)))
+    soon = {"settling_since": at, "check_at": func.now()}
+    tx.execute(_in_status(name, Status.PAIRING).values(**_proven_by_server(at), **_connected(at), **soon))
+    tx.execute(_in_status(name, Status.DISCONNECTED).values(**_reported("CONNECTED", at), **soon))
+    tx.execute(_in_status(name, Status.CONNECTED).values(**soon))
     prove(tx, name, Proof.WEBHOOK, at)
 
 
 def _end(
-    tx: Connection, name: str, failure: str | ColumnElement[str] | None, at: datetime | None = None, *, only: Any = True
+    tx: Connection,
+    name: str,
+    failure: str | ColumnElement[str] | None,
+    at: datetime | None = None,
+    *,
+    only: Any = True,
+    state: str = "CLOSED",
 ) -> bool:
-    """Say `desconectado` with the reason; False where `only` admitted nothing."""
+    """Say `desconectado` with the reason; False where `only` admitted nothing. `state`: what the server says."""
     done = tx.execute(
         update(sessions)
         .where(sessions.c.session_id == name, only)
@@ -814,10 +1115,12 @@ def _end(
             pairing_phone=None,
             connected_at=None,
             check_at=None,
+            start_at=None,
+            settling_since=None,
             updated_at=func.now(),
             **_given_up(failure),
             **_NO_CODES,
-            **_reported("CLOSED", at or func.now()),
+            **_reported(state, at or func.now()),
         )
     )
     return bool(done.rowcount)
@@ -829,11 +1132,11 @@ def _given_up(failure: str | ColumnElement[str] | None) -> dict[str, Any]:
 
 
 def _explain(tx: Connection, name: str, value: str) -> None:
-    """A loss that the worker found by asking, before the server's own word came: that word says why."""
+    """A loss that was told otherwise before the word came that says why."""
     if value not in PAIRING_ENDINGS:
         tx.execute(
             _in_status(name, Status.DISCONNECTED)
-            .where(sessions.c.failure == "lost")
+            .where(sessions.c.failure.in_(GUESSED))
             .values(failure=ENDINGS[value], updated_at=func.now(), **_given_up(ENDINGS[value]))
         )
 
@@ -880,13 +1183,21 @@ def _note_for_other(tx: Connection, actor: Actor, owner: UUID, session_id: UUID,
 
 def _target(row: Record) -> _Target:
     return _Target(
-        row.id,
-        row.session_id,
-        row.server_url,
-        Status(row.status),
-        row.pairing_started_at,
-        row.scanned_at is not None,
-        row.pairing_phone,
+        id=row.id,
+        name=row.session_id,
+        server_url=row.server_url,
+        status=Status(row.status),
+        attempt=row.pairing_started_at,
+        scanned=row.scanned_at is not None,
+        phone=row.pairing_phone,
+        start_at=row.start_at,
+        start_asked_at=row.start_asked_at,
+        start_phone=row.start_phone,
+        profile_free_at=row.profile_free_at,
+        settling_since=row.settling_since,
+        stopped_at=row.stopped_at,
+        failure=row.failure,
+        codes_shown=row.qr_count > 0 or row.phone_code is not None,
     )
 
 
@@ -914,4 +1225,14 @@ def _session(row: Record, *, reveal: bool) -> Session:
         device_name=row.device_name,
         failure=row.failure,
         updated_at=row.updated_at,
+        waits_until=_waits_until(row),
+        server_holds=server_holds(Status(row.status), row.reported_state, row.phone_number, row.failure),
     )
+
+
+def _waits_until(row: Record) -> datetime | None:
+    if row.start_at is None:
+        return None
+    started = row.start_asked_at + START_LIFETIME if row.start_asked_at else None
+    until: datetime | None = row.profile_free_at or started
+    return until if until is not None and until > datetime.now(UTC) else None

@@ -139,6 +139,7 @@ class Settings(BaseSettings):
     cleanup_media_days: int = Field(30, ge=1, le=MAX_DAYS)
     cleanup_runs_days: int = Field(365, ge=1, le=MAX_DAYS)
     health_sweep_seconds: float = Field(10.0, gt=0, le=3600)
+    health_page_seconds: float = Field(10.0, gt=0, le=3600)
     health_proof_seconds: float = Field(300.0, gt=0, le=86_400)
     health_stuck_seconds: float = Field(30.0, gt=0, le=3600)
     health_unacked_seconds: float = Field(120.0, gt=0, le=86_400)

@@ -177,10 +177,10 @@ def _actions(actor: Actor, row: FleetRow) -> None:
             navigation.link("session.py", _("Abrir a sessão"), ":material/open_in_full:", user=str(row.user_id))
             navigation.link("diagnostics.py", _("Diagnosticar"), ":material/stethoscope:", user=str(row.user_id))
             navigation.link("conversations.py", _("Conversas"), ":material/forum:", pessoa=str(row.user_id))
-            if row.status in (None, Status.DISCONNECTED):
-                if st.button(_("Conectar por esta pessoa"), icon=":material/link:", key="fleet_connect"):
-                    _connect(actor, row.user_id)
-            elif st.button(_("Desconectar"), icon=":material/link_off:", key="fleet_disconnect"):
+            down = row.status in (None, Status.DISCONNECTED)
+            if down and st.button(_("Conectar por esta pessoa"), icon=":material/link:", key="fleet_connect"):
+                _connect(actor, row.user_id)
+            if row.server_holds and st.button(_("Desconectar"), icon=":material/link_off:", key="fleet_disconnect"):
                 confirm.disconnect_other(row.email, row.user_id, _disconnect)
 
 

@@ -77,6 +77,12 @@ def show_qr(qr: Qr) -> None:
     )
 
 
+def show_wait(until: datetime, text: str) -> None:
+    """Count down to `until` in the browser; `text` has a place `{s}` for the seconds."""
+    remaining = max((until - datetime.now(UTC)).total_seconds(), 0.0)
+    _countdown()(key="pairing_wait", data={"remaining_ms": int(remaining * 1000), "text": text})
+
+
 def show_phone_code(code: str, received_at: datetime, phone: str) -> None:
     """Draw a pairing code, its age and the number that it is for."""
     st.html(f'<div class="plushify-code" aria-label="{_("Código de pareamento")}">{_escaped(code)}</div>')
@@ -92,6 +98,30 @@ def _picture(png: str) -> str:
     """A server that sends no text sends its own picture. Decoding it proves that nothing but base64 is in it."""
     content = base64.b64decode(png.partition(",")[2] or png, validate=False)
     return f'<img alt="" src="data:image/png;base64,{base64.b64encode(content).decode()}">'
+
+
+WAIT_SCRIPT = """
+export default function ({ parentElement, data }) {
+  const text = parentElement.querySelector(".text");
+  const until = performance.now() + data.remaining_ms;
+  const draw = () => {
+    text.textContent = data.text.replace("{s}", Math.max(0, Math.ceil((until - performance.now()) / 1000)));
+  };
+  const timer = setInterval(draw, 250);
+  draw();
+  return () => clearInterval(timer);
+}
+"""
+
+
+@functools.cache
+def _countdown() -> ComponentRenderer:
+    return st.components.v2.component(
+        "plushify_wait",
+        html='<div class="text" role="timer"></div>',
+        css=".text { font-family: var(--st-font); color: var(--st-text-color); }",
+        js=WAIT_SCRIPT,
+    )
 
 
 @functools.cache

@@ -26,6 +26,10 @@ def offer(actor: Actor, session: Session | None) -> None:
             phone = st.text_input(_("Número do seu WhatsApp"), placeholder="(11) 99999-9999", key="pairing_phone")
             if st.form_submit_button(_("Receber código"), icon=":material/dialpad:", key="connect_code"):
                 _start(actor, phone)
+        if session is not None and session.server_holds:
+            st.caption(_("O servidor ainda guarda a conexão anterior: conectar pode dispensar um código novo."))
+            if st.button(_("Desconectar"), icon=":material/link_off:", key="disconnect"):
+                confirm.disconnect_own(_end)
 
 
 def _start(actor: Actor, phone: str | None = None) -> None:
@@ -40,6 +44,16 @@ def follow(actor: Actor, session: Session) -> None:
         if session.scanned_at is not None:
             st.subheader(_("Código lido"), anchor=False)
             _waiting(_("Carregando suas conversas. Isso pode levar um minuto…"))
+        elif session.waits_until is not None:
+            st.subheader(_("Só um instante"), anchor=False)
+            pairing.show_wait(
+                session.waits_until, _("A conexão anterior ainda está terminando no servidor. Faltam no máximo {s} s.")
+            )
+        elif session.phone_number and not (session.qr or session.phone_code):
+            st.subheader(_("Religando"), anchor=False)
+            _waiting(
+                _("Seu celular continua pareado; a conexão volta em segundos. Se for preciso, um código aparece aqui.")
+            )
         elif session.pairing_phone:
             st.subheader(_("Digite este código no celular"), anchor=False)
             if session.phone_code and session.phone_code_at:

@@ -75,8 +75,8 @@ def actions(actor: Actor, row: FleetRow) -> None:
                 confirm.restart(row.email, row.user_id, _restart)
             if st.button(_("Fechar"), icon=":material/stop_circle:", key="session_close"):
                 confirm.close(row.email, row.user_id, _close)
-            if st.button(_("Desconectar"), icon=":material/link_off:", key="session_disconnect"):
-                confirm.disconnect_other(row.email, row.user_id, _disconnect)
+        if row.server_holds and st.button(_("Desconectar"), icon=":material/link_off:", key="session_disconnect"):
+            confirm.disconnect_other(row.email, row.user_id, _disconnect)
         if row.status is not None:
             brake.switch(actor, row.user_id)
             navigation.link("diagnostics.py", _("Diagnosticar"), ":material/stethoscope:", user=str(row.user_id))

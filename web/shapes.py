@@ -101,6 +101,9 @@ class SessionShape(BaseModel):
     last_proof_kind: str | None = None
     connected_at: datetime | None = None
     failure: str | None = Field(None, description="Why it ended, as a stable code.")
+    waits_until: datetime | None = Field(
+        None, description="The start waits until then at the latest: an earlier one still holds the profile."
+    )
     updated_at: datetime | None = None
 
     @classmethod
@@ -121,6 +124,7 @@ class SessionShape(BaseModel):
             last_proof_kind=session.last_proof_kind,
             connected_at=session.connected_at,
             failure=session.failure,
+            waits_until=session.waits_until,
             updated_at=session.updated_at,
         )
 

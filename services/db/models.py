@@ -77,6 +77,12 @@ sessions = Table(
     _time("cleared_at"),
     Column("wants_up", Boolean, nullable=False, server_default="false"),
     _time("probed_at"),
+    _time("start_at"),
+    _time("start_asked_at"),
+    Column("start_phone", Text),
+    _time("profile_free_at"),
+    _time("settling_since"),
+    _time("stopped_at"),
 )
 
 session_timeline = Table(

@@ -1,6 +1,6 @@
 """The pairing state machine: a status moves on evidence only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from sandbox.server import SandboxServer
+from sandbox.server import SandboxServer, running
+from sandbox.state import Config
 from services import sessions, timeline
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
@@ -25,6 +26,7 @@ from services.errors import (
 from services.sessions import ENDINGS, FIRST_QR_LIFETIME, NEXT_QR_LIFETIME, UP, Proof, Session, Status
 from tests.conftest import Database, connected, forget_process_state
 from tests.installation import Control, wait_for
+from tests.services.conftest import SECRET
 
 
 def own(actor: Actor) -> Session:
@@ -102,9 +104,9 @@ def test_it_becomes_connected_by_proof_where_the_webhook_is_lost(
     user: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
     session = pair(user, control, database)
-    assert (session.phone_number, session.last_proof_kind) == ("5511987654321", Proof.PHONE_NUMBER)
+    assert (session.phone_number, session.last_proof_kind) == ("5511987654321", Proof.WEBHOOK)
     assert session.qr is None
-    assert sessions.next_check_in() is None, "nothing is polled once it is connected"
+    assert (sessions.next_check_in() or 0) > 5, "only its page is looked at from now on"
 
 
 def test_it_pairs_by_phone_code(user: Actor, server: SandboxServer, database: Database) -> None:
@@ -188,13 +190,20 @@ def test_it_keeps_the_older_webhook_secret_until_the_newer_one_is_used(
     first, _none = hashes()
     with transaction(SYSTEM) as tx:
         sessions.webhook_secret_used(tx, name_of(user))
+    for secret in (b"second", b"third"):
+        database.execute("update whatsapp_sessions set webhook_secret_hash = %s", secret)
+        assert hashes() == (secret, first), "nobody has used a newer one, so the server still posts with the first"
+
+
+def test_it_keeps_the_webhook_secret_of_a_start_that_was_never_asked_for(
+    user: Actor, server: SandboxServer, database: Database
+) -> None:
+    sessions.connect(user)
+    first = database.one("select webhook_secret_hash from whatsapp_sessions")
     server.stop()
-    for _attempt in range(2):
-        with pytest.raises(WppUnreachable):
-            sessions.connect(user)
-        newest, previous = hashes()
-        assert newest != first
-        assert previous == first, "the server never took a newer one, so it still posts with the first"
+    with pytest.raises(WppUnreachable):
+        sessions.connect(user)
+    assert database.one("select webhook_secret_hash from whatsapp_sessions") == first
 
 
 # --- what the server reports --------------------------------------------------------------------------------------
@@ -249,7 +258,7 @@ def test_a_late_qr_read_success_never_undoes_a_connection(user: Actor, database:
     assert own(user).status is Status.CONNECTED
 
 
-@pytest.mark.parametrize(("value", "failure"), sorted(ENDINGS.items()))
+@pytest.mark.parametrize(("value", "failure"), sorted((ENDINGS | {"browserClose": "no_answer"}).items()))
 def test_an_ending_names_its_reason(user: Actor, database: Database, value: str, failure: str) -> None:
     pairing(database, user)
     report(user, value)
@@ -332,6 +341,219 @@ def test_no_order_of_events_shows_what_is_not_true(
         assert after.status is not Status.PAIRING or before.status is Status.PAIRING, "only a person starts a pairing"
 
 
+# --- one profile, one browser -----------------------------------------------------------------------------------------
+
+
+def state_of(actor: Actor, control: Control) -> str | None:
+    """What the server says of the session."""
+    state = control.session(name_of(actor))
+    return state["status"] if state else None
+
+
+def secret_of(database: Database) -> bytes:
+    stored: bytes = database.one("select webhook_secret_hash from whatsapp_sessions")
+    return stored
+
+
+@pytest.fixture
+def slow_server(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[SandboxServer]:
+    """A server that announces a session one second before it says CONNECTED."""
+    config = Config(secret=SECRET, clock_scale=0.02, settle_delay=50.0)
+    with running(config) as made:
+        monkeypatch.setenv("WPP_SERVER_TOKEN", SECRET)
+        monkeypatch.setenv("SANDBOX_PORT", made.url.rpartition(":")[2])
+        monkeypatch.setenv("PUBLIC_WEBHOOK_URL", "http://127.0.0.1:9")
+        forget_process_state()
+        yield made
+
+
+def test_it_never_goes_back_between_the_announcement_and_the_servers_word(
+    user: Actor, slow_server: SandboxServer, database: Database
+) -> None:
+    control = Control(slow_server.url)
+    sessions.connect(user)
+    tend_until(user, lambda session: session.qr, database)
+    control.scan(name_of(user), "5511987654321")
+    report(user, "qrReadSuccess")
+    report(user, "inChat")
+    seen = set()
+
+    def settled(session: Session) -> bool:
+        seen.add((session.status, state_of(user, control)))
+        return database.one("select settling_since from whatsapp_sessions") is None
+
+    tend_until(user, settled, database)
+    assert seen == {(Status.CONNECTED, "QRCODE"), (Status.CONNECTED, "CONNECTED")}
+    assert own(user).phone_number == "5511987654321"
+
+
+def test_it_stays_connected_while_its_server_restarts(
+    user: Actor, slow_server: SandboxServer, database: Database
+) -> None:
+    control = Control(slow_server.url)
+    pair(user, control, database)
+    slow_server.stop()
+    database.execute("update whatsapp_sessions set check_at = now()")
+    sessions.tend()
+    assert own(user).status is Status.CONNECTED, "a server that is away says nothing of the session"
+    slow_server.start()
+    seen = set()
+
+    def settled(session: Session) -> bool:
+        seen.add(session.status)
+        return state_of(user, control) == "CONNECTED"
+
+    tend_until(user, settled, database)
+    assert seen == {Status.CONNECTED}
+
+
+@pytest.mark.parametrize("crash", ["chrome_dies", "page_crashes"])
+def test_a_session_whose_page_is_gone_is_found_and_can_be_connected_again(
+    user: Actor, server: SandboxServer, control: Control, database: Database, crash: str
+) -> None:
+    pair(user, control, database)
+    control.fault(crash, name_of(user))
+    session = tend_until(user, lambda session: session.status is Status.DISCONNECTED, database)
+    assert (session.failure, session.server_holds) == ("browser_closed", True)
+    assert state_of(user, control) == "CONNECTED", "it says so for ever"
+    sessions.connect(user)
+    assert tend_until(user, lambda session: session.status is Status.CONNECTED, database).phone_number
+    assert control.session(name_of(user))["browser"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("crash", ["chrome_dies", "page_crashes"])
+def test_it_disconnects_a_session_whose_page_is_gone(
+    user: Actor, server: SandboxServer, control: Control, database: Database, crash: str
+) -> None:
+    pair(user, control, database)
+    control.fault(crash, name_of(user))
+    session = sessions.disconnect(user)
+    assert (session.status, session.failure, session.server_holds) == (Status.DISCONNECTED, None, False)
+    state = control.session(name_of(user))
+    assert state is not None
+    assert (state["status"], state["phone"], state["browser"]) == (None, None, False)
+
+
+def test_it_restarts_a_session_that_says_connected_and_is_not(
+    user: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    pair(user, control, database)
+    control.kill(name_of(user))
+    secret = secret_of(database)
+    assert sessions.reconnect(user).status is Status.PAIRING
+    assert secret_of(database) != secret
+    tend_until(user, lambda session: session.status is Status.CONNECTED, database)
+    state = control.session(name_of(user))
+    assert state is not None
+    assert not state["dead"]
+
+
+def test_a_cancelled_pairing_goes_on_with_its_running_qr(
+    user: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    sessions.connect(user)
+    shown = tend_until(user, lambda session: session.qr, database).qr
+    secret = secret_of(database)
+    assert sessions.disconnect(user).status is Status.DISCONNECTED
+    assert state_of(user, control) == "QRCODE", "closing it would lock the profile"
+    again = sessions.connect(user).qr
+    assert again is not None
+    assert shown is not None
+    assert again.urlcode == shown.urlcode
+    assert secret_of(database) == secret, "what runs posts with the earlier one"
+    control.scan(name_of(user), "5511987654321")
+    tend_until(user, lambda session: session.status is Status.CONNECTED, database)
+
+
+def test_another_kind_of_code_waits_for_the_end_of_the_first(
+    user: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    sessions.connect(user)
+    tend_until(user, lambda session: session.qr, database)
+    secret = secret_of(database)
+    waiting = sessions.connect(user, phone="(11) 98765-4321")
+    assert waiting.waits_until is not None
+    assert waiting.waits_until - datetime.now(UTC) <= timedelta(seconds=61)
+    qr(user, "2@of the first start")
+    report(user, "browserClose")
+    report(user, "qrReadError")
+    assert (own(user).status, own(user).qr) == (Status.PAIRING, None), "news of the first start"
+    session = tend_until(user, lambda _session: state_of(user, control) == "PHONECODE", database)
+    assert (session.waits_until, session.pairing_phone) == (None, "5511987654321")
+    assert secret_of(database) != secret
+
+
+def test_a_start_after_a_logout_waits_for_the_profile(
+    user: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    pair(user, control, database)
+    control.fault("late_after_logout", delay=25.0, qrcode=True, times=1)
+    sessions.disconnect(user)
+    assert control.session(name_of(user))["browser"], "its browser is still there"  # type: ignore[index]
+    assert sessions.connect(user).waits_until is not None
+    wait_for(lambda: not control.session(name_of(user))["browser"])  # type: ignore[index]
+    report(user, "browserClose", current=False)
+    assert tend_until(user, lambda session: session.qr, database).waits_until is None
+
+
+def test_a_start_that_hangs_is_closed_once_no_browser_can_hold_it(
+    user: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    control.fault("profile_locked", times=1)
+    sessions.connect(user)
+    assert state_of(user, control) == "INITIALIZING"
+    database.execute("update whatsapp_sessions set start_asked_at = now() - interval '30 s'")
+    assert sessions.reconnect(user).waits_until is not None, "its browser may still be starting"
+    database.execute("update whatsapp_sessions set start_asked_at = now() - interval '62 s'")
+    database.execute("update whatsapp_sessions set pairing_started_at = now() - interval '11 s', start_at = now()")
+    tend_until(user, lambda session: session.qr, database)
+
+
+def test_an_unscanned_code_is_said_to_be_just_that(user: Actor, database: Database) -> None:
+    pairing(database, user)
+    qr(user, "2@first")
+    report(user, "browserClose")
+    report(user, "qrReadError")
+    assert own(user).failure == "qr_not_scanned"
+
+
+def test_an_unscanned_code_is_found_out_where_every_webhook_is_lost(
+    user: Actor, server: SandboxServer, database: Database
+) -> None:
+    sessions.connect(user)
+    tend_until(user, lambda session: session.qr, database)
+    database.execute("update whatsapp_sessions set start_asked_at = start_asked_at - interval '10 s'")
+    session = tend_until(user, lambda session: session.status is Status.DISCONNECTED, database)
+    assert (session.failure, session.server_holds) == ("qr_not_scanned", False)
+
+
+def test_a_closed_session_that_its_server_brings_back_is_closed_again(
+    user: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    pair(user, control, database)
+    sessions.close(user)
+    server.stop()
+    server.start()
+    wait_for(lambda: state_of(user, control) == "CONNECTED", what="the server brings back what has a token file")
+    report(user, "inChat")
+    tend_until(user, lambda session: state_of(user, control) != "CONNECTED", database)
+    session = own(user)
+    assert (session.status, session.failure) == (Status.DISCONNECTED, "closed")
+    assert control.session(name_of(user))["phone"], "its phone stays paired"  # type: ignore[index]
+
+
+def test_whoever_scans_a_cancelled_code_is_connected(
+    user: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    sessions.connect(user)
+    tend_until(user, lambda session: session.qr, database)
+    sessions.disconnect(user)
+    control.scan(name_of(user), "5511987654321")
+    report(user, "qrReadSuccess")
+    report(user, "inChat")
+    tend_until(user, lambda session: session.status is Status.CONNECTED, database)
+
+
 # --- disconnecting ------------------------------------------------------------------------------------------------
 
 
@@ -350,6 +572,7 @@ def test_it_disconnects_and_checks_that_it_did(
     ("found", "value", "said"),
     [
         ("lost", "disconnectedMobile", "phone_logged_out"),
+        ("browser_closed", "disconnectedMobile", "phone_logged_out"),
         ("lost", "autocloseCalled", "lost"),
         ("closed", "disconnectedMobile", "closed"),
     ],
@@ -430,7 +653,8 @@ def test_it_closes_a_session_that_then_stays_closed(
 ) -> None:
     pair(user, control, database)
     assert sessions.close(staff, user.user_id).status is Status.DISCONNECTED
-    assert own(user).failure is None
+    assert own(user).failure == "closed"
+    assert own(user).server_holds, "its phone is still paired there"
     assert database.one("select wants_up from whatsapp_sessions") is False
     found = control.session(name_of(user))
     assert found is not None
