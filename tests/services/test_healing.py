@@ -184,7 +184,7 @@ def test_it_frees_a_start_that_shows_no_code(
     wait_for(lambda: not control.session(name_of(user))["browser"])  # type: ignore[index]
     round_(database)
     # What shows nothing is closed only when it has had time to show something.
-    database.execute(f"update whatsapp_sessions set pairing_started_at = {AGO}, start_at = now()")
+    database.execute("update whatsapp_sessions set pairing_started_at = now() - interval '11 s', start_at = now()")
     rounds_until(database, lambda: last(staff, user).state is State.HEALED, due=False)
     assert own(user).qr is not None
     assert steps(staff, user) == ["step.restart ok"]
