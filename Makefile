@@ -10,7 +10,7 @@ NO_SQL := wppconnect db/test_embedded.py test_supervisor.py test_settings.py tes
 PG15_BIN ?= /usr/lib/postgresql/15/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo backup restore test test-15 check format bench soak messages screenshots clean
+.PHONY: help run demo backup restore test test-15 test-slow check format bench soak messages screenshots clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,13 +29,16 @@ demo: $(VENV)/.run ## An installation of its own (data/demo) with a month of dat
 	@DATA_DIR=data/demo HEALTH_HEAL=false HEALTH_PROOF_SECONDS=86400 $(BIN)/python manage.py up
 
 test: $(VENV)/.dev browser ## Run the whole suite, in real Chromium and on PostgreSQL 15 too where there is one
-	$(BIN)/python -m pytest $(TWO)
+	$(BIN)/python -m pytest $(TWO) -m "not slow"
 	@if [ -x $(PG15_BIN)/postgres ]; then $(MAKE) --no-print-directory test-15; \
 	else echo "NOTE: no PostgreSQL 15 in $(PG15_BIN): the second pass on it did not run"; fi
 
 test-15: $(VENV)/.dev ## What proves the SQL, on PostgreSQL 15: migrations, isolation, each service's tests by their first case
 	PLUSHIFY_TEST_PG_BIN=$(PG15_BIN) $(BIN)/python -m pytest $(TWO) --first-cases tests/services \
 	  $(addprefix --ignore tests/services/,$(NO_SQL)) tests/migrations tests/test_isolation.py tests/services
+
+test-slow: $(VENV)/.dev ## What takes minutes: random lives of sessions, with whatever breaks
+	$(BIN)/python -m pytest -m slow --timeout 1800
 
 check: $(VENV)/.dev ## Lint, formatting and types
 	$(BIN)/ruff check .

@@ -97,6 +97,7 @@ async def state(world: World, request: Request, _body: dict[str, Any]) -> Respon
                 for fault in CATALOGUE
             ],
             "posts": list(world.posts),
+            "locked_starts": world.locked_starts,
             "request_ids": list(world.request_ids),
         }
     )

@@ -63,6 +63,7 @@ def begin(world: World, session: Session, config: dict[str, Any]) -> None:
     session.first_sign = asyncio.get_running_loop().create_future()
     locked = world.faults.strike("profile_locked", session.name) is not None
     if locked or session.browser is not None:
+        world.locked_starts += 1
         return
     browser = session.browser = session.driven = Browser(config, named=not session.closed)
     browser.task = world.spawn(_run(world, session, browser))

@@ -190,6 +190,8 @@ class World:
         self.born = time.monotonic()
         self.known_tokens: set[tuple[str, str]] = set()
         self.sockets: dict[str, str] = {}
+        # How often a start met a profile that another browser held.
+        self.locked_starts = 0
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":

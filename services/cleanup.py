@@ -396,7 +396,8 @@ def _clear_on_server(server_url: str, name: str) -> bool:
     """Delete what the server keeps of a session; False where it says that the session is up: that is to be asked about,
     not deleted."""
     state = client().status_session(server_url, name).status
-    if state == "CONNECTED":
+    # It goes on saying CONNECTED of one whose browser has died, which nobody would ever see the end of.
+    if state == "CONNECTED" and client().check_connection(server_url, name):
         return False
     if state != "CLOSED":
         client().close_session(server_url, name)

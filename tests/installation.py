@@ -67,6 +67,10 @@ class Control:
         """Make a zombie of it: it says CONNECTED and is dead."""
         return self._post(f"/sessions/{session}/kill", page_gone=page_gone)
 
+    def revive(self, session: str) -> Any:
+        """WhatsApp is within reach of the session again."""
+        return self._post(f"/sessions/{session}/whatsapp-away", away=False)
+
     def phone_logout(self, session: str) -> Any:
         """The user removes the linked device on the phone."""
         return self._post(f"/sessions/{session}/phone-logout")

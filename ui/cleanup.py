@@ -51,6 +51,13 @@ def offer(actor: Actor, findings: list[Finding], runs: list[Run]) -> None:
             "e os que o servidor do WhatsApp guarda. Eventos ainda não tratados nunca são apagados."
         ).format(days=cleanup.history_retention().days)
     )
+    st.caption(
+        _(
+            "De cada sessão o servidor do WhatsApp guarda também um arquivo de token, que nenhuma chamada apaga: a cada "
+            "reinício ele abre um navegador por um minuto para ela. Quem opera o servidor pode apagar esses arquivos "
+            "com ele parado; o que volta conectado sem ser desejado é encerrado sozinho."
+        )
+    )
 
 
 def progress(run: Run) -> None:

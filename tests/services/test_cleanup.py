@@ -462,8 +462,9 @@ def test_it_deletes_the_data_on_the_server_and_then_the_session(
     assert kept is not None
     wrote(database, with_history, kept.id, ago(days=200))
     assert clean(cleaner).counts[Kind.SESSIONS] == 2
-    assert not _on_server(control, name_of(actor))["stored"]
-    assert not _on_server(control, name_of(with_history))["stored"]
+    for one in (actor, with_history):
+        left = _on_server(control, name_of(one))
+        assert (left["phone"], left["stored"]) == (None, True), "its token file is nothing that a call can delete"
     assert sessions.get(actor) is None
     assert sessions.get(with_history) is not None
     assert database.one("select count(*) from messages") == 1
@@ -471,6 +472,18 @@ def test_it_deletes_the_data_on_the_server_and_then_the_session(
     control.fault("server_down")
     again = clean(cleaner)
     assert (again.expected[Kind.SESSIONS], again.gone, again.postponed) == (0, 0, 0)
+
+
+def test_it_deletes_a_session_that_only_says_that_it_is_up(
+    stored: Callable[[], Actor], server: SandboxServer, control: Control, cleaner: Cleaner
+) -> None:
+    actor = stored()
+    name = name_of(actor)
+    client().start_session(server.url, name, "http://127.0.0.1:9")
+    wait_for(lambda: _on_server(control, name)["status"] == "CONNECTED")
+    control.fault("chrome_dies", name)
+    assert clean(cleaner).counts[Kind.SESSIONS] == 1
+    assert _on_server(control, name)["phone"] is None
 
 
 def test_a_cleaned_session_can_be_connected_again(

@@ -328,7 +328,7 @@ def test_a_paired_session_stays_also_where_its_server_is_full(
     assert server_of(database, user) == pair[1].url
 
 
-def test_a_paired_session_moves_off_a_drained_server_and_leaves_nothing_there(
+def test_a_paired_session_moves_off_a_drained_server_and_leaves_nothing_running_there(
     pair: Pair, database: Database, user: Actor, admin: Actor
 ) -> None:
     first, second = pair
@@ -340,7 +340,6 @@ def test_a_paired_session_moves_off_a_drained_server_and_leaves_nothing_there(
     assert sessions.connect(user).status is Status.PAIRING
     assert server_of(database, user) == first.url
     assert client().status_session(second.url, name).status == "CLOSED"
-    assert name not in client().show_all_sessions(second.url)
 
 
 def test_a_session_that_is_up_is_left_alone_by_draining(
