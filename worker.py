@@ -29,6 +29,7 @@ from services import (
     schedules,
     sessions,
     settings,
+    trouble,
     waves,
 )
 from services.db.notify import Listener
@@ -143,7 +144,7 @@ async def _run_jobs() -> None:
                     shutdown_graceful_timeout=JOB_SECONDS,
                 )
         except (ConnectorException, psycopg.Error, PoolTimeout) as error:
-            logger.warning("jobs_interrupted", error=type(error).__name__)
+            trouble.of_jobs().failed(error)
         await asyncio.sleep(RESTART_SECONDS)
 
 

@@ -26,6 +26,7 @@ from services.db.models import Record, lanes
 from services.db.notify import ring
 from services.errors import DatabaseUnavailable
 from services.messages import Claimed, Outcome
+from services.trouble import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -195,6 +196,7 @@ class Dispatcher:
         self._under_way = 0
         self._ended: list[Ended] = []
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="send")
+        self._watch = Watch("deliver")
 
     def step(self) -> bool:
         """Take a turn and start delivering what it claimed; False where there was nothing to do.
@@ -232,8 +234,8 @@ class Dispatcher:
             try:
                 turn(self._ended, 0, self._pace)
                 return
-            except DatabaseUnavailable:
-                log.warning("outcomes_not_stored_yet", attempt=attempt, outcomes=len(self._ended))
+            except DatabaseUnavailable as error:
+                self._watch.failed(error, outcomes=len(self._ended))
                 pause.wait(min(0.1 * 2**attempt, 5.0))
 
     def _serve(self, claimed: Claimed) -> None:
@@ -242,6 +244,9 @@ class Dispatcher:
             try:
                 outcome = messages.deliver(claimed)
                 log.info("delivered", state=outcome and outcome.state, failure=outcome and outcome.failure)
+                self._watch.worked()
+            except DatabaseUnavailable as error:
+                self._watch.failed(error)
             # The outermost loop of this thread: whatever went wrong, the lane must be freed. What had begun to be sent
             # is then called uncertain by whoever claims the lane next.
             except Exception as error:

@@ -37,6 +37,7 @@ from services.db.models import deliveries as delivery_rows
 from services.db.models import sessions as session_rows
 from services.errors import N_, DatabaseUnavailable, Forbidden, InvalidInput, NotFound
 from services.outgoing import Answer
+from services.trouble import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -290,6 +291,7 @@ class Forwarder:
         self._at_once = at_once
         self._under_way: set[Future[None]] = set()
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="forward")
+        self._watch = Watch("forward_outcomes")
 
     def step(self) -> bool:
         """Claim as much as there is room for and begin posting it; False where nothing was due.
@@ -329,9 +331,10 @@ class Forwarder:
         for attempt in range(FINISH_ATTEMPTS):
             try:
                 _finish(claimed, answer)
+                self._watch.worked()
                 return
-            except DatabaseUnavailable:
-                log.warning("forward_not_stored_yet", attempt=attempt)
+            except DatabaseUnavailable as error:
+                self._watch.failed(error)
                 pause.wait(min(0.1 * 2**attempt, 5.0))
 
 

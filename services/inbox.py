@@ -35,6 +35,7 @@ from services.db.engine import opening, psycopg_url, transaction
 from services.db.models import Record, events
 from services.errors import DatabaseUnavailable
 from services.files import parsed
+from services.trouble import Watch
 from services.wppconnect import events as webhook
 
 log = structlog.get_logger(__name__)
@@ -162,8 +163,12 @@ class Inbox:
         self._wake = asyncio.Event()
         self._one_file = asyncio.Lock()
         self._security: Counter[tuple[str, str, str]] = Counter()
+        # Of those how many the log knows already: what cannot be stored is tried again.
+        self._security_told: Counter[tuple[str, str, str]] = Counter()
+        self._security_watch = Watch("security_events")
         self._secrets = _Secrets(self._url)
-        self._writers = [_Writer(self._url) for _ in range(WRITERS)]
+        storing = Watch("store_events")
+        self._writers = [_Writer(self._url, storing) for _ in range(WRITERS)]
         self._tasks: list[asyncio.Task[None]] = []
         self.waiting_bytes = 0
 
@@ -251,8 +256,8 @@ class Inbox:
     async def _report(self) -> None:
         noted, self._security = self._security, Counter()
         rows = [{"k": kind, "s": subject, "i": ip, "n": count} for (kind, subject, ip), count in noted.items()]
-        for row in rows:
-            log.warning("security_event", kind=row["k"], subject=row["s"], ip=row["i"], count=row["n"])
+        for (kind, subject, ip), count in (noted - self._security_told).items():
+            log.warning("security_event", kind=kind, subject=subject, ip=ip, count=count)
         try:
             async with await psycopg.AsyncConnection.connect(
                 self._url, autocommit=True, connect_timeout=5
@@ -261,15 +266,20 @@ class Inbox:
                 await connection.execute(SECURITY, (orjson.dumps(rows).decode(),))
                 await connection.execute("commit")
         except psycopg.Error as error:
-            log.warning("security_events_not_stored", error=type(error).__name__)
+            self._security_watch.failed(error)
+            self._security_told = noted
             self._security += noted
+        else:
+            self._security_watch.worked()
+            self._security_told = Counter()
 
 
 class _Writer:
     """One connection that commits batches, one after the other."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, watch: Watch) -> None:
         self._url = url
+        self._watch = watch
         self._connection: psycopg.AsyncConnection | None = None
         self._readable = asyncio.Event()
 
@@ -282,6 +292,7 @@ class _Writer:
             try:
                 await self._commit(rows)
                 meters.of_process().deliveries.inc(len(rows))
+                self._watch.worked()
                 return
             except (psycopg.DataError, psycopg.IntegrityError) as error:
                 log.warning("event_refused_by_database", error=type(error).__name__, rows=len(rows))
@@ -293,7 +304,7 @@ class _Writer:
                 rows = [_storable(rows[0])]
                 await asyncio.sleep(RECONNECT_SECONDS)
             except psycopg.Error as error:
-                log.warning("event_store_unavailable", error=type(error).__name__, rows=len(rows))
+                self._watch.failed(error, rows=len(rows))
                 await self.close()
                 on_trouble()
                 await asyncio.sleep(RECONNECT_SECONDS)
@@ -344,6 +355,7 @@ class _Secrets:
         self._url = url
         self._known: dict[str, tuple[float, bytes | None, bytes | None]] = {}
         self._lock = asyncio.Lock()
+        self._watch = Watch("webhook_secrets")
         self._connection: psycopg.AsyncConnection | None = None
 
     async def verify(self, session: str, secret: str) -> Literal["current", "previous"] | None:
@@ -379,8 +391,10 @@ class _Secrets:
                 found = await self._connection.execute(SECRETS, (PREVIOUS_SECRET_GRACE, session))
                 row = await found.fetchone()
                 await self._connection.execute("commit")
+                self._watch.worked()
                 return row
             except psycopg.Error as error:
+                self._watch.failed(error)
                 await self.close()
                 if time.monotonic() > deadline:
                     raise DatabaseUnavailable(type(error).__name__) from error

@@ -2,9 +2,10 @@
 
 import functools
 
+import psycopg
 from procrastinate import App, PsycopgConnector, RetryStrategy
 
-from services import cleanup, forwarding, gaps, healing, limits, messages, reports, rules, servers, settings
+from services import cleanup, forwarding, gaps, healing, limits, messages, reports, rules, servers, settings, trouble
 from services.db.actor import SYSTEM
 from services.db.engine import psycopg_url
 
@@ -16,7 +17,9 @@ CONNECTION_OPTIONS = f"-c role={SYSTEM.database_role} -c search_path=jobs"
 def app() -> App:
     """The job app of this process, with every task registered."""
     url = psycopg_url(settings.get().system_database_url.get_secret_value())
-    connector = PsycopgConnector(conninfo=url, min_size=1, max_size=4, kwargs={"options": CONNECTION_OPTIONS})
+    connector = PsycopgConnector(
+        conninfo=url, min_size=1, max_size=4, kwargs={"options": CONNECTION_OPTIONS}, configure=_note_connected
+    )
     made = App(connector=connector)
     # The sixth field of a cron line is seconds (croniter's form, which procrastinate takes).
     made.periodic(cron="* * * * * */5")(made.task(name="reconcile_uncertain", queueing_lock="reconcile")(_reconcile))
@@ -28,6 +31,11 @@ def app() -> App:
     made.periodic(cron="0 12 * * 1")(weekly(_post_weekly_summary))
     made.periodic(cron="7 * * * *")(made.task(name="cleanup", queueing_lock="cleanup")(_clean_up))
     return made
+
+
+async def _note_connected(_connection: psycopg.AsyncConnection) -> None:
+    """procrastinate says when it loses the database and never when it has it again; a new connection does."""
+    trouble.of_jobs().worked()
 
 
 def _reconcile(timestamp: int) -> int:  # noqa: ARG001

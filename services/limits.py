@@ -16,7 +16,6 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Literal
 
-import structlog
 from limits import RateLimitItem, parse
 from limits.storage import Storage, storage_from_string
 from sqlalchemy import func, text
@@ -26,14 +25,11 @@ from services.db.actor import ANONYMOUS, SYSTEM
 from services.db.engine import transaction
 from services.db.models import rate_limits
 from services.errors import ConfigurationError, DatabaseUnavailable, RateLimited
-
-log = structlog.get_logger(__name__)
+from services.trouble import Watch
 
 BLOCKS = 20
 # Enough for every user and address of an hour; beyond it the counters begin anew, and the shared ones still hold.
 KEPT = 50_000
-# One complaint a minute while the counters cannot be reached.
-COMPLAIN_SECONDS = 60.0
 
 _COUNT = text(
     "select counted, extract(epoch from until - clock_timestamp())"
@@ -73,7 +69,7 @@ class _Limiter:
         self._shared = _storage(url) if url else None
         self._leases: dict[tuple[Door, Who, str], _Lease] = {}
         self._lock = threading.Lock()
-        self._complained_at = -COMPLAIN_SECONDS
+        self._watch = Watch("rate_limits")
         self.refused: Counter[Door] = Counter()
 
     def check(self, door: Door, who: Who, value: str) -> None:
@@ -105,8 +101,9 @@ class _Limiter:
         try:
             hits, seconds = self._take(key, item, block)
         except DatabaseUnavailable as error:
-            self._complain(error)
+            self._watch.failed(error)
             return
+        self._watch.worked()
         granted = block - max(0, hits - item.amount)
         with self._lock:
             if len(self._leases) >= KEPT:
@@ -130,12 +127,6 @@ class _Limiter:
     def _refuse(self, door: Door, seconds: float) -> None:
         self.refused[door] += 1
         raise RateLimited(door, seconds=max(1, math.ceil(seconds)))
-
-    def _complain(self, error: DatabaseUnavailable) -> None:
-        now = time.monotonic()
-        if now - self._complained_at >= COMPLAIN_SECONDS:
-            self._complained_at = now
-            log.warning("rate_limits_not_counted", reason=error.detail)
 
 
 def check(door: Door, who: Who, value: str) -> None:

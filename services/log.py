@@ -15,7 +15,7 @@ from uuid import uuid4
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from services import settings
+from services import settings, trouble
 
 MASK = "***"
 
@@ -87,6 +87,7 @@ def configure(process: str) -> None:
         cache_logger_on_first_use=False,
     )
     handler = _Stdout()
+    handler.addFilter(trouble.keep)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

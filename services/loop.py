@@ -3,11 +3,8 @@
 import threading
 from collections.abc import Callable
 
-import structlog
-
 from services import meters
-
-log = structlog.get_logger(__name__)
+from services.trouble import Watch
 
 # The safety reread for a lost notification, and the pause after an error.
 IDLE_SECONDS = 2.0
@@ -29,6 +26,7 @@ class Loop:
         self._idle_seconds = idle_seconds
         self._bell = threading.Event()
         self._stopping = threading.Event()
+        self._watch = Watch(name)
         self._thread = threading.Thread(target=self._run, name=name)
 
     def start(self) -> "Loop":
@@ -48,15 +46,21 @@ class Loop:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._bell.clear()
-            try:
-                if self._step():
-                    continue
-                due = self._idle_seconds()
-                pause = IDLE_SECONDS if due is None else min(max(due, LEAST_SECONDS), IDLE_SECONDS)
-            # The outermost loop of this thread: whatever went wrong, the next round may go right.
-            except Exception as error:
-                self.errors += 1
-                meters.of_process().loop_errors.labels(self.name).inc()
-                log.exception("loop_failed", loop=self.name, errors=self.errors, error=type(error).__name__)
-                pause = ERROR_SECONDS
-            self._bell.wait(pause)
+            if pause := self._round():
+                self._bell.wait(pause)
+
+    def _round(self) -> float:
+        """One step; how long to wait for the bell after it, 0 where there may be more to do."""
+        try:
+            more = self._step()
+            due = None if more else self._idle_seconds()
+        # The outermost loop of this thread: whatever went wrong, the next round may go right.
+        except Exception as error:  # noqa: BLE001 (told by the watch)
+            self.errors += 1
+            meters.of_process().loop_errors.labels(self.name).inc()
+            self._watch.failed(error)
+            return ERROR_SECONDS
+        self._watch.worked()
+        if more:
+            return 0.0
+        return IDLE_SECONDS if due is None else min(max(due, LEAST_SECONDS), IDLE_SECONDS)

@@ -6,7 +6,7 @@ and serves again, under a new name; one whose schema, rights or statistics are n
 
 import contextlib
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -135,6 +135,18 @@ class Databases:
         if not keep:
             connection.execute(REWIND)
         return cut
+
+
+@contextlib.contextmanager
+def out_of_reach(cluster: EmbeddedPostgres, name: str) -> Iterator[Connection]:
+    """For the block nobody is let into the database `name`, and whoever was in it is out; gives a way past that."""
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as elsewhere:
+        elsewhere.execute(f"alter database {name} allow_connections false")
+        try:
+            cut_off(elsewhere, name)
+            yield elsewhere
+        finally:
+            elsewhere.execute(f"alter database {name} allow_connections true")
 
 
 def cut_off(elsewhere: Connection, name: str) -> None:

@@ -27,15 +27,16 @@ MAY_IMPORT = {
 }
 
 # Inside services. `db` and `wppconnect` know nothing of each other nor of anything above them.
-GROUND = {"db", "wppconnect", "errors", "settings", "meters"}
+GROUND = {"db", "wppconnect", "errors", "settings", "meters", "trouble"}
 SERVICES_MAY_IMPORT = {
     "errors": set[str](),
     "meters": set[str](),
     "settings": {"errors"},
-    "db": {"db", "errors", "meters", "settings"},
+    "trouble": {"errors"},
+    "db": {"db", "errors", "meters", "settings", "trouble"},
     "wppconnect": {"wppconnect", "errors", "meters", "settings"},
-    "loop": {"meters"},
-    "log": {"settings"},
+    "loop": {"meters", "trouble"},
+    "log": {"settings", "trouble"},
     "audit": GROUND | {"export", "log"},
     "chain": GROUND | {"audit"},
     "glass": GROUND | {"audit"},

@@ -19,6 +19,7 @@ from services.errors import DatabaseUnavailable, RateLimited
 from services.inbox import Delivery, Inbox
 from services.proxies import Networks, client_ip
 from services.sessions import WEBHOOK_PATH
+from services.trouble import Watch
 from web.callers import note_refusal
 
 log = structlog.get_logger(__name__)
@@ -67,6 +68,7 @@ class Receiver:
         self._proxies = proxies
         self._inbox = into
         self._shared_token = shared_token.encode()
+        self._watch = Watch("deliveries")
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         # Headers that were proved a moment ago: the next deliveries of the same server need not be decoded and hashed.
         self._proved: dict[tuple[str | None, Presented], tuple[float, Whose]] = {}
@@ -79,7 +81,11 @@ class Receiver:
         if scope["method"] != "POST":
             await _answer(send, 405, WRONG_METHOD)
             return
-        whose = await self._prove(session, scope["headers"])
+        try:
+            whose = await self._prove(session, scope["headers"])
+        except DatabaseUnavailable as error:
+            await self._not_stored(error, send)
+            return
         if whose is None:
             await self._refuse(scope, session, send)
             return
@@ -132,6 +138,10 @@ class Receiver:
         log.warning("webhook_too_large", session=session)
         await _answer(send, 413, TOO_LARGE)
 
+    async def _not_stored(self, error: DatabaseUnavailable, send: Send) -> None:
+        self._watch.failed(error)
+        await _answer(send, 503, NOT_STORED)
+
     async def _store(
         self, session: str | None, current: bool, length: int | None, receive: Receive, send: Send
     ) -> None:
@@ -141,11 +151,11 @@ class Receiver:
         except TooLarge:
             await self._too_large(session, send)
         except DatabaseUnavailable as error:
-            log.error("webhook_not_stored", session=session, reason=error.detail)
-            await _answer(send, 503, NOT_STORED)
+            await self._not_stored(error, send)
         except Disconnected:
             log.warning("webhook_cut_off", session=session)
         else:
+            self._watch.worked()
             if valid:
                 await send(TAKEN)
                 await send(END)

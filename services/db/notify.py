@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
-import structlog
 from psycopg import sql
 from sqlalchemy import text
 
@@ -18,8 +17,7 @@ from services import meters
 from services.db.actor import ANONYMOUS, SYSTEM, Actor, ActorKind
 from services.db.engine import lasting, transaction
 from services.errors import DatabaseUnavailable
-
-log = structlog.get_logger(__name__)
+from services.trouble import Watch
 
 # Long enough to cost nothing, short enough to see a dead socket soon.
 POLL_SECONDS = 1.0
@@ -47,6 +45,7 @@ class Listener:
         self._stopped = threading.Event()
         self.connected = threading.Event()
         self.reconnects = 0
+        self._watch = Watch("listener")
         self._lock = threading.Lock()
         self._connection: psycopg.Connection | None = None
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
@@ -80,13 +79,13 @@ class Listener:
                 self.connected.clear()
                 self.reconnects += 1
                 meters.of_process().reconnects.inc()
-                log.warning("listener_lost", error=type(error).__name__, channels=self._channels)
+                self._watch.failed(error, channels=self._channels)
                 self._stopped.wait(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
                 failures += 1
             # The outermost loop of this thread: a fault of a callback must not leave the process deaf for ever.
-            except Exception:
+            except Exception as error:  # noqa: BLE001 (told by the watch)
                 self.connected.clear()
-                log.exception("listener_callback_failed", channels=self._channels)
+                self._watch.failed(error, channels=self._channels)
                 self._stopped.wait(RECONNECT_SECONDS[2])
 
     def _listen(self) -> None:
@@ -96,6 +95,7 @@ class Listener:
             self.connected.set()
             self._on_catch_up()
             while not self._stopped.is_set():
+                self._watch.worked()
                 for note in connection.notifies(timeout=POLL_SECONDS):
                     self._on_notify(note.channel, note.payload)
 
@@ -121,6 +121,7 @@ class Bell:
         self._actor = actor
         self._lock = threading.Lock()
         self._pending: set[tuple[str, str]] = set()
+        self._watch = Watch("bell")
         # Its thread is waited for when the process ends in order: what was asked for is still rung.
         self._ringer = ThreadPoolExecutor(1, thread_name_prefix="bell")
 
@@ -139,8 +140,10 @@ class Bell:
         try:
             with transaction(self._actor) as tx:
                 tx.execute(_NOTIFY, {"channels": list(channels), "payloads": list(payloads)})
-        except DatabaseUnavailable:
-            log.warning("bell_unheard", notes=len(notes))
+        except DatabaseUnavailable as error:
+            self._watch.failed(error, notes=len(notes))
+        else:
+            self._watch.worked()
 
 
 _NOTIFY = text(

@@ -1,17 +1,24 @@
-"""The receiver is away while WhatsApp is not: afterwards every message is there, each of them once."""
+"""What is away for a while: the receiver, whose messages are all there afterwards, and the database or the server, of
+which the logs tell without shouting."""
 
 import base64
+import json
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from datetime import datetime, timedelta
 from functools import partial
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
-from services import gaps
+import worker
+from services import gaps, health
 from services.db.actor import Actor
 from services.gaps import Reason, State
-from tests.faults.test_kill import Stage, paired, stage  # noqa: F401
+from services.loop import Loop
+from tests.faults.test_kill import Stage, paired, posting, queue, stage  # noqa: F401
 from tests.installation import wait_for
 
 pytestmark = pytest.mark.faults
@@ -88,3 +95,101 @@ def test_it_misses_nothing_of_a_stream_while_everything_is_killed(stage: Stage) 
     stage.database.execute("update gaps set next_at = clock_timestamp() where state = 'reading'")
     all_there(stage, actor, written)
     assert sum(one.recovered for one in gaps.mine(actor)) > 0, "nothing was missed: no kill hit the stream"
+
+
+# --- what the logs say of it ------------------------------------------------------------------------------------------
+
+PROCESSES = ("webhook", "worker", "console")
+# Each of them fails on its own in the worker; what a NOTIFY wakes is in its table of channels.
+WORKERS = {*worker.CHANNELS.values(), "health", "rollups", "metrics", "heartbeat", "listener", "jobs"}
+LOOPS = {"webhook": {"heartbeat", "metrics", "listener", "store_events"}, "worker": WORKERS}
+LOOPS["console"] = {"metrics", "listener"}
+# As many rounds as a loop makes in some seconds: each was a traceback once.
+ROUNDS = 5
+# Whoever asks a server that is away again does not do so at once.
+A_MOMENT = timedelta(seconds=1)
+Line = dict[str, Any]
+
+
+class Logs:
+    """What the processes have written since this was made."""
+
+    def __init__(self, stage: Stage) -> None:  # noqa: F811
+        self._processes = stage.processes
+        self._from = {name: len(self.text(name)) for name in PROCESSES}
+
+    def text(self, process: str) -> str:
+        return self._processes.log(process)
+
+    def new(self, process: str) -> list[Line]:
+        return [json.loads(line) for line in self.text(process)[self._from[process] :].splitlines()]
+
+    def loops(self, process: str, event: str) -> Counter[object]:
+        """The loops that told of `event`, and how often."""
+        return Counter(line["loop"] for line in self.new(process) if line["event"] == event)
+
+    def loud(self, process: str) -> list[Line]:
+        return [line for line in self.new(process) if line["level"] != "info"]
+
+
+def _all_told(logs: Logs, event: str) -> bool:
+    return all(set(logs.loops(process, event)) >= LOOPS[process] for process in PROCESSES)
+
+
+def test_it_tells_of_a_database_that_is_away_in_one_line_a_loop(stage: Stage) -> None:  # noqa: F811
+    stage.processes.start("console")
+    (actor,) = paired(stage, 1)
+    with posting(stage) as sender:
+        sender.wait_for_more_than(10)
+        logs = Logs(stage)
+        stage.postgres.stop()
+        ours = Loop("test", partial(health.beat, "test")).start()  # goes round as often as those of the processes
+        try:
+            wait_for(lambda: _all_told(logs, "database_away"), 40, "every loop to tell that the database is away")
+            begun = ours.errors
+            wait_for(lambda: ours.errors >= begun + ROUNDS, 40, "some more rounds")
+        finally:
+            stage.postgres.start()
+        wait_for(lambda: _all_told(logs, "database_back"), 60, "every loop to tell that the database is back")
+        ours.stop()
+    queue(actor, "depois da queda")
+    wait_for(lambda: len(stage.processes.control.sent()) == 1, what="a message to leave afterwards")
+    for process in PROCESSES:
+        assert "Traceback" not in logs.text(process)
+        assert {line["event"] for line in logs.loud(process)} <= {"database_away", "database_back"}
+        away, back = logs.loops(process, "database_away"), logs.loops(process, "database_back")
+        assert set(away.values()) == {1}, "a loop told of it more than once within the minute"
+        assert away == back
+    tries = {line["loop"]: line["tries"] for line in logs.new("worker") if line["event"] == "database_back"}
+    assert tries["inbox"] > ROUNDS
+    wait_for(lambda: _counted(stage, "inbox") == tries["inbox"], what="each of them in the metrics")
+
+
+def _counted(stage: Stage, loop: str) -> int:  # noqa: F811
+    """The failed rounds of the worker's loop, as it has noted them."""
+    samples = stage.database.one(
+        "select samples -> 'plushify_loop_errors' from process_metrics where process = 'worker'"
+    )
+    return sum(int(value) for name, labels, value in samples if name.endswith("_total") and labels["loop"] == loop)
+
+
+def test_it_writes_a_line_a_call_and_no_more_while_the_server_is_away(stage: Stage) -> None:  # noqa: F811
+    people = paired(stage, 2)
+    logs = Logs(stage)
+    stage.processes.kill("sandbox")
+    for actor in people:
+        queue(actor, "enquanto o servidor está fora")
+
+    def refused() -> list[list[datetime]]:
+        """When each call failed, apart by what was asked and for whom."""
+        calls = defaultdict(list)
+        for line in logs.loud("worker"):
+            calls[line.get("route"), line.get("session")].append(datetime.fromisoformat(line["timestamp"]))
+        return list(calls.values())
+
+    wait_for(lambda: sum(len(times) > 2 for times in refused()) >= len(people), 60, "calls that nobody took")
+    for process in ("webhook", "worker"):
+        assert "Traceback" not in logs.text(process)
+        assert {line["event"] for line in logs.loud(process)} <= {"wpp_call"}
+    for times in refused():
+        assert all(later - earlier > A_MOMENT for earlier, later in pairwise(times))

@@ -7,18 +7,21 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
+import structlog
 
 from services import inbox, sessions, settings
 from services.db.actor import Actor
 from services.db.embedded import EmbeddedPostgres
 from services.sessions import Status, secret_hash
 from tests.conftest import Database, connected
+from tests.databases import out_of_reach
 from tests.installation import SHARED_TOKEN, wait_for
 from web.receiver import BODY_LIMIT
 
@@ -324,6 +327,49 @@ def test_it_says_503_when_the_database_stays_away_for_too_long(
         finally:
             owner.execute(f"alter database {name} with allow_connections true")
     wait_for(lambda: len(stored(database)) == 2, what="what was refused is stored all the same")
+
+
+def test_it_says_503_where_it_cannot_ask_for_a_sessions_secret(
+    database: Database,
+    receiver: Receiver,
+    session: str,
+    cluster: EmbeddedPostgres,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inbox, "HOLD_SECONDS", 0.3)
+    with out_of_reach(cluster, database.one("select current_database()")):
+        assert receiver.post(message(), session).status_code == 503
+    assert receiver.post(message(), session).status_code == 200
+    assert len(stored(database)) == 1
+
+
+def test_it_tells_the_log_of_an_attempt_once_however_long_it_cannot_be_stored(
+    database: Database, cluster: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "SECURITY_FLUSH_SECONDS", 0.02)
+
+    async def attempts() -> None:
+        into = inbox.Inbox(settings.get().system_database_url.get_secret_value())
+        await into.start()
+        with out_of_reach(cluster, database.one("select current_database()")):
+            for times, lines_then in ((2, 1), (3, 2)):
+                for _time in range(times):
+                    into.security_event("webhook_refused", "somebody", "192.0.2.1")
+                await asyncio.to_thread(wait_for, partial(_has, told, lines_then))
+        await asyncio.to_thread(wait_for, lambda: refusals(database) == 5)
+        await into.stop()
+
+    with structlog.testing.capture_logs() as lines:
+
+        def told() -> list[int]:
+            return [line["count"] for line in lines if line["event"] == "security_event"]
+
+        asyncio.run(attempts())
+        assert told() == [2, 3]
+
+
+def _has(told: Callable[[], list[int]], count: int) -> bool:
+    return len(told()) == count
 
 
 def test_it_says_503_when_the_database_hangs_and_stores_it_afterwards(
