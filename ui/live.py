@@ -20,6 +20,7 @@ from services import live
 from services.db.actor import Actor
 from services.errors import DatabaseUnavailable
 from services.live import Hub, Subscriber
+from services.trouble import Watch
 from ui import cookie, errors
 
 PATH = "/live"
@@ -33,6 +34,8 @@ CAMPAIGN_GAP_SECONDS = 1.0
 RECHECK_SECONDS = 30.0
 # Application-defined close codes (RFC 6455, 7.4.2): the tab does not come back by itself after these.
 SIGNED_OUT = 4401
+# A tab does come back after this one, of the registry in RFC 6455, 7.4.
+TRY_AGAIN_LATER = 1013
 
 Scope = Literal["session", "message", "report", "campaign", "schedule", "forward", "fleet", "cleanup"]
 # What is summed up over many rows.
@@ -133,7 +136,12 @@ async def _live(socket: WebSocket) -> None:
 
 async def _admit(socket: WebSocket) -> tuple[str | None, float]:
     scope = socket.query_params.get("scope", "")
-    actor = await _actor(socket) if cookie.same_origin(socket) else None
+    try:
+        actor = await _actor(socket) if cookie.same_origin(socket) else None
+    except DatabaseUnavailable:
+        await socket.accept()
+        await socket.close(TRY_AGAIN_LATER)
+        return None, 0.0
     topic = _topic(actor, scope) if actor else None
     if topic is None or not _running():
         await socket.accept()
@@ -155,10 +163,19 @@ def _topic(actor: Actor, scope: str) -> str | None:
 
 
 async def _actor(socket: WebSocket) -> Actor | None:
+    """Who is signed in there. Raises DatabaseUnavailable."""
     try:
-        return await run_in_threadpool(cookie.actor_of, socket)
-    except DatabaseUnavailable:
-        return None
+        actor = await run_in_threadpool(cookie.actor_of, socket)
+    except DatabaseUnavailable as error:
+        _watching().failed(error)
+        raise
+    _watching().worked()
+    return actor
+
+
+@functools.cache
+def _watching() -> Watch:
+    return Watch("live")
 
 
 async def _push(socket: WebSocket, subscriber: Subscriber, gap: float) -> None:
@@ -175,7 +192,7 @@ async def _watch(socket: WebSocket) -> None:
     while True:
         await asyncio.sleep(RECHECK_SECONDS)
         try:
-            actor = await run_in_threadpool(cookie.actor_of, socket)
+            actor = await _actor(socket)
         except DatabaseUnavailable:
             continue
         if actor is None:

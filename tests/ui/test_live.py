@@ -12,10 +12,12 @@ from websockets.typing import Origin
 
 from services import identity
 from services.db.actor import Actor, Role
+from services.db.embedded import EmbeddedPostgres
 from tests.conftest import Database
+from tests.databases import out_of_reach
 from tests.installation import Installation, running_installation
 from ui.cookie import COOKIE_NAME
-from ui.live import SIGNED_OUT
+from ui.live import SIGNED_OUT, TRY_AGAIN_LATER
 
 # Long enough for a notification that comes, short enough to wait for one that must not.
 HEARD_SECONDS = 5.0
@@ -34,8 +36,10 @@ def console(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def listen(console: Installation) -> Iterator[Callable[..., ClientConnection]]:
     with ExitStack() as opened:
 
-        def make(actor: Actor | None, scope: str = "session", origin: str | None = None) -> ClientConnection:
-            token = identity.issue_token(actor) if actor else "forged"
+        def make(
+            actor: Actor | None, scope: str = "session", origin: str | None = None, token: str = ""
+        ) -> ClientConnection:
+            token = token or (identity.issue_token(actor) if actor else "forged")
             return opened.enter_context(
                 connect(
                     f"{console.console_url.replace('http', 'ws', 1)}/live?scope={scope}",
@@ -106,6 +110,16 @@ def test_it_refuses_a_user_what_is_not_theirs(user: Actor, listen: Callable[...,
 def test_it_refuses_a_forged_cookie_and_a_foreign_page(user: Actor, listen: Callable[..., ClientConnection]) -> None:
     assert close_code(listen(None)) == SIGNED_OUT
     assert close_code(listen(user, origin="https://evil.example")) == SIGNED_OUT
+
+
+def test_it_has_a_tab_come_back_that_comes_while_the_database_is_away(
+    database: Database, user: Actor, listen: Callable[..., ClientConnection], cluster: EmbeddedPostgres
+) -> None:
+    assert hears(listen(user))
+    token = identity.issue_token(user)
+    with out_of_reach(cluster, database.one("select current_database()")):
+        assert close_code(listen(user, token=token)) == TRY_AGAIN_LATER
+    assert hears(listen(user))
 
 
 def test_it_rings_at_once_when_the_person_is_shut_out(
