@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sandbox.express import read_body, reply
-from sandbox.state import Session, World
+from sandbox.state import Session, World, phone_of
 
 # bcrypt reads no more than this; Python's bcrypt 5 raises instead of ignoring the rest.
 BCRYPT_BYTES = 72
@@ -138,6 +139,8 @@ def _checked(call: Call, addresses: list[str]) -> tuple[tuple[str, ...], list[st
         known = address
         if address.endswith("@c.us"):
             known = call.world.whatsapp_address(call.session, address) or ""
+            if not call.world.dead(call.session):
+                call.session.answered[phone_of(address)] = time.monotonic()
             lying = call.world.faults.strike("not_found_but_delivered", call.session.name) is not None
             if not known or lying:
                 missing.append(address)

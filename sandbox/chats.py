@@ -56,10 +56,16 @@ def _message(content: Content, chat: str, from_me: bool, me: str) -> dict[str, A
 
 
 async def send(world: World, session: Session, to: str, content: Content) -> dict[str, Any]:
-    """Try to send; answers the message as the server would. `World.sendings` says what became of it."""
+    """Try to send; answers the message as the server would. `World.sendings` says what became of it.
+
+    In a zombie it hangs, and leaves when WhatsApp is in reach again, unless its browser has ended before.
+    """
     message = _message(content, to, from_me=True, me=session.address)
     outcome = _outcome(world, session, to)
     world.record(session, message, outcome)
+    if outcome == "zombie":
+        world.spawn(_leave_later(world, session, to, content, message))
+        return message
     if outcome not in ("nobody", "no_such_number", "failed"):
         session.remember(to, message)
         if content.base64 and content.mimetype:
@@ -68,6 +74,15 @@ async def send(world: World, session: Session, to: str, content: Content) -> dic
         await _start_acks(world, session, message)
         _count_for_ban(world, session)
     return message
+
+
+async def _leave_later(world: World, session: Session, to: str, content: Content, message: dict[str, Any]) -> None:
+    if await world.revived(session):
+        world.record(session, message, "sent")
+        session.remember(to, message)
+        if content.base64 and content.mimetype:
+            session.keep_media(str(message["id"]), content.base64, content.mimetype)
+        await _start_acks(world, session, message)
 
 
 def _outcome(world: World, session: Session, to: str) -> str:

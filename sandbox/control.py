@@ -174,7 +174,7 @@ async def kill(world: World, request: Request, body: dict[str, Any]) -> Response
     if body.get("page_gone"):
         pairing.page_crashes(world, session)
     else:
-        session.away = True
+        session.dead = True
     return JSONResponse({"status": session.status, "dead": True})
 
 
@@ -193,10 +193,18 @@ async def page_crashes(world: World, request: Request, _body: dict[str, Any]) ->
 
 
 async def whatsapp_away(world: World, request: Request, body: dict[str, Any]) -> Response:
-    """`{"away": bool}`: WhatsApp is out of the page's reach, or within it again."""
+    """`{"away": bool}`: WhatsApp goes out of the page's reach, or comes back; what hung then leaves."""
     session = _started(world, request)
-    session.away = bool(body.get("away", True))
+    session.away = bool(body.get("away"))
+    session.dead = session.dead and session.away
     return JSONResponse({"status": session.status, "away": session.away})
+
+
+async def address_book(world: World, request: Request, body: dict[str, Any]) -> Response:
+    """`{"phone": digits}`: the phone's owner saves a contact, for whose number WhatsApp is never asked again."""
+    session = _started(world, request)
+    session.address_book.add(phone_of(str(body.get("phone") or "")))
+    return JSONResponse({"contacts": len(session.address_book)})
 
 
 async def phone_logout(world: World, request: Request, _body: dict[str, Any]) -> Response:
@@ -275,6 +283,7 @@ ROUTES = [
     _post(f"{PREFIX}/sessions/{{session}}/chrome-dies", local(chrome_dies)),
     _post(f"{PREFIX}/sessions/{{session}}/page-crashes", local(page_crashes)),
     _post(f"{PREFIX}/sessions/{{session}}/whatsapp-away", local(whatsapp_away)),
+    _post(f"{PREFIX}/sessions/{{session}}/address-book", local(address_book)),
     _post(f"{PREFIX}/sessions/{{session}}/phone-logout", local(phone_logout)),
     _post(f"{PREFIX}/faults", local(clear_faults)),
     _post(f"{PREFIX}/faults/{{name}}", local(switch_fault)),

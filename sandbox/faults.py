@@ -21,7 +21,8 @@ class Fault:
 CATALOGUE: tuple[Fault, ...] = (
     Fault(
         "zombie",
-        "A sessão diz CONNECTED, mas morreu: os envios não saem e nada chega (page_gone: a página sumiu).",
+        "A sessão diz CONNECTED e lê o que guardou, mas o WhatsApp não responde: envios e perguntas ficam presos até"
+        " ele voltar, e nada chega (page_gone: a página sumiu).",
         {"page_gone": False},
     ),
     Fault("chrome_dies", "O Chrome da sessão morre; o servidor segue dizendo CONNECTED (acontece uma vez, ao ligar)."),

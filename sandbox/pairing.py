@@ -58,8 +58,9 @@ def begin(world: World, session: Session, config: dict[str, Any]) -> None:
         return
     world.sessions[session.name] = session
     session.started = session.stored = True
+    session.answered.clear()
     session.status, session.config = "INITIALIZING", config
-    session.urlcode, session.phone_code, session.away = None, None, False
+    session.urlcode, session.phone_code, session.dead = None, None, False
     session.first_sign = asyncio.get_running_loop().create_future()
     locked = world.faults.strike("profile_locked", session.name) is not None
     if locked or session.browser is not None:

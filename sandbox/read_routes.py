@@ -1,5 +1,6 @@
 """The calls that read: numbers, chats, messages, media, contacts, the device."""
 
+import time
 from typing import Any
 
 from starlette.responses import Response
@@ -22,11 +23,19 @@ def _failure(call: Call, message: str) -> Response:
 
 
 async def check_number_status(call: Call) -> Response:
-    """Really asks WhatsApp, so a zombie fails here. `_serialized` is the address that WhatsApp uses."""
-    if call.world.dead(call.session):
-        return _failure(call, "Error on check number status")
+    """`_serialized` is the address that WhatsApp uses.
+
+    The one question that must leave the browser: in a zombie it never answers. But the browser answers by itself for a
+    contact and for a number that was asked about in the last five minutes.
+    """
+    world, session = call.world, call.session
     result: dict[str, Any] | None = None
     for address in to_addresses(call.request.path_params["phone"], {}):
+        digits = phone_of(address)
+        if world.asks_whatsapp(session, digits):
+            if world.dead(session):
+                return Dropped(hang=world.config.seconds(world.config.hang))
+            session.answered[digits] = time.monotonic()
         known = call.world.whatsapp_address(call.session, address)
         result = {
             "id": _wid(known or address),
@@ -37,25 +46,19 @@ async def check_number_status(call: Call) -> Response:
 
 
 async def host_device(call: Call) -> Response:
-    """The paired phone."""
-    if call.world.dead(call.session):
-        return _failure(call, "Erro ao recuperar dados do telefone")
+    """The paired phone, out of the browser's storage: a zombie answers too."""
     session = call.session
     device = {"id": _wid(session.address), "ref": session.urlcode, "pushname": "Plushify Teste", "platform": "android"}
     return _success(call, {**device, "phoneNumber": session.address}, mapper="device")
 
 
 async def get_phone_number(call: Call) -> Response:
-    """Really asks WhatsApp, so a zombie fails here."""
-    if call.world.dead(call.session):
-        return _failure(call, "Error retrieving phone number")
+    """Out of the browser's storage: a zombie answers too."""
     return _success(call, call.session.address, mapper="device")
 
 
 async def get_battery_level(call: Call) -> Response:
-    """Note the capital of `Success`."""
-    if call.world.dead(call.session):
-        return _failure(call, "Error retrieving battery status")
+    """Note the capital of `Success`. Out of the browser's storage: a zombie answers too."""
     return call.reply(200, {"status": "Success", "response": BATTERY})
 
 

@@ -78,7 +78,10 @@ def sending(read: Reader, file_key: str | None = None, *, alone: bool = False) -
             return call.refused or call.reply(500, SEND_ERROR)
         quoted = call.body.get("messageId") or call.body.get("quotedMessageId")
         content = replace(content, quoted=str(quoted)) if quoted else content
+        hangs = bool(call.contacts) and call.world.dead(call.session)
         messages = [await send(call.world, call.session, contact, content) for contact in call.contacts]
+        if hangs:
+            return Dropped(hang=call.world.config.seconds(call.world.config.hang))
         return _answer(call, messages, alone)
 
     return handler
@@ -88,8 +91,10 @@ async def react(call: Call) -> Response:
     """`react-message` as the server's source has it: 200 with a fixed text, 500 for a message that is not there."""
     message = call.session.messages.get(str(call.body.get("msgId")))
     emoji = call.body.get("reaction")
-    if message is None or not isinstance(emoji, str | bool) or call.world.dead(call.session):
+    if message is None or not isinstance(emoji, str | bool):
         return call.reply(500, REACT_ERROR)
+    if call.world.dead(call.session):
+        return Dropped(hang=call.world.config.seconds(call.world.config.hang))
     message.setdefault("reactions", {})["me"] = emoji or ""
     return call.reply(200, {"status": "success", "response": {"message": "Reaction sended"}})
 

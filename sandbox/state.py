@@ -28,6 +28,7 @@ VERSION = "2.10.4"
 # The oldest files are forgotten first, so that a long run with huge media cannot fill the memory.
 MEDIA_KEPT = 40
 POSTS_KEPT = 200
+REVIVAL_LOOK_SECONDS = 0.02
 # axios holds no limit; this one only keeps a burst of webhooks from using up the file descriptors.
 CONNECTIONS = 64
 
@@ -60,6 +61,8 @@ class Config:
     logout_farewell: float = 1.0
     ack_delays: tuple[float, ...] = (0.1, 0.5, 1.0)
     hang: float = 120.0
+    # How long the browser answers for a number out of its own memory, without asking WhatsApp again.
+    numbers_remembered: float = 300.0
     max_body: int = 50 * 1024 * 1024
     # The real server compares a token on every call. Only a measurement of somebody else's speed spares that.
     remember_tokens: bool = False
@@ -85,7 +88,7 @@ class Browser:
 
 @dataclass
 class Session:
-    """One user's session; see the head of this module. `away`: WhatsApp is out of the page's reach (a zombie)."""
+    """One user's session; see the head of this module. `dead`: a zombie until the next start."""
 
     name: str
     started: bool = False
@@ -96,10 +99,12 @@ class Session:
     urlcode: str | None = None
     qr_png: bytes = b""
     phone_code: str | None = None
-    away: bool = False
     browser: Browser | None = None
     driven: Browser | None = None
     closed: bool = False
+    dead: bool = False
+    # WhatsApp is out of the page's reach. Unlike `dead` it outlives a restart: the way is broken, not the page.
+    away: bool = False
     first_sign: "asyncio.Future[None] | None" = None
     chats: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     unread: dict[str, int] = field(default_factory=dict)
@@ -107,6 +112,9 @@ class Session:
     messages: dict[str, dict[str, Any]] = field(default_factory=dict)
     media: dict[str, tuple[str, str]] = field(default_factory=dict)
     recent_sends: deque[float] = field(default_factory=deque)
+    # The phone's address book: digits. And when WhatsApp last answered for a number, on the monotonic clock.
+    address_book: set[str] = field(default_factory=set)
+    answered: dict[str, float] = field(default_factory=dict)
 
     @property
     def connected(self) -> bool:
@@ -231,8 +239,21 @@ class World:
         return self.sessions.get(name) or Session(name)
 
     def dead(self, session: Session) -> bool:
-        """True for a zombie: it says CONNECTED, and WhatsApp is out of its reach."""
-        return session.away or self.faults.options("zombie", session.name) is not None
+        """True for a zombie: its page lives and WhatsApp is out of reach."""
+        return session.dead or session.away or self.faults.options("zombie", session.name) is not None
+
+    def asks_whatsapp(self, session: Session, digits: str) -> bool:
+        """Whether a question about that number must leave the browser: not for a contact's, nor for one just asked."""
+        at = session.answered.get(digits)
+        remembered = at is not None and time.monotonic() - at < self.config.seconds(self.config.numbers_remembered)
+        return digits not in session.address_book and not remembered
+
+    async def revived(self, session: Session) -> bool:
+        """Wait until WhatsApp is in reach again. False where the browser that waited has ended meanwhile."""
+        browser = session.browser
+        while self.dead(session) and session.connected and session.browser is browser:
+            await asyncio.sleep(REVIVAL_LOOK_SECONDS)
+        return session.connected and session.browser is browser
 
     def whatsapp_address(self, session: Session, address: str) -> str | None:
         """The address that WhatsApp uses for `address` (`<digits>@c.us`), or None when nobody has that number."""

@@ -67,9 +67,13 @@ class Control:
         """Make a zombie of it: it says CONNECTED and is dead."""
         return self._post(f"/sessions/{session}/kill", page_gone=page_gone)
 
-    def revive(self, session: str) -> Any:
-        """WhatsApp is within reach of the session again."""
-        return self._post(f"/sessions/{session}/whatsapp-away", away=False)
+    def whatsapp_away(self, session: str, *, away: bool = True) -> Any:
+        """WhatsApp goes out of the reach of the session's page, or comes back."""
+        return self._post(f"/sessions/{session}/whatsapp-away", away=away)
+
+    def address_book(self, session: str, phone: str) -> Any:
+        """The phone's owner saves a contact."""
+        return self._post(f"/sessions/{session}/address-book", phone=phone)
 
     def phone_logout(self, session: str) -> Any:
         """The user removes the linked device on the phone."""

@@ -53,9 +53,9 @@ def offer(actor: Actor, findings: list[Finding], runs: list[Run]) -> None:
     )
     st.caption(
         _(
-            "De cada sessão o servidor do WhatsApp guarda também um arquivo de token, que nenhuma chamada apaga: a cada "
-            "reinício ele abre um navegador por um minuto para ela. Quem opera o servidor pode apagar esses arquivos "
-            "com ele parado; o que volta conectado sem ser desejado é encerrado sozinho."
+            "De cada sessão o servidor do WhatsApp guarda também um arquivo de token, que nenhuma chamada apaga: "
+            "a cada reinício ele abre um navegador por um minuto para ela. Quem opera o servidor pode apagar esses "
+            "arquivos com ele parado; o que volta conectado sem ser desejado é encerrado sozinho."
         )
     )
 

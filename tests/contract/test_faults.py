@@ -53,21 +53,37 @@ def test_it_turns_everything_off_at_once(sandbox: Sandbox) -> None:
     assert sandbox.control("faults").json() == {"active": []}
 
 
-def test_zombie_says_connected_and_sends_nothing(sandbox: Sandbox) -> None:
-    client = sandbox.pair()
-    sandbox.fault("zombie")
-    assert sandbox.status(client) == "CONNECTED"
-    response = client.post("send-message", json=TEXT)
-    assert response.status_code == 201
-    assert response.json()["response"][0]["ack"] == 0
-    _inbound(sandbox, "ninguém viu")
-    assert sandbox.sent() == []
-    sandbox.fault("zombie", on=False)
-    _inbound(sandbox, "agora sim")
-    sandbox.receiver.wait("onmessage", body="agora sim")
-    assert sandbox.receiver.bodies("onmessage", body="ninguém viu") == []
-    history = client.get("get-messages/5511988887777@c.us").json()["response"]
-    assert [message["body"] for message in history] == ["ninguém viu", "agora sim"]
+def test_zombie_says_connected_and_sends_only_once_it_revives() -> None:
+    with sandbox_with(hang=5.0) as sandbox:
+        client = sandbox.pair()
+        sandbox.fault("zombie")
+        assert sandbox.status(client) == "CONNECTED"
+        with pytest.raises(httpx.HTTPError):
+            client.post("send-message", json=TEXT)
+        _inbound(sandbox, "ninguém viu")
+        assert sandbox.sent() == []
+        sandbox.fault("zombie", on=False)
+        eventually(lambda: [row["ack"] for row in sandbox.sent()] == [3], "the hung send")
+        sandbox.receiver.wait("onack", ack=3)
+        _inbound(sandbox, "agora sim")
+        sandbox.receiver.wait("onmessage", body="agora sim")
+        assert sandbox.receiver.bodies("onmessage", body="ninguém viu") == []
+        history = client.get("get-messages/5511988887777@c.us").json()["response"]
+        assert [message["body"] for message in history] == ["ninguém viu", "agora sim"]
+
+
+def test_what_hangs_in_a_zombie_ends_with_its_browser() -> None:
+    with sandbox_with(hang=5.0) as sandbox:
+        client = sandbox.pair()
+        sandbox.control("sessions/user_a/whatsapp-away", away=True)
+        with pytest.raises(httpx.HTTPError):
+            client.post("send-message", json=TEXT)
+        client.post("close-session")
+        sandbox.control("sessions/user_a/whatsapp-away", away=False)
+        client.post("start-session", json={"webhook": sandbox.receiver.url})
+        eventually(lambda: sandbox.status(client) == "CONNECTED", "the new start")
+        client.post("send-message", json={**TEXT, "message": "depois"}).raise_for_status()
+        assert [row["body"] for row in sandbox.sent()] == ["depois"]
 
 
 def test_zombie_without_its_page_is_disconnected_when_asked(sandbox: Sandbox) -> None:

@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import time
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -311,13 +312,44 @@ def test_it_describes_the_device(sandbox: Sandbox) -> None:
         assert response.json() == DISCONNECTED
 
 
-def test_it_keeps_a_zombie_connected_and_fails_only_what_asks_whatsapp(sandbox: Sandbox) -> None:
+def hangs(call: Callable[[], httpx.Response]) -> bool:
+    """Whether a call that must ask WhatsApp got no answer."""
+    try:
+        call()
+    except httpx.HTTPError:
+        return True
+    return False
+
+
+def test_it_keeps_a_zombie_connected_and_hangs_only_in_what_asks_whatsapp() -> None:
+    with sandbox_with(hang=5.0) as sandbox:
+        client = sandbox.pair()
+        sandbox.control("sessions/user_a/inbound", phone="5511977776666", text="oi")
+        sandbox.control("sessions/user_a/whatsapp-away", away=True)
+        assert sandbox.status(client) == "CONNECTED"
+        assert client.get("check-connection-session").json()["status"] is True
+        for path in ("get-phone-number", "host-device", "get-battery-level", "get-messages/5511977776666"):
+            assert client.get(path).status_code == 200
+        assert len(client.post("list-chats", json={}).json()) == 1
+        assert hangs(lambda: client.get("check-number-status/5511911112222"))
+        sandbox.control("sessions/user_a/whatsapp-away", away=False)
+        assert client.get("check-number-status/5511911112222").status_code == 200
+
+
+def test_it_answers_for_a_number_just_asked_and_for_a_contact_without_asking_whatsapp() -> None:
+    with sandbox_with(hang=5.0, clock_scale=0.02, numbers_remembered=50.0) as sandbox:
+        client = sandbox.pair()
+        client.get("check-number-status/5511911112222").raise_for_status()
+        sandbox.control("sessions/user_a/address-book", phone="5511933334444")
+        sandbox.control("sessions/user_a/whatsapp-away", away=True)
+        assert client.get("check-number-status/5511911112222").status_code == 200
+        assert client.get("check-number-status/5511933334444").status_code == 200
+        eventually(lambda: hangs(lambda: client.get("check-number-status/5511911112222")), "forgetting the answer")
+        assert client.get("check-number-status/5511933334444").status_code == 200
+
+
+def test_it_heals_a_crashed_page_by_a_new_start(sandbox: Sandbox) -> None:
     client = sandbox.pair()
-    sandbox.control("sessions/user_a/kill")
-    assert sandbox.status(client) == "CONNECTED"
-    assert client.get("check-connection-session").json()["status"] is True
-    assert client.get("get-phone-number").status_code == 500
-    assert client.get("check-number-status/5511911112222").status_code == 500
     sandbox.control("sessions/user_a/page-crashes")
     assert sandbox.status(client) == "CONNECTED"
     assert client.get("check-connection-session").json() == {"status": False, "message": "Disconnected"}

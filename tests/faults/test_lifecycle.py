@@ -108,7 +108,7 @@ class World:
 
     def _revive(self, actor: Actor) -> None:
         if self.on_server(actor):
-            self.control.revive(_name(actor))
+            self.control.whatsapp_away(_name(actor), away=False)
 
     def _removed_on_phone(self, actor: Actor) -> None:
         if self.on_server(actor).get("status") == "CONNECTED":

@@ -195,8 +195,9 @@ def test_it_proves_a_zombie_dead(server: SandboxServer, wpp: WppClient, session:
     control(server, f"sessions/{session}/kill")
     assert wpp.status_session(server.url, session).status == "CONNECTED"
     assert wpp.check_connection(server.url, session)
+    assert wpp.phone_number(server.url, session) == OWN
     with pytest.raises(errors.WppUnreachable):
-        wpp.phone_number(server.url, session)
+        wpp.check_number(server.url, session, "5511922223333")
     control(server, f"sessions/{session}/kill", page_gone=True)
     assert not wpp.check_connection(server.url, session)
     with pytest.raises(errors.WppDisconnected):
