@@ -5,6 +5,8 @@ end; the message that it had in `sending` becomes `uncertain`, never a second se
 
 One transaction, a turn, writes down all deliveries that have ended, frees their lanes, and claims as many as there is
 room for; a claimed message whose number is known is committed as `sending` in it, so that its call can leave at once.
+
+A lane whose session was found out of WhatsApp's reach (an open zombie finding) waits: nothing of it is claimed.
 """
 
 import json
@@ -33,6 +35,7 @@ log = structlog.get_logger(__name__)
 # Longer than the number's check and a file's way together may take (13 s + 43 s): a lease never ends under a live call.
 LEASE = timedelta(seconds=60)
 BACKOFF_LIMIT_SECONDS = 60.0
+OUT_OF_REACH = timedelta(seconds=15)
 # A person does not type at an even pace either: each gap is the pace times a factor from this range.
 JITTER = (0.7, 1.6)
 SETTLE_ATTEMPTS = 20
@@ -52,6 +55,16 @@ READY = text(
     """
     select session_id from lanes where ready_at <= clock_timestamp()
      order by ready_at limit :limit for update skip locked
+    """
+)
+# Where WhatsApp was found out of reach, whatever is sent hangs and becomes uncertain: its lane waits, and is looked at
+# again soon.
+PUT_OFF = text(
+    """
+    update lanes set free_at = clock_timestamp() + :wait
+     where session_id = any(:ids) and exists (select from findings f
+       where f.session_id = lanes.session_id and f.kind = 'zombie' and f.ended_at is null)
+    returning session_id
     """
 )
 # Its head is the first waiting message; a lane without one only gets its `due_at` put right. What is still `sending` on
@@ -271,6 +284,8 @@ def _free(tx: Connection, ended: Sequence[Ended], pace: Pace) -> None:
 
 def _claim(tx: Connection, limit: int, lease: timedelta) -> Sequence[Record]:
     ids = tx.execute(READY, {"limit": limit}).scalars().all()
+    put_off = set(tx.execute(PUT_OFF, {"ids": ids, "wait": OUT_OF_REACH}).scalars()) if ids else set()
+    ids = [one for one in ids if one not in put_off]
     if not ids:
         return []
     return tx.execute(CLAIM, {"ids": ids, "lease": lease, "soon": messages.RECONCILE_AFTER[0]}).all()

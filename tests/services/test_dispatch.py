@@ -54,6 +54,22 @@ def test_it_serves_many_lanes_at_once(database: Database, new_actor: Callable[..
     assert sorted(one.body for one in claim(10)) == ["one"] * 5
 
 
+def test_it_sends_nothing_into_a_session_out_of_whatsapp_s_reach(user: Actor, database: Database) -> None:
+    session_id = connected(database, user)
+    queue(user, "waits")
+    database.execute(
+        "insert into findings (session_id, user_id, kind) values (%s, %s, 'zombie')", session_id, user.user_id
+    )
+    assert claim() == []
+    assert states(user) == [State.QUEUED]
+    assert 0 < (dispatch.next_due_in() or 0) <= dispatch.OUT_OF_REACH.total_seconds(), (
+        "it is looked at again, not spun on"
+    )
+    database.execute("update findings set state = 'healed', ended_at = now()")
+    database.execute("update lanes set free_at = now()")
+    assert [one.body for one in claim()] == ["waits"]
+
+
 def test_it_keeps_the_pace_with_jitter(user: Actor, database: Database) -> None:
     connected(database, user)
     queue(user, "first", "second")
