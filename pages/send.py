@@ -4,7 +4,7 @@ import streamlit as st
 
 from services import sessions
 from services.sessions import Status
-from ui import brake, compose, errors, live, navigation, several
+from ui import brake, compose, errors, live, navigation, session_card, several
 from ui.guard import guard
 from ui.text import _
 
@@ -31,6 +31,9 @@ def outbox() -> None:
     actor = guard()
     live.listen("message")
     with errors.stopping():
+        own = sessions.get(actor)
+        if own is not None:
+            session_card.out_of_reach(actor, own)
         compose.recent(actor)
 
 

@@ -169,7 +169,7 @@ def whatsapp_sessions(db: psycopg.Connection) -> None:
                case when up then (array['Galaxy A54', 'iPhone 14', 'Moto G84', 'Redmi Note 13'])[1 + n %% 4] end,
                case s.status when 'conectado' then 'CONNECTED' when 'pareando' then 'QRCODE' else 'CLOSED' end, now(),
                case when up then now() - random() * interval '4 minutes' end,
-               case when up then (array['ack', 'message', 'phone_number', 'webhook'])[1 + n %% 4] end, up,
+               case when up then (array['ack', 'message', 'question', 'webhook'])[1 + n %% 4] end, up,
                case when s.status = 'desconectado' then (array['phone_logged_out', 'qr_not_scanned',
                    'browser_closed'])[1 + n %% 3]
                  end,
@@ -646,7 +646,7 @@ def session_timeline(db: psycopg.Connection) -> None:
            (s.fell, interval '0 s', 'health', 'found.zombie', null, '{}'),
            (s.fell, interval '90 s', 'health', 'step.restart', 'ok', '{}'),
            (s.fell, interval '91 s', 'state', 'pareando', null, '{}'),
-           (s.fell, interval '140 s', 'state', 'conectado', null, '{"proof": "phone_number"}'),
+           (s.fell, interval '140 s', 'state', 'conectado', null, '{"proof": "question"}'),
            (s.fell, interval '150 s', 'health', 'healed.zombie', null, '{}'),
            (s.updated_at - interval '9 minutes', interval '0 s', 'state', 'desconectado', null, '{}'),
            (s.updated_at - interval '60 seconds', interval '0 s', 'staff', 'session.restart', 'ok', '{}'),

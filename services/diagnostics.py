@@ -15,7 +15,7 @@ from services.db.actor import Actor
 from services.errors import N_, InvalidPhone, WppUnauthorized
 from services.evidence import Asked, Facts, Outgoing, Signal
 from services.messages import State
-from services.sessions import Proof, Session, Status
+from services.sessions import Session, Status
 from services.wppconnect.phone import normalise, same_subscriber
 
 # A first QR comes within seconds of a start; a server that says INITIALIZING for longer is stuck.
@@ -258,6 +258,7 @@ class _Case:
     facts: Facts
     asked: Asked | None
     silent_since: datetime | None
+    dead_since: datetime | None
 
     @property
     def attempt(self) -> list[Signal]:
@@ -290,8 +291,9 @@ def examine(actor: Actor, user_id: UUID | None = None, asked: Asked | None = Non
     facts = evidence.gather(actor, owner)
     if session is None:
         return Report(None, {guide: (_never_connected(), _worker(facts)) for guide in Guide}, facts.now)
-    # What silence is has one rule: the worker's, which holds it against the session's own usual hours.
-    case = _Case(session, facts, asked, findings.since(actor, findings.Kind.SILENT, session.id))
+    # What silence and a dead session are has one rule: the worker's. It alone may ask about numbers of other sessions.
+    silent, dead = (findings.since(actor, kind, session.id) for kind in (findings.Kind.SILENT, findings.Kind.ZOMBIE))
+    case = _Case(session, facts, asked, silent, dead)
     return Report(session, {guide: tuple(look(case) for look in looks) for guide, looks in CHECKS.items()}, facts.now)
 
 
@@ -304,7 +306,7 @@ def fact_of(check: Check, translated: Callable[[str], str] = str) -> str:
     """The evidence as a sentence, each text of it `translated`; as it is, in Portuguese."""
     params = dict(check.params)
     if "proof" in params:
-        params["proof"] = translated(sessions.PROOFS[Proof(str(params["proof"])) if params["proof"] else None])
+        params["proof"] = translated(sessions.proof_words(str(params["proof"]) or None))
     return translated(check.fact).format(**params)
 
 
@@ -347,9 +349,12 @@ def _up(case: _Case) -> Check:
         return Check(question, Result.UNKNOWN, fact, case.session.pairing_started_at, step=Step.PAIR)
     if case.session.status is Status.DISCONNECTED:
         return _down(question, case)
-    if case.asked is None:
-        return _proved_before(question, case.session)
-    return _proved_now(question, case.asked)
+    if case.asked is not None and (fault := _seen_now(question, case.asked)) is not None:
+        return fault
+    if case.dead_since is not None:
+        fact = N_("O servidor diz CONNECTED, mas o WhatsApp não responde desde então.")
+        return Check(question, Result.FAULT, fact, case.dead_since, name="zombie", step=Step.RECONNECT)
+    return _proved_before(question, case.session)
 
 
 def _word(state: str | None) -> str:
@@ -383,15 +388,16 @@ def _proved_before(question: str, session: Session) -> Check:
     return Check(question, result, fact, session.last_proof_at, params, step=None if fresh else Step.ASK)
 
 
-def _proved_now(question: str, asked: Asked) -> Check:
+def _seen_now(question: str, asked: Asked) -> Check | None:
+    """What is wrong as the server says now. None where it says nothing wrong, which is no proof of life."""
     if asked.state != "CONNECTED":
         fact, params = N_("O servidor diz {state}."), {"state": _word(asked.state)}
         return Check(question, Result.FAULT, fact, asked.at, params, name="lost", step=Step.RECONNECT)
-    if asked.number:
-        return Check(question, Result.OK, N_("Perguntamos agora: o WhatsApp respondeu por ela."), asked.at)
     if asked.page is False or asked.signed_out:
         fact = N_("O servidor diz CONNECTED, mas não há mais página nem conta.")
         return Check(question, Result.FAULT, fact, asked.at, name="page_gone", step=Step.RECONNECT)
+    if not asked.unanswered:
+        return None
     fact = N_("O servidor diz CONNECTED, mas o WhatsApp não respondeu à pergunta.")
     return Check(question, Result.FAULT, fact, asked.at, name="zombie", step=Step.RECONNECT)
 
@@ -407,8 +413,6 @@ def _phone(case: _Case) -> Check:
     if last is not None and last.word == "phoneNotConnected" and not _after(facts.acked_at, last.at):
         fact = N_("O servidor avisou que o celular não responde.")
         return Check(question, Result.WARNING, fact, last.at, name="phone_offline", step=Step.ASK)
-    if case.asked is not None and case.asked.number:
-        return Check(question, Result.OK, N_("O WhatsApp respondeu pela conta do celular."), case.asked.at)
     if session.last_proof_at is not None and facts.now - session.last_proof_at < PROOF_FRESH:
         return Check(question, Result.OK, N_("Houve sinal dele há pouco."), session.last_proof_at)
     return Check(question, Result.UNKNOWN, N_("Último sinal dele."), session.last_proof_at, step=Step.ASK)

@@ -5,28 +5,47 @@ Facts without contents: no QR, no code, no text leaves here, so that staff may l
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
+from services import numbers, settings
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.models import sessions as session_rows
-from services.errors import ConfigurationError, Forbidden, InvalidPhone, WppDisconnected, WppError
+from services.errors import (
+    ConfigurationError,
+    Forbidden,
+    InvalidPhone,
+    NotFound,
+    WppDisconnected,
+    WppError,
+    WppUnreachable,
+)
 from services.messages import State
 from services.wppconnect.connection import client
 
 CHAT_DEPTH = 50
+
+# Asked about, or written to, so recently, the browser would answer for it by itself.
+_CORRESPONDENT = text("""
+select k.phone from public.number_checks k
+ where k.session_id = :session_id and k.confirmed_at is not null and k.asked_at < now() - :same
+   and not exists (select from public.messages m
+     where m.user_id = k.user_id and m.phone = k.phone and m.run_at > now() - :same)
+ order by k.confirmed_at desc limit 1
+""")
 
 
 @dataclass(frozen=True)
 class Asked:
     """What the server and WhatsApp answered just now.
 
-    `state` is `status-session`'s word, None where there was no answer and `error` says why (an error's code). `number`:
-    WhatsApp itself answered for the session. `page`: what `check-connection-session` said. `chat_ack`: how far the chat
+    `state` is `status-session`'s word, None where there was no answer and `error` says why (an error's code).
+    `unanswered`: a question that WhatsApp must answer got no answer; that it got one proves nothing here, because the
+    browser may have given it. `page`: what `check-connection-session` said. `chat_ack`: how far the chat
     says that the unacknowledged message got, None where it could not be read or does not have it.
     """
 
@@ -34,7 +53,7 @@ class Asked:
     state: str | None = None
     error: str = ""
     page: bool | None = None
-    number: str | None = None
+    unanswered: bool = False
     signed_out: bool = False
     chat_read: bool = False
     chat_ack: int | None = None
@@ -113,7 +132,9 @@ def ask(actor: Actor, user_id: UUID | None = None) -> Asked | None:
     owner = owner_of(actor, user_id)
     with transaction(actor) as tx:
         row = tx.execute(
-            select(session_rows.c.session_id, session_rows.c.server_url).where(session_rows.c.user_id == owner)
+            select(session_rows.c.id, session_rows.c.session_id, session_rows.c.server_url).where(
+                session_rows.c.user_id == owner
+            )
         ).one_or_none()
     if row is None:
         return None
@@ -125,11 +146,14 @@ def ask(actor: Actor, user_id: UUID | None = None) -> Asked | None:
         return Asked(now, error=error.code)
     if state != "CONNECTED":
         return Asked(now, state)
-    page, number, signed_out = _ask_whatsapp(row.server_url, row.session_id)
+    page, signed_out = _ask_page(row.server_url, row.session_id)
+    up = page is not False and not signed_out
+    # Staff have no right to ask in somebody's name: they have what the worker found.
+    unanswered = up and owner == actor.user_id and _gets_no_answer(actor, row.id)
     read, ack = False, None
-    if number and facts.unacknowledged is not None:
+    if up and facts.unacknowledged is not None:
         read, ack = _ask_chat(row.server_url, row.session_id, facts.unacknowledged)
-    return Asked(now, state, "", page, number, signed_out, read, ack)
+    return Asked(now, state, "", page, unanswered, signed_out, read, ack)
 
 
 def owner_of(actor: Actor, user_id: UUID | None) -> UUID:
@@ -204,16 +228,34 @@ def _outgoing(found: dict[str, Any] | None) -> Outgoing | None:
     )
 
 
-def _ask_whatsapp(server_url: str, name: str) -> tuple[bool | None, str | None, bool]:
-    """The page's word, the session's number if WhatsApp gave it, and whether nobody is signed in."""
+def _ask_page(server_url: str, name: str) -> tuple[bool | None, bool]:
+    """The page's word, and whether nobody is signed in there."""
     page: bool | None = None
     try:
         page = client().check_connection(server_url, name)
-        return page, client().phone_number(server_url, name), False
+        client().phone_number(server_url, name)
     except WppDisconnected:
-        return page, None, True
+        return page, True
     except WppError:
-        return page, None, False
+        return page, False
+    return page, False
+
+
+def _gets_no_answer(actor: Actor, session_id: UUID) -> bool:
+    """Whether WhatsApp leaves a question about somebody whom the session has written to without an answer; False where
+    there is nobody to ask about now. The worker then asks at once, in a way that proves."""
+    with transaction(actor) as tx:
+        same = timedelta(seconds=settings.get().health_same_number_seconds)
+        phone = tx.execute(_CORRESPONDENT, {"session_id": session_id, "same": same}).scalar_one_or_none()
+    if phone is None:
+        return False
+    try:
+        numbers.check(actor, session_id, [phone])
+    except WppUnreachable:
+        return True
+    except (WppError, ConfigurationError, InvalidPhone, NotFound):
+        return False
+    return False
 
 
 def _ask_chat(server_url: str, name: str, message: Outgoing) -> tuple[bool, int | None]:

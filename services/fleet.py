@@ -28,7 +28,7 @@ class Show(StrEnum):
     CONNECTED = "conectado"
     PAIRING = "pareando"
     DISCONNECTED = "desconectado"
-    UNPROVEN = "unproven"  # said to be connected, not proved for twice the time after which they are asked
+    UNPROVEN = "unproven"  # said to be connected, not proved although its next question had its turn
     TROUBLED = "troubled"  # with an open finding
 
 
@@ -178,7 +178,7 @@ def _newest_finding() -> ColumnElement[Any]:
 
 
 def _unproven_after() -> timedelta:
-    return timedelta(seconds=2 * settings.get().health_proof_seconds)
+    return timedelta(seconds=settings.get().proof_seconds)
 
 
 _COLUMNS = (

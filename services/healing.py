@@ -1,12 +1,14 @@
 """The worker's rounds over the fleet: ask who has not proved to live, heal by a ladder, write the figures down.
 
-    sweep ─▶ probe ─▶ find ─▶ settle ─▶ heal ─▶ tell (alerts)
+    sweep ─▶ probe ─▶ question ─▶ find ─▶ settle ─▶ heal ─▶ tell (alerts)
 
-Evidence first: a session whose last proof is fresh is not asked. Who is asked is claimed in the table, so that several
-workers share one fleet, and asked concurrently, with a cap for each server. Healing climbs a ladder, cheapest step
-first; each step is written to the session's timeline, verified by evidence, and capped: by the ladder's length, by the
-day, and by how many sessions of one server may be healed at once, so that a restarted server gets its sessions back in
-waves.
+Evidence first: a session whose last proof is fresh is not asked. A probe asks its server whether the page lives, which
+costs WhatsApp nothing and proves nothing of it; a question asks WhatsApp itself, as seldom as it serves (`questions`).
+Who is asked is claimed in the table, so that several workers share one fleet, and asked concurrently, with a cap for
+each server. Healing climbs a ladder, cheapest step first; each step is written to the session's timeline, verified by
+evidence, and capped: by the ladder's length, by the day, and by how many sessions of one server may be healed at once,
+so that a restarted server gets its sessions back in waves. Where a whole server is out of WhatsApp's reach restarts
+help nobody: one session at a time is tried.
 """
 
 import time
@@ -21,15 +23,15 @@ from typing import TypeVar
 from uuid import UUID
 
 import structlog
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from services import alerts, findings, sessions, settings, timeline, users
+from services import alerts, findings, questions, sessions, settings, timeline, users
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
 from services.db.models import Record
-from services.errors import ConfigurationError, ServiceError, WppDisconnected, WppError, WppUnreachable
+from services.errors import ServiceError, WppUnreachable
 from services.findings import Kind, State
-from services.wppconnect.connection import client
+from services.questions import Question, Sight
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +50,7 @@ R = TypeVar("R")
 class Step(StrEnum):
     """One rung of a ladder."""
 
-    ASK = "ask"  # once more: one unanswered question proves little
+    ASK = "ask"  # WhatsApp once more: one unanswered question proves little
     START = "start"  # start it; the phone stays paired
     RESTART = "restart"  # close it and start it; the phone stays paired
 
@@ -61,24 +63,22 @@ LADDERS: dict[Kind, tuple[Step, ...]] = {
 }
 
 
-class Sight(StrEnum):
-    """What a probe saw."""
-
-    ALIVE = "alive"  # WhatsApp answered
-    GONE = "gone"  # the server itself says that it is not up
-    DEAD = "dead"  # the server says CONNECTED, WhatsApp does not answer
-    UNREACHABLE = "unreachable"  # the server does not answer
-    UNCLEAR = "unclear"  # it refuses: a setting is wrong, which says nothing of the session
-
-
 @dataclass(frozen=True)
 class _Probed:
-    id: UUID
     name: str
     server_url: str
     attempt: datetime | None
     sight: Sight
-    number: str | None = None
+
+
+@dataclass(frozen=True)
+class _Answered:
+    question: Question
+    sight: Sight
+
+    @property
+    def server_url(self) -> str:
+        return self.question.server_url
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class _Patient:
 
 
 class Sweeper:
-    """The rounds of one worker: does nothing while the last one is younger than `health_sweep_seconds`."""
+    """The rounds of one worker: each `health_sweep_seconds`, and whenever a quiet session's question has its turn."""
 
     def __init__(self) -> None:
         self._next = 0.0
@@ -116,7 +116,10 @@ class Sweeper:
             return False
         more = sweep()
         if not more:
-            self._next = time.monotonic() + settings.get().health_sweep_seconds
+            pause = settings.get().health_sweep_seconds
+            turn = questions.next_due_in()
+            # Below 0: it had its turn, and nobody was to be asked.
+            self._next = time.monotonic() + (min(turn, pause) if turn is not None and turn > 0 else pause)
         return more
 
     def idle_seconds(self) -> float:
@@ -128,6 +131,7 @@ def sweep() -> bool:
     """One round. True where more sessions are due to be asked."""
     users.close_sessions_of_inactive()
     asked = probe()
+    question()
     with transaction(SYSTEM) as tx:
         findings.find(tx)
         findings.settle(tx)
@@ -142,7 +146,7 @@ def sweep() -> bool:
 
 
 def probe(limit: int = PROBES_A_ROUND) -> int:
-    """Ask WhatsApp, through their servers, about sessions without fresh evidence; returns how many were asked."""
+    """Ask their servers whether the pages of sessions without fresh evidence live; returns how many were asked."""
     _greet_lost_servers()
     with transaction(SYSTEM) as tx:
         due = tx.execute(_DUE, {"proof": settings.get().health_proof_seconds, "limit": limit}).all()
@@ -153,53 +157,39 @@ def probe(limit: int = PROBES_A_ROUND) -> int:
 
 
 def _probe(row: Record) -> _Probed:
-    sight, number = _look(row.server_url, row.session_id)
-    return _Probed(row.id, row.session_id, row.server_url, row.pairing_started_at, sight, number)
-
-
-def _look(server_url: str, name: str) -> tuple[Sight, str | None]:
-    try:
-        return Sight.ALIVE, client().phone_number(server_url, name)
-    except WppDisconnected:
-        return Sight.GONE, None
-    except WppUnreachable:
-        return _ask_the_server(server_url, name), None
-    except (WppError, ConfigurationError) as error:
-        log.warning("probe_refused", session=name, error=type(error).__name__)
-        return Sight.UNCLEAR, None
-
-
-def _ask_the_server(server_url: str, name: str) -> Sight:
-    """WhatsApp did not answer: is it the session or the server?"""
-    try:
-        state = client().status_session(server_url, name)
-    except WppUnreachable:
-        return Sight.UNREACHABLE
-    except WppError:
-        return Sight.UNCLEAR
-    return Sight.DEAD if state.status == "CONNECTED" else Sight.GONE
+    sight = questions.server_says(row.server_url, row.session_id)
+    return _Probed(row.session_id, row.server_url, row.pairing_started_at, sight)
 
 
 def _record(seen: Sequence[_Probed]) -> None:
-    alive = [one for one in seen if one.sight is Sight.ALIVE]
     with transaction(SYSTEM) as tx:
-        if alive:
-            tx.execute(
-                _ALIVE,
-                {
-                    "ids": [one.id for one in alive],
-                    "attempts": [one.attempt for one in alive],
-                    "numbers": [one.number for one in alive],
-                },
-            )
         for one in seen:
             if one.sight is Sight.GONE:
                 sessions.lose(tx, one.name, one.attempt)
-        findings.found(tx, Kind.ZOMBIE, [one.id for one in seen if one.sight is Sight.DEAD])
-        answering = {one.server_url for one in seen if one.sight is not Sight.UNREACHABLE}
-        for server in sorted({one.server_url for one in seen} - answering):
-            findings.server_down(tx, server)
-    log.info("fleet_probed", asked=len(seen), alive=len(alive))
+        _note_servers(tx, seen)
+    log.info("fleet_probed", asked=len(seen), up=sum(one.sight is Sight.ANSWERED for one in seen))
+
+
+def _note_servers(tx: Connection, seen: Sequence[_Probed | _Answered]) -> None:
+    """A server is down where nobody who was asked through it got an answer."""
+    answering = {one.server_url for one in seen if one.sight is not Sight.UNREACHABLE}
+    for server in sorted({one.server_url for one in seen} - answering):
+        findings.server_down(tx, server)
+
+
+def question() -> int:
+    """Ask WhatsApp itself for the sessions whose turn it is, and for suspects; returns how many were asked."""
+    seen = _by_server(_put, questions.due(), settings.get().health_probes_per_server)
+    if seen:
+        with transaction(SYSTEM) as tx:
+            questions.record(tx, [(one.question, one.sight) for one in seen])
+            _note_servers(tx, seen)
+        log.info("whatsapp_asked", asked=len(seen), alive=sum(one.sight is Sight.ALIVE for one in seen))
+    return len(seen)
+
+
+def _put(asked: Question) -> _Answered:
+    return _Answered(asked, questions.put(asked))
 
 
 def _greet_lost_servers() -> None:
@@ -207,7 +197,7 @@ def _greet_lost_servers() -> None:
     with transaction(SYSTEM) as tx:
         lost = tx.execute(_LOST_SERVERS).all()
     for row in lost:
-        if row.name is None or _ask_the_server(row.server_url, row.name) is not Sight.UNREACHABLE:
+        if row.name is None or questions.server_says(row.server_url, row.name) is not Sight.UNREACHABLE:
             with transaction(SYSTEM) as tx:
                 findings.server_up(tx, row.server_url)
 
@@ -253,10 +243,14 @@ def _treat(patient: _Patient) -> None:
 
 def _take(step: Step, patient: _Patient) -> bool:
     if step is Step.ASK:
-        sight, number = _look(patient.server_url, patient.name)
-        if sight is Sight.ALIVE:
-            with transaction(SYSTEM) as tx:
-                tx.execute(_ALIVE_NOW, {"id": patient.session_id, "number": number})
+        asked = questions.about(patient.session_id)
+        if asked is None:
+            return False
+        sight = questions.put(asked)
+        if sight is Sight.UNREACHABLE:
+            raise WppUnreachable(f"{patient.name}: its server does not answer")
+        with transaction(SYSTEM) as tx:
+            questions.record(tx, [(asked, sight)])
         return sight is Sight.ALIVE
     act = sessions.connect if step is Step.START else sessions.reconnect
     act(SYSTEM, patient.user_id)
@@ -319,7 +313,7 @@ def _by_server(work: Callable[[T], R], items: Sequence[T], cap: int) -> list[R]:
 def sample() -> None:
     """Write the fleet's figures down, once each SAMPLE_MINUTES."""
     with transaction(SYSTEM) as tx:
-        tx.execute(_SAMPLE, {"minutes": SAMPLE_MINUTES, "proof": 2 * settings.get().health_proof_seconds})
+        tx.execute(_SAMPLE, {"minutes": SAMPLE_MINUTES, "proof": settings.get().proof_seconds})
 
 
 def forget_old() -> None:
@@ -327,6 +321,7 @@ def forget_old() -> None:
     with transaction(SYSTEM) as tx:
         for statement in _FORGOTTEN:
             tx.execute(text(statement), {"days": settings.get().cleanup_history_days})
+        questions.forget_old(tx)
 
 
 # --- statements -------------------------------------------------------------------------------------------------------
@@ -337,24 +332,10 @@ update public.whatsapp_sessions set probed_at = clock_timestamp() where id in (
    where s.status = 'conectado'
      and (greatest(s.last_proof_at, s.probed_at) is null
           or greatest(s.last_proof_at, s.probed_at) < clock_timestamp() - make_interval(secs => :proof))
-     and not exists (select from public.findings f where f.ended_at is null
-           and ((f.session_id = s.id and f.kind = 'zombie') or (f.session_id is null and f.server_url = s.server_url)))
+     and not exists (select from public.findings f where f.ended_at is null and f.session_id is null
+           and f.server_url = s.server_url)
    order by greatest(s.last_proof_at, s.probed_at) nulls first limit :limit for update skip locked)
 returning id, session_id, server_url, pairing_started_at
-""")
-
-_ALIVE = text("""
-update public.whatsapp_sessions s set last_proof_at = clock_timestamp(), last_proof_kind = 'phone_number',
-       phone_number = p.number
-  from unnest(cast(:ids as uuid[]), cast(:attempts as timestamptz[]), cast(:numbers as text[]))
-       as p (id, attempt, number)
- where s.id = p.id and s.status = 'conectado' and s.pairing_started_at is not distinct from p.attempt
-""")
-
-_ALIVE_NOW = text("""
-update public.whatsapp_sessions set last_proof_at = clock_timestamp(), last_proof_kind = 'phone_number',
-       phone_number = :number
- where id = :id and status = 'conectado'
 """)
 
 _LOST_SERVERS = text("""
@@ -364,19 +345,24 @@ select f.server_url,
 """)
 
 # The claim is repeated outside, because a second worker may have seen the same rows before the first one took them.
+# Out of reach is a server with three dead sessions beside which nothing has proved itself since.
 _CLAIMED = text("""
 update public.findings set due_at = clock_timestamp() + make_interval(secs => :lease)
  where state = 'open' and due_at <= clock_timestamp() and id in (
   select c.id from (
-    select f.id, f.server_url, f.due_at, row_number() over (partition by f.server_url order by f.due_at, f.id) as place
+    select f.id, f.server_url, f.due_at, f.kind = 'zombie' and (
+        select count(*) >= 3 and not exists (select from public.whatsapp_sessions p where p.server_url = f.server_url
+            and p.status = 'conectado' and p.last_proof_at > max(z.found_at))
+          from public.findings z where z.server_url = f.server_url and z.kind = 'zombie' and z.ended_at is null
+        ) as out_of_reach, row_number() over (partition by f.server_url order by f.due_at, f.id) as place
       from public.findings f join public.whatsapp_sessions s on s.id = f.session_id
      where f.state = 'open' and f.due_at <= clock_timestamp()
        and coalesce(s.cleaning_until < clock_timestamp(), true)
        and not exists (select from public.findings d
              where d.session_id is null and d.server_url = f.server_url and d.ended_at is null)) c
-   where c.place <= :cap - (select count(*) from public.findings b where b.state = 'open'
-           and b.server_url = c.server_url and b.due_at > clock_timestamp()
-           and b.acted_at > clock_timestamp() - make_interval(secs => :step))
+   where c.place <= case when c.out_of_reach then 1 else :cap end - (
+         select count(*) from public.findings b where b.state = 'open' and b.server_url = c.server_url
+           and b.due_at > clock_timestamp() and b.acted_at > clock_timestamp() - make_interval(secs => :step))
    order by c.due_at limit :limit)
 returning id, kind, session_id, user_id, server_url, steps, (
   select coalesce(sum(o.steps), 0) from public.findings o

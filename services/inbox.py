@@ -627,11 +627,13 @@ class _Round:
         return True
 
     def _on_message(self, row: Record, event: webhook.InboundMessage) -> bool:
-        """A message becomes part of a conversation, and proves that its session lives."""
+        """A message becomes part of a conversation; what somebody else sent just now proves that its session lives."""
         session_id = self._sessions.get(row.session)
         if session_id is None:
             return False
-        self._prove(row, sessions.Proof.MESSAGE)
+        # The page itself posts what is typed or sent through it, and at a start what it had stored as unread.
+        if not event.from_me and row.kind != "unreadmessages":
+            self._prove(row, sessions.Proof.EVENT if event.type == "call" else sessions.Proof.MESSAGE)
         taken = conversations.take_in(self._tx, session_id, event, row.received_at)
         if taken is not None:
             rules.apply(self._tx, taken, self._active_rules(taken.user_id))
@@ -639,6 +641,9 @@ class _Round:
 
     def _on_mark(self, row: Record, event: webhook.Mark) -> bool:
         session_id = self._sessions.get(row.session)
+        # One's own reaction is posted by the page before WhatsApp has it, and a deletion may be one's own.
+        if session_id is not None and event.kind in ("reaction", "vote") and event.who != "me":
+            self._prove(row, sessions.Proof.EVENT)
         return session_id is not None and conversations.mark(self._tx, session_id, event, row.received_at)
 
     HANDLERS: Mapping[type[Any], Callable[["_Round", Record, Any], bool]] = {

@@ -1,6 +1,6 @@
 """The pairing state machine: connect, show what the server says, prove it, disconnect.
 
-    desconectado ──connect──▶ pareando ──inChat / isLogged, or a proof──▶ conectado
+    desconectado ──connect──▶ pareando ──inChat / isLogged / CONNECTED──▶ conectado
          ▲                       │                                           │
          └──failure, time out────┴────closed, logged out, proved dead────────┘
 
@@ -102,26 +102,34 @@ class Status(StrEnum):
 
     DISCONNECTED = "desconectado"  # nothing runs, or what ran has ended
     PAIRING = "pareando"  # a start was asked for; waiting for a scan or a code
-    CONNECTED = "conectado"  # the server reported inChat / isLogged, or WhatsApp itself answered
+    CONNECTED = "conectado"  # the server reported inChat / isLogged, or CONNECTED when it was asked
 
 
 class Proof(StrEnum):
     """How we last knew that a session is truly up."""
 
-    WEBHOOK = "webhook"  # the server posted inChat or isLogged
-    PHONE_NUMBER = "phone_number"  # get-phone-number, which really asks WhatsApp, answered
+    WEBHOOK = "webhook"  # the server posted inChat or isLogged: it got into WhatsApp at that moment
+    QUESTION = "question"  # WhatsApp answered a question that must leave the browser (`services.questions`)
     ACK = "ack"  # WhatsApp acknowledged a message
-    MESSAGE = "message"  # a message came in
+    MESSAGE = "message"  # a message of somebody else came in
+    EVENT = "event"  # a call, or somebody else's reaction or vote, came in
 
 
 # What proved a session, after `por`.
 PROOFS: dict[Proof | None, str] = {
-    Proof.WEBHOOK: N_("aviso do servidor"),
-    Proof.PHONE_NUMBER: N_("consulta ao WhatsApp"),
+    Proof.WEBHOOK: N_("entrada no WhatsApp"),
+    Proof.QUESTION: N_("consulta ao WhatsApp"),
     Proof.ACK: N_("confirmação de mensagem"),
     Proof.MESSAGE: N_("mensagem recebida"),
+    Proof.EVENT: N_("reação, voto ou ligação recebida"),
     None: N_("nada ainda"),
 }
+
+
+def proof_words(kind: str | None) -> str:
+    """What proved a session, after `por`: a gettext source."""
+    return PROOFS[Proof(kind) if kind else None]
+
 
 # Failure code → what happened, and what to do, for the person who owns the session.
 FAILURES: dict[str, tuple[str, str]] = {
@@ -602,7 +610,6 @@ def _settle(target: _Target) -> None:
         with transaction(SYSTEM) as tx:
             _update(tx, target, check_at=func.now() + CHECK_WHILE_SETTLING)
         return
-    came_up = {} if target.status is Status.CONNECTED else _proven_by_server(func.now())
     with transaction(SYSTEM) as tx:
         _update(
             tx,
@@ -610,7 +617,7 @@ def _settle(target: _Target) -> None:
             phone_number=number,
             device_name=device.pushname or device.platform,
             check_at=func.now() + timedelta(seconds=settings.get().health_page_seconds),
-            **came_up,
+            last_activity=func.now(),
             **_connected(func.now()),
             settling_since=None,
         )

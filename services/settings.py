@@ -7,6 +7,7 @@ made once at random and kept in `DATA_DIR/secrets/<name>` with mode 600. There i
 import functools
 import logging
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from datetime import time
@@ -141,6 +142,9 @@ class Settings(BaseSettings):
     health_sweep_seconds: float = Field(10.0, gt=0, le=3600)
     health_page_seconds: float = Field(10.0, gt=0, le=3600)
     health_proof_seconds: float = Field(300.0, gt=0, le=86_400)
+    health_asks_per_day: int = Field(3, ge=0, le=86_400)
+    health_numbers: str = ""
+    health_same_number_seconds: float = Field(600.0, ge=0, le=86_400)
     health_stuck_seconds: float = Field(30.0, gt=0, le=3600)
     health_unacked_seconds: float = Field(120.0, gt=0, le=86_400)
     health_silence_minutes: float = Field(60.0, gt=0, le=1440)
@@ -219,6 +223,13 @@ class Settings(BaseSettings):
             raise ValueError("must be an http:// or https:// address")
         return value.rstrip("/")
 
+    @field_validator("health_numbers")
+    @classmethod
+    def _numbers(cls, value: str) -> str:
+        if not all(re.fullmatch(r"\d{8,15}", one) for one in _digits(value)):
+            raise ValueError("must list full numbers, country code first, separated by commas")
+        return value
+
     @field_validator("alert_webhook_url")
     @classmethod
     def _alert_urls(cls, value: SecretStr) -> SecretStr:
@@ -291,6 +302,15 @@ class Settings(BaseSettings):
         """The limit of a door, as `600/minute`, or OFF."""
         return str(getattr(self, f"rate_limit_{door}"))
 
+    def own_numbers(self) -> list[str]:
+        """The operator's own numbers, digits, about which sessions ask WhatsApp to prove that they live."""
+        return _digits(self.health_numbers)
+
+    @property
+    def proof_seconds(self) -> float:
+        """How old a quiet session's last proof may become before its next question has surely had its turn."""
+        return 1.25 * 86_400 / max(self.health_asks_per_day, 1)
+
     def proxies(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """Whose word on where a request came from is taken."""
         return tuple(ip_network(one.strip(), strict=False) for one in self.trusted_proxies.split(",") if one.strip())
@@ -328,6 +348,10 @@ class Settings(BaseSettings):
         )
         values = [*self.servers().values(), *(key.get_secret_value() for key in keys if key), *passwords]
         return sorted({str(value) for value in values if value}, key=len, reverse=True)
+
+
+def _digits(numbers: str) -> list[str]:
+    return [re.sub(r"[\s()+.-]", "", one) for one in numbers.split(",") if one.strip()]
 
 
 def _read_or_create(path: Path) -> str:

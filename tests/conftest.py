@@ -244,6 +244,17 @@ def connected(database: Database, actor: Actor, server_url: str = "http://127.0.
     return session_id
 
 
+def wrote_to(database: Database, user_id: UUID | None, phone: str = "5511966660000") -> None:
+    """An acknowledgement came from that number long ago: a session may be asked about whom it has written to."""
+    database.execute(
+        "insert into number_checks (session_id, user_id, phone, on_whatsapp, asked_at, checked_at, confirmed_at)"
+        " select id, user_id, %s, true, now() - interval '1 day', now() - interval '1 day', now() - interval '1 day'"
+        " from whatsapp_sessions where user_id = %s",
+        phone,
+        user_id,
+    )
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--first-cases", type=Path, metavar="FOLDER", help="of a parametrized test in FOLDER run the first case only"

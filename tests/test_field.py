@@ -34,6 +34,7 @@ SHORT_CLOCK = {
     "HEALTH_SILENCE_MINUTES": "0.05",
     "HEALTH_STEP_SECONDS": "12",
     "HEALTH_HEALS_PER_SERVER": "10",
+    "HEALTH_NUMBERS": ",".join(f"55119000000{n}" for n in range(10, 50)),
 }
 
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from services import sessions
+from services import findings, sessions
 from services.db.actor import Actor
 from services.sessions import Session
 from services.wppconnect.phone import display
@@ -80,16 +80,13 @@ def _waiting(for_what: str) -> None:
 
 def show(actor: Actor, session: Session) -> None:
     """Connected: as whom, how that was last proved, and what can be done."""
+    out_of_reach(actor, session)
     with st.container(border=True):
         st.subheader(":material/check_circle: " + _("Conectado!"), anchor=False)
         with st.container(gap=None):
             st.text(display(session.phone_number) if session.phone_number else _("Lendo o número…"))
             st.text(session.device_name or "")
-        st.caption(
-            _("Provado {ago}, por {what}.").format(
-                ago=times.ago(session.last_proof_at), what=status.proof_phrase(session.last_proof_kind)
-            )
-        )
+        st.caption(status.proof_sentence(session.last_proof_at, session.last_proof_kind))
         with st.container(horizontal=True, vertical_alignment="center"):
             navigation.link("send.py", _("Enviar uma mensagem"), ":material/send:")
             if st.button(_("Reconectar"), icon=":material/refresh:", key="reconnect"):
@@ -98,6 +95,17 @@ def show(actor: Actor, session: Session) -> None:
                     st.rerun()
             if st.button(_("Desconectar"), icon=":material/link_off:", key="disconnect"):
                 confirm.disconnect_own(_end)
+
+
+def out_of_reach(actor: Actor, session: Session) -> None:
+    """Says it where the worker found that WhatsApp does not answer for the session: so its queue waits."""
+    since = findings.since(actor, findings.Kind.ZOMBIE, session.id)
+    if since is not None:
+        words = _(
+            "**O WhatsApp não responde por esta sessão** ({ago}). O que está na fila espera e sai quando ele responder;"
+            " a religação automática já está tentando."
+        )
+        st.warning(words.format(ago=times.ago(since)), icon=":material/cloud_off:")
 
 
 def _end(actor: Actor) -> None:

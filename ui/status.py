@@ -5,11 +5,12 @@ from typing import Literal
 
 import streamlit as st
 
+from services import settings
 from services.findings import WORDS, Kind
 from services.messages import FAILURES as MESSAGE_FAILURES
 from services.messages import Message, State
 from services.sessions import FAILURES as SESSION_FAILURES
-from services.sessions import PROOFS, Proof, Status
+from services.sessions import Status, proof_words
 from ui import times
 from ui.text import _
 
@@ -31,7 +32,17 @@ def session_word(status: Status | None) -> str:
 
 def proof_phrase(kind: str | None) -> str:
     """What proved a session, after `por`."""
-    return _(PROOFS[Proof(kind) if kind else None])
+    return _(proof_words(kind))
+
+
+def proof_sentence(at: datetime | None, kind: str | None) -> str:
+    """When and by what a session that is up last proved to live, and whether that is long ago for one that is quiet."""
+    if at is None:
+        return _("Ainda sem prova de vida: vale o que o servidor diz.")
+    words = _("Provado {ago}, por {what}.")
+    if times.since(at).total_seconds() > settings.get().proof_seconds:
+        words = _("Sem prova recente: a última foi {ago}, por {what}.")
+    return words.format(ago=times.ago(at), what=proof_phrase(kind))
 
 
 def proof(at: datetime | None, kind: str | None) -> str:

@@ -83,6 +83,7 @@ sessions = Table(
     _time("profile_free_at"),
     _time("settling_since"),
     _time("stopped_at"),
+    _time("questioned_at"),
 )
 
 session_timeline = Table(

@@ -193,14 +193,14 @@ class WppClient:
         """Every session with stored data there, alive or not (SECRET_KEY in the URL). Raises WppError."""
         return self._call(server_url, "", answers.ALL, answers.session_names)
 
-    # Proof
+    # What is known of a session and of numbers
 
     def host_device(self, server_url: str, session: str) -> Device:
-        """The paired phone. Raises WppError; WppDisconnected if nobody is signed in."""
+        """The paired phone, out of the browser's storage. Raises WppError; WppDisconnected if nobody is signed in."""
         return self._call(server_url, session, answers.HOST, answers.device)
 
     def phone_number(self, server_url: str, session: str) -> str:
-        """The session's own number, digits. It really asks WhatsApp: an answer proves that the session lives.
+        """The session's own number, digits, out of the browser's storage: a page that has lost WhatsApp answers too.
 
         Raises WppError; WppDisconnected if nobody is signed in.
         """
@@ -209,7 +209,9 @@ class WppClient:
     def check_number(self, server_url: str, session: str, phone: str) -> NumberCheck:
         """Ask WhatsApp for a number (digits or `…@c.us`), before a first send. Raises InvalidPhone, WppError.
 
-        WhatsApp counts these questions: they need a budget.
+        WhatsApp counts these questions: they need a budget. It is the only reading call that must leave the browser,
+        and never answers where WhatsApp is out of reach; but for a contact and for a number asked about within the last
+        five minutes the browser answers by itself.
         """
         return self._call(server_url, session, answers.NUMBER, answers.number_check, tail=_phone_digits(phone))
 

@@ -9,6 +9,7 @@ from services.db.actor import Role
 from tests.browser.conftest import Visitor
 from tests.browser.test_pairing import connect
 from tests.browser.test_sending import send
+from tests.conftest import wrote_to
 
 pytestmark = pytest.mark.browser
 
@@ -24,6 +25,7 @@ def test_it_walks_an_owner_from_a_sound_session_through_a_dead_one_back_to_a_sou
     connect(visitor)
     page.get_by_role("link", name="Diagnóstico").click()
     expect(page.get_by_text("Nada de errado encontrado.")).to_be_visible()
+    wrote_to(visitor.house.database, visitor.user_id)
     visitor.house.processes.control.fault("zombie", visitor.session)
     page.get_by_role("button", name="Verificar de novo").first.click()
     expect(page.get_by_text("o WhatsApp não responde por esta sessão").first).to_be_visible()

@@ -64,6 +64,8 @@ SEEDS = {
     "gaps": "(session_id, user_id, from_at, to_at, reason) values (%(session)s, %(user)s, now(), now(), 'session')",
     "gap_chats": "(gap_id, address, user_id) select id, '5511@c.us', user_id from gaps where user_id = %(user)s",
     "number_checks": "(session_id, user_id, phone, on_whatsapp) values (%(session)s, %(user)s, '5511987654321', true)",
+    "proof_questions": "(session_id, server_url, phone, reason, certain) values"
+                       " (%(session)s, 'http://10.0.0.5:21465', '5511987654321', 'quiet', true)",
     "templates": "(user_id, name) values (%(user)s, %(mark)s)",
     "template_versions": "(template_id, version, user_id, kind, body, created_by) select id, 1, user_id, 'chat', name,"
                          " user_id from templates where user_id = %(user)s",

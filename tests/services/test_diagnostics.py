@@ -18,7 +18,7 @@ from services.db.engine import transaction
 from services.diagnostics import Guide, Report, Result, Step
 from services.errors import Forbidden, WppError, WppOutcomeUnknown
 from services.messages import Message, State
-from tests.conftest import Database, connected, forget_process_state, fresh_database
+from tests.conftest import Database, connected, forget_process_state, fresh_database, wrote_to
 from tests.installation import Control, Installation, running_installation, wait_for
 
 SECRET = "the-secret-key-of-the-sandbox"
@@ -146,6 +146,7 @@ def subject(place: Field) -> Iterator[Callable[[], Subject]]:
 
 def zombie(one: Subject) -> None:
     one.pair()
+    wrote_to(one.field.database, one.actor.user_id)
     one.fault("zombie")
 
 

@@ -21,11 +21,21 @@ from tests.services.test_sessions import name_of, own, pair
 AGO = "clock_timestamp() - interval '1 hour'"
 
 
+LONG_AGO = "clock_timestamp() - interval '9 hours'"
+
+
+@pytest.fixture(autouse=True)
+def own_numbers(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough numbers to ask about, none of them twice."""
+    monkeypatch.setenv("HEALTH_NUMBERS", ",".join(f"55119000000{n}" for n in range(10, 50)))
+    forget_process_state()
+
+
 def stale(database: Database) -> None:
-    """Nobody has proved anything for an hour."""
+    """Nobody has proved or asked anything for so long that everybody's turn has come."""
     database.execute(
         "update whatsapp_sessions set probed_at = null,"
-        f" last_proof_at = {AGO}, updated_at = {AGO}, connected_at = {AGO}"
+        f" last_proof_at = {LONG_AGO}, questioned_at = {LONG_AGO}, updated_at = {LONG_AGO}, connected_at = {LONG_AGO}"
     )
 
 
@@ -70,21 +80,34 @@ def test_it_asks_nobody_whose_proof_is_fresh(
     user: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
     pair(user, control, database)
-    assert healing.probe() == 0
+    healing.question()
+    assert (healing.probe(), healing.question()) == (0, 0)
     stale(database)
-    assert healing.probe() == 1
-    assert healing.probe() == 0
+    assert (healing.probe(), healing.question()) == (1, 1)
+    assert (healing.probe(), healing.question()) == (0, 0)
 
 
 def test_it_proves_a_session_that_answers(
     user: Actor, staff: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
     pair(user, control, database)
+    assert own(user).last_proof_kind is None
     stale(database)
     healing.sweep()
     assert database.one("select last_proof_at > clock_timestamp() - interval '1 minute' from whatsapp_sessions")
-    assert own(user).last_proof_kind == "phone_number"
+    assert own(user).last_proof_kind == "question"
     assert open_findings(staff) == []
+
+
+def test_it_takes_a_page_that_answers_out_of_its_storage_for_no_proof(
+    user: Actor, staff: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    pair(user, control, database)
+    control.whatsapp_away(name_of(user))
+    database.execute("update whatsapp_sessions set probed_at = null, check_at = now()")
+    assert healing.probe() == 1
+    sessions.tend()
+    assert own(user).last_proof_at is None
 
 
 def test_it_asks_each_session_once_however_many_workers_there_are(
@@ -105,7 +128,7 @@ def test_it_heals_a_zombie_by_a_restart(
     pair(user, control, database)
     stale(database)
     control.kill(name_of(user))
-    healing.probe()
+    healing.question()
     assert open_findings(staff) == [(Kind.ZOMBIE, State.OPEN)]
     rounds_until(database, lambda: len(steps(staff, user)) == 2)
     rounds_until(database, lambda: last(staff, user).state is State.HEALED, due=False)
@@ -325,6 +348,18 @@ def test_it_brings_the_sessions_of_one_server_back_in_waves(
     )
     assert claim() == []
     database.execute("update findings set state = 'healed', ended_at = now() where id = any(%s)", first)
+    assert len(claim()) == 3
+
+
+def test_it_tries_one_at_a_time_where_a_whole_server_is_out_of_whatsapp_s_reach(
+    database: Database, new_actor: Callable[..., Actor]
+) -> None:
+    ids = [connected(database, new_actor()) for _ in range(5)]
+    with transaction(SYSTEM) as tx:
+        findings.found(tx, Kind.ZOMBIE, ids[:4])
+    assert len(claim()) == 1
+    database.execute("update findings set due_at = clock_timestamp()")
+    database.execute("update whatsapp_sessions set last_proof_at = clock_timestamp() where id = %s", ids[4])
     assert len(claim()) == 3
 
 

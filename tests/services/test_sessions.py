@@ -23,7 +23,7 @@ from services.errors import (
     WppUnauthorized,
     WppUnreachable,
 )
-from services.sessions import ENDINGS, FIRST_QR_LIFETIME, NEXT_QR_LIFETIME, UP, Proof, Session, Status
+from services.sessions import ENDINGS, FIRST_QR_LIFETIME, NEXT_QR_LIFETIME, UP, Session, Status
 from tests.conftest import Database, connected, forget_process_state
 from tests.installation import Control, wait_for
 from tests.services.conftest import SECRET
@@ -100,11 +100,11 @@ def test_it_gets_the_qr_by_asking_where_the_webhook_is_lost(
     assert (session.qr.urlcode or "").startswith("2@")
 
 
-def test_it_becomes_connected_by_proof_where_the_webhook_is_lost(
+def test_it_becomes_connected_by_asking_where_the_webhook_is_lost_and_takes_that_for_no_proof(
     user: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
     session = pair(user, control, database)
-    assert (session.phone_number, session.last_proof_kind) == ("5511987654321", Proof.WEBHOOK)
+    assert (session.phone_number, session.last_proof_kind) == ("5511987654321", None)
     assert session.qr is None
     assert (sessions.next_check_in() or 0) > 5, "only its page is looked at from now on"
 

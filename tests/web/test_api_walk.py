@@ -150,7 +150,7 @@ def test_it_examines_the_session_as_the_page_does(house: House, somebody: str) -
     assert stranger.invoke("diagnostico-whatsapp", "GET")["names"] == ["never_connected"]
     found = Functions(house.processes.webhook_url, somebody).invoke("diagnostico-whatsapp", "GET")
     assert {check["guide"] for check in found["checks"]} == {"qr", "send", "drop"}
-    assert "Perguntamos agora: o WhatsApp respondeu por ela." in {check["fact"] for check in found["checks"]}
+    assert "Última prova: entrada no WhatsApp." in {check["fact"] for check in found["checks"]}
     assert "fault" not in {check["result"] for check in found["checks"]}
 
 
