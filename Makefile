@@ -26,7 +26,7 @@ restore: $(VENV)/.run ## Make an empty installation the one in a file: make rest
 
 demo: $(VENV)/.run ## An installation of its own (data/demo) with a month of data in it; Ctrl-C stops it
 	@DATA_DIR=data/demo $(BIN)/python manage.py demo
-	@DATA_DIR=data/demo HEALTH_HEAL=false HEALTH_PROOF_SECONDS=86400 $(BIN)/python manage.py up
+	@DATA_DIR=data/demo HEALTH_HEAL=false HEALTH_PROOF_SECONDS=86400 HEALTH_ASKS_PER_DAY=0 $(BIN)/python manage.py up
 
 test: $(VENV)/.dev browser ## Run the whole suite, in real Chromium and on PostgreSQL 15 too where there is one
 	$(BIN)/python -m pytest $(TWO) -m "not slow"

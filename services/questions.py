@@ -92,13 +92,15 @@ def due() -> list[Question]:
     """Claim the sessions that are to be asked now, each with a number to ask about. One worker claims at a time."""
     configured = settings.get()
     asks = configured.health_asks_per_day
+    if not asks:
+        return []
     with transaction(SYSTEM) as tx:
         if not tx.execute(_TURN).scalar_one():
             return []
         wanted = tx.execute(
             _WANTED,
             {
-                "gap": DAY_SECONDS / asks if asks else None,
+                "gap": DAY_SECONDS / asks,
                 "cap": configured.health_probes_per_server,
                 "unacked": configured.health_unacked_seconds,
                 "suspect": SUSPECT_SECONDS,
@@ -229,7 +231,7 @@ _WANTED = text("""
 with up as materialized (
   select s.id, s.server_url, s.connected_at, s.last_proof_at, s.questioned_at, z.found_at as dead_since,
          greatest(s.last_proof_at, s.questioned_at) as heard_at,
-         count(*) over server as sessions, max(s.last_proof_at) over server as server_proof_at
+         max(s.last_proof_at) over server as server_proof_at
     from public.whatsapp_sessions s
     left join public.findings z on z.session_id = s.id and z.kind = 'zombie' and z.ended_at is null
    where s.status = 'conectado' and coalesce(s.cleaning_until < clock_timestamp(), true)
@@ -278,8 +280,8 @@ with up as materialized (
             - greatest(make_interval(secs => :again), (clock_timestamp() - up.dead_since) / 4)
           or up.questioned_at < r.at)
 ), servers as (
-  select server_url, max(sessions) as sessions, max(server_proof_at) as proof_at, cast(:gap as float) / max(sessions)
-         as pace from up where cast(:gap as float) is not null group by server_url
+  select server_url, max(server_proof_at) as proof_at, cast(:gap as float) / count(*) as pace
+    from up group by server_url
 ), quiet as (
   select distinct on (v.server_url) up.id
     from servers v join up using (server_url)

@@ -20,7 +20,12 @@ from tests.installation import ROOT
 pytestmark = pytest.mark.browser
 
 # The demo's sessions are not in the sandbox: nobody shall ask it about them.
-QUIET = {"HEALTH_PROOF_SECONDS": "86400", "HEALTH_HEAL": "false", "HEALTH_SWEEP_SECONDS": "3600"}
+QUIET = {
+    "HEALTH_PROOF_SECONDS": "86400",
+    "HEALTH_ASKS_PER_DAY": "0",
+    "HEALTH_HEAL": "false",
+    "HEALTH_SWEEP_SECONDS": "3600",
+}
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
 REDRAWN_MS = 10_000
