@@ -17,13 +17,18 @@ from services import demo as demonstration
 from services import doctor as examination
 from services.db.actor import SYSTEM, Role
 from services.db.migrate import migrate as run_migrations
-from services.errors import BackupError, ConfigurationError, DemoRefused, ServiceError
+from services.errors import BackupError, ConfigurationError, DemoRefused, ServiceError, WppUnauthorized, WppUnreachable
+from services.wppconnect import check as contract_check
+from services.wppconnect.contract import Fact, Outcome, Report
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-# Exit codes: 1 the command could not do it, 2 the installation's settings are wrong.
+# Exit codes: 1 the command could not do it, 2 the installation's settings are wrong; of check-server: 1 the server
+# differs, 2 it could not be looked at.
 FAILED = 1
 MISCONFIGURED = 2
+# Of one fact's differences, as many as say what it is about.
+DIFFERENCES_SHOWN = 8
 
 _FAULTS: dict[chain.Fault, str] = {
     "missing": "missing",
@@ -120,6 +125,69 @@ def doctor() -> None:
             ill = ill or not finding.ok
             typer.echo(finding.line())
         raise typer.Exit(FAILED if ill else 0)
+
+
+@cli.command()
+def check_server(
+    url: Annotated[str, typer.Argument(help="The server's base address.")],
+    listen: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where the server reaches this machine, for its webhooks.")
+    ] = "",
+    secret_stdin: Annotated[
+        bool, typer.Option(help="Read the SECRET_KEY from standard input; that of a configured server is known.")
+    ] = False,
+    clock: Annotated[float, typer.Option(hidden=True, help="How many seconds one of a stand-in's takes.")] = 1.0,
+) -> None:
+    """Hold a WPPConnect server against what this console relies on, with a throw-away session that nobody scans.
+
+    Two minutes at most. Exit code 1 where it differs, 2 where it could not be looked at. Touches no other session.
+    """
+    with _plain_errors(logs_from=logging.CRITICAL):
+        secret = _secret_of(url, secret_stdin)
+        try:
+            where = _listen_at(listen) if listen else contract_check.default_listen(url)
+            with _progress() as bar:
+                report = contract_check.check(url, secret, where, lambda done, of: bar(done, of, "facts"), clock)
+        except WppUnauthorized:
+            raise ConfigurationError("the server does not take this SECRET_KEY") from None
+        except WppUnreachable as error:
+            raise ConfigurationError(f"the server does not answer ({error.detail})") from None
+        except OSError as error:
+            raise ConfigurationError(f"cannot listen on {listen}: {error.strerror}") from None
+    _print_report(report)
+    raise typer.Exit(FAILED if report.of(Outcome.DIFFERS) else 0)
+
+
+def _secret_of(url: str, from_stdin: bool) -> str:
+    secret = sys.stdin.readline().rstrip("\r\n") if from_stdin else settings.get().servers().get(url.rstrip("/"), "")
+    if not secret:
+        raise ConfigurationError("the server is not in WPP_SERVER_URL: give its SECRET_KEY with --secret-stdin")
+    return secret
+
+
+def _listen_at(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ConfigurationError("--listen must be HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def _print_report(report: Report) -> None:
+    typer.echo(f"version {report.version or 'unknown'}")
+    for fact in report.facts:
+        for line in _fact_lines(fact):
+            typer.echo(line)
+    typer.echo(", ".join(f"{len(report.of(outcome))} {outcome}" for outcome in Outcome))
+
+
+def _fact_lines(fact: Fact) -> Iterator[str]:
+    why = f" ({fact.answered})" if fact.outcome is Outcome.UNCHECKED else ""
+    yield f"{fact.outcome:<12}{fact.name}: {fact.sentence}{why}"
+    if fact.outcome is Outcome.DIFFERS:
+        yield f"{'':<12}  expected: {fact.expected}"
+        yield f"{'':<12}  answered: {fact.answered}"
+        for one in fact.differences[:DIFFERENCES_SHOWN]:
+            yield f"{'':<12}  {str(one).removeprefix(f'{one.situation}: ')}"
 
 
 @cli.command()

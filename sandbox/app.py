@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -55,6 +55,9 @@ class ServerFaults:
         down = self.world.faults.strike("server_down", session)
         if down is not None:
             return Response(status_code=int(down["status"])) if down["status"] else Dropped()
+        other = self.world.faults.options("other_answer")
+        if other is not None and scope["path"].endswith(f"/{other['route']}"):
+            return JSONResponse(other["body"], int(other["status"]))
         if scope["path"].startswith(BLOCKABLE) and self.world.faults.strike("paths_blocked") is not None:
             return Response("<html><body><h1>403 Forbidden</h1></body></html>", 403, media_type="text/html")
         if self.world.faults.strike("server_hangs", session) is not None:

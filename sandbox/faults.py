@@ -85,6 +85,11 @@ CATALOGUE: tuple[Fault, ...] = (
         {"cleared": True},
     ),
     Fault("old_version", "O servidor diz ser de uma versão antiga.", {"version": "2.8.6"}),
+    Fault(
+        "other_answer",
+        "Uma rota responde outra coisa, como numa versão que mudou (em `body`, o que ela responde).",
+        {"route": "check-connection-session", "status": 200, "body": {"connected": False}},
+    ),
     Fault("paths_blocked", "Um proxy na frente não deixa passar /unhealthy nem /socket.io."),
     Fault("socket_refuses", "O socket.io recusa quem não diz quem é (o servidor de fábrica aceita todos)."),
     Fault("server_hangs", "Nenhuma chamada da API responde."),
