@@ -30,6 +30,7 @@
     │   ├── TooLateToCancel         409  the message has begun to leave
     │   ├── SessionBeingCleaned     409  its old data are being deleted: a start must wait
     │   ├── CleanupUnderWay         409
+    │   ├── CheckUnderWay           409
     │   ├── WaveUnderWay            409
     │   ├── NothingToRestart        409
     │   ├── StoppedByStaff          409  only staff let go on what they stopped
@@ -294,6 +295,15 @@ class CleanupUnderWay(Conflict):
     permanent = False
     message = N_("Uma limpeza já está em andamento.")
     hint = N_("Espere ela terminar; o andamento aparece nesta página.")
+
+
+class CheckUnderWay(Conflict):
+    """The server is being held against the contract already."""
+
+    code = "conferencia_em_andamento"
+    permanent = False
+    message = N_("Este servidor já está sendo conferido.")
+    hint = N_("Espere a conferência terminar; ela leva até dois minutos.")
 
 
 class WaveUnderWay(Conflict):

@@ -14,28 +14,47 @@ call's own error says more than that there is no room.
 
 A look asks for a session's state, which proves address and secret at once and tells the version while a session runs
 there; `healthz` tells since when it is up. A scan asks what no stranger should be answered; see `Finding`.
+
+A check holds a server against all that this console relies on and can be seen without a phone (`wppconnect.check`). It
+takes up to two minutes, so it runs in a thread and writes into its row how far it is; a row that is not finished long
+after is one of a process that ended. The newest result of each version stays.
 """
 
+import contextlib
 import re
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
-from sqlalchemy import Connection, func, null, select, text, update
+from sqlalchemy import Connection, delete, func, null, select, text, update
+from sqlalchemy.dialects import postgresql
 
 from services import audit, settings
 from services.db.actor import Actor, ActorKind, Role
 from services.db.engine import transaction
-from services.db.models import Record, wpp_servers
+from services.db.models import Record, server_checks, wpp_servers
 from services.db.models import sessions as session_rows
-from services.errors import Forbidden, InvalidInput, NoServerAvailable, NotFound, WppError, WppUnauthorized
+from services.errors import (
+    CheckUnderWay,
+    DatabaseUnavailable,
+    Forbidden,
+    InvalidInput,
+    NoServerAvailable,
+    NotFound,
+    WppError,
+    WppUnauthorized,
+    WppUnreachable,
+)
+from services.wppconnect import check as contract_check
+from services.wppconnect import contract
 from services.wppconnect.connection import client
+from services.wppconnect.contract import Fact, Outcome, Report
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +66,8 @@ MEASURED_VERSION = (2, 10, 4)
 NOBODY = "plushify-look"
 SCAN_AGE = timedelta(hours=1)
 LOOKS_AT_ONCE = 8
+# A check takes two minutes; one that is older and not finished is one of a process that ended.
+CHECK_LIFETIME = timedelta(minutes=5)
 MAX_CAPACITY = 100_000
 
 
@@ -57,6 +78,33 @@ class Finding(StrEnum):
     UNHEALTHY = "unhealthy"  # GET /unhealthy gets through and ends the server, whoever asks
     OPEN_SOCKET = "open_socket"  # socket.io tells everybody the QR codes and messages of all sessions
     OLD_VERSION = "old_version"  # older than MEASURED_VERSION
+    # clear-session-data and start-all act with a wrong secret, though they answer 400. Known of every version up to
+    # MEASURED_VERSION from its source and its recordings; from outside the answer looks like a refusal.
+    WRONG_SECRET = "wrong_secret"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of a server. `finished_at` None: it runs, or with `cut_off` the process that ran it has ended.
+
+    `error`: the code of what kept the server from being looked at; then there are no `facts`.
+    """
+
+    started_at: datetime
+    finished_at: datetime | None
+    done: int
+    steps: int
+    version: str | None
+    error: str | None
+    facts: tuple[Fact, ...]
+
+    @property
+    def cut_off(self) -> bool:
+        return self.finished_at is None and datetime.now(UTC) - self.started_at > CHECK_LIFETIME
+
+    def of(self, outcome: Outcome) -> list[Fact]:
+        """The facts of that outcome."""
+        return [fact for fact in self.facts if fact.outcome is outcome]
 
 
 @dataclass(frozen=True)
@@ -87,6 +135,31 @@ class Server:
     connected: int
     pairing: int
     disconnected: int
+    checks: tuple[Check, ...] = ()  # newest first: at most one that is not finished, and the newest of each version
+
+    @property
+    def running_check(self) -> Check | None:
+        """The check that is not finished."""
+        return next((check for check in self.checks if check.finished_at is None), None)
+
+    @property
+    def failed_check(self) -> Check | None:
+        """The newest finished check, where it could not look at the server."""
+        newest = next((check for check in self.checks if check.finished_at is not None), None)
+        return newest if newest is not None and newest.error is not None else None
+
+    @property
+    def last_check(self) -> Check | None:
+        """The newest result for the version that runs there; for any where that is not known or has none."""
+        finished = [check for check in self.checks if check.finished_at is not None and check.error is None]
+        same = [check for check in finished if check.version == self.version and self.version is not None]
+        return next(iter(same or finished), None)
+
+    @property
+    def changed_from(self) -> str | None:
+        """The version that was checked last, where another runs now that was never checked."""
+        checked = self.last_check.version if self.last_check is not None else None
+        return checked if self.version is not None and checked != self.version else None
 
     @property
     def configured(self) -> bool:
@@ -95,8 +168,7 @@ class Server:
     @property
     def only_here(self) -> bool:
         """Its address is this machine's own, which nobody outside reaches."""
-        host = urlsplit(self.url).hostname or ""
-        return host in ("localhost", "::1") or host.startswith("127.")
+        return contract_check.is_here(self.url)
 
     @property
     def load(self) -> int:
@@ -131,7 +203,8 @@ def listing(actor: Actor) -> list[Server]:
     with transaction(actor) as tx:
         _register(tx, urls)
         rows = tx.execute(_listed(urls)).all()
-    return [_server(row) for row in rows]
+        checks = tx.execute(select(server_checks).order_by(server_checks.c.id.desc())).all()
+    return [_server(row, [_check(one) for one in checks if one.url == row.url]) for row in rows]
 
 
 def drain(actor: Actor, url: str, on: bool) -> None:
@@ -155,6 +228,26 @@ def set_capacity(actor: Actor, url: str, n: int) -> None:
     with transaction(actor) as tx:
         _change(tx, actor, url, capacity=n)
         audit.record(tx, actor, "server.capacity", _number(tx, url), capacity=n)
+
+
+def check(actor: Actor, url: str, *, clock: float = 1.0) -> None:
+    """Begin to hold a server against the contract, for admins, on the record; `listing` says how far it is.
+
+    The facts about webhooks are checked for a server on this machine only: nobody knows where another would reach this
+    process. `clock`: how many seconds a second of a stand-in's takes.
+
+    Raises Forbidden, NotFound for a server that is not configured, and CheckUnderWay.
+    """
+    with transaction(actor) as tx:
+        _change(tx, actor, url)
+        lost = server_checks.c.started_at < func.now() - CHECK_LIFETIME
+        tx.execute(delete(server_checks).where(server_checks.c.url == url, server_checks.c.finished_at.is_(None), lost))
+        begun = postgresql.insert(server_checks).values(url=url, steps=len(contract.FACTS)).on_conflict_do_nothing()
+        check_id = tx.execute(begun.returning(server_checks.c.id)).scalar_one_or_none()
+        if check_id is None:
+            raise CheckUnderWay("one is not finished")
+        audit.record(tx, actor, "server.check", _number(tx, url))
+    threading.Thread(target=_hold, args=(actor, url, check_id, clock), name="check", daemon=True).start()
 
 
 def look(actor: Actor, *, scan: bool = False) -> None:
@@ -191,6 +284,46 @@ def choose(tx: Connection, home: str | None = None) -> str:
 def is_configured(url: str | None) -> bool:
     """Whether an address may be called at all."""
     return url in settings.get().servers()
+
+
+# --- one check --------------------------------------------------------------------------------------------------------
+
+
+def _hold(actor: Actor, url: str, check_id: int, clock: float) -> None:
+    report, error = Report(None, ()), None
+    secret, where = settings.get().servers()[url], contract_check.default_listen(url)
+    try:
+        report = contract_check.check(url, secret, where, lambda done, _of: _note_step(actor, check_id, done), clock)
+    except WppError as failure:
+        error = failure.code
+    except OSError:  # this process has no port left
+        error = WppUnreachable.code
+    try:
+        _note_check(actor, url, check_id, report, error)
+    except DatabaseUnavailable:
+        log.warning("check_lost", done=len(report.facts))  # its row says so: it is never finished
+
+
+def _note_step(actor: Actor, check_id: int, done: int) -> None:
+    # A database that is away for a moment costs the screen a step and must not cost the check its tidying up.
+    with contextlib.suppress(DatabaseUnavailable), transaction(actor) as tx:
+        tx.execute(update(server_checks).where(server_checks.c.id == check_id).values(done=done))
+
+
+def _note_check(actor: Actor, url: str, check_id: int, report: Report, error: str | None) -> None:
+    facts = [
+        {"name": one.name, "outcome": one.outcome, "expected": one.expected, "answered": one.answered}
+        for one in report.facts
+    ]
+    with transaction(actor) as tx:
+        same = server_checks.c.version.is_not_distinct_from(report.version)
+        earlier = server_checks.c.finished_at.is_not(None)
+        tx.execute(delete(server_checks).where(server_checks.c.url == url, earlier, same))
+        tx.execute(
+            update(server_checks)
+            .where(server_checks.c.id == check_id)
+            .values(finished_at=func.now(), version=report.version, error=error, facts=facts)
+        )
 
 
 # --- one look ---------------------------------------------------------------------------------------------------------
@@ -245,6 +378,8 @@ def _scan(url: str, version: str | None) -> list[Finding] | None:
         found.append(Finding.OPEN_SOCKET)
     if version is not None and _is_old(version):
         found.append(Finding.OLD_VERSION)
+    if version is not None and _is_known(version) and _answers(client().lets_clear_through, url):
+        found.append(Finding.WRONG_SECRET)
     return found
 
 
@@ -257,8 +392,18 @@ def _answers(ask: Callable[[str], bool], url: str) -> bool:
 
 
 def _is_old(version: str) -> bool:
+    numbers = _numbers(version)
+    return numbers is not None and numbers < MEASURED_VERSION
+
+
+def _is_known(version: str) -> bool:
+    numbers = _numbers(version)
+    return numbers is not None and numbers <= MEASURED_VERSION
+
+
+def _numbers(version: str) -> tuple[int, ...] | None:
     numbers = re.match(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?", version)
-    return numbers is not None and tuple(int(part or 0) for part in numbers.groups()) < MEASURED_VERSION
+    return None if numbers is None else tuple(int(part or 0) for part in numbers.groups())
 
 
 # --- statements and rows ----------------------------------------------------------------------------------------------
@@ -284,7 +429,8 @@ def _change(tx: Connection, actor: Actor, url: str, **values: Any) -> None:
     if not is_configured(url):
         raise NotFound("a server that is not configured")
     _register(tx, [url])
-    tx.execute(update(wpp_servers).where(wpp_servers.c.url == url).values(**values))
+    if values:
+        tx.execute(update(wpp_servers).where(wpp_servers.c.url == url).values(**values))
 
 
 def _number(tx: Connection, url: str) -> str:
@@ -321,7 +467,12 @@ def _require_staff(actor: Actor) -> None:
         raise Forbidden("servers")
 
 
-def _server(row: Record) -> Server:
+def _check(row: Record) -> Check:
+    facts = (Fact(one["name"], Outcome(one["outcome"]), one["expected"], one["answered"]) for one in row.facts)
+    return Check(row.started_at, row.finished_at, row.done, row.steps, row.version, row.error, tuple(facts))
+
+
+def _server(row: Record, checks: Sequence[Check]) -> Server:
     return Server(
         url=row.url,
         number=row.number,
@@ -342,4 +493,5 @@ def _server(row: Record) -> Server:
         connected=row.connected or 0,
         pairing=row.pairing or 0,
         disconnected=row.disconnected or 0,
+        checks=tuple(checks),
     )

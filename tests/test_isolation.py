@@ -205,6 +205,7 @@ def furnish(database: Database, new_actor: Callable[[], Actor]) -> World:
     database.execute("insert into heartbeats (process, instance) values ('worker', 'here:1')")
     database.execute("insert into cleanup_runs (actor_id, kinds) values (%s, '{codes}')", b.actor.user_id)
     database.execute("insert into wpp_servers (url) values ('http://127.0.0.1:9')")
+    database.execute("insert into server_checks (url, steps) values ('http://127.0.0.1:9', 31)")
     database.execute("insert into process_metrics (process, instance, samples) values ('worker', 'here:1', '[]')")
     database.execute("insert into sign_in_attempts (key) values ('\\x00')")
     database.execute("insert into signed_out (sign_in_id, expires_at) values (gen_random_uuid(), now())")

@@ -37,6 +37,7 @@ WORDS: dict[str, str] = {
     "sending.go_on": N_("Liberou os envios"),
     "sending.stop": N_("Parou os envios"),
     "server.capacity": N_("Mudou a capacidade de um servidor"),
+    "server.check": N_("Conferiu o contrato de um servidor"),
     "server.drain": N_("Mandou esvaziar um servidor"),
     "server.undrain": N_("Voltou a usar um servidor"),
     "session.close": N_("Fechou a sessão"),

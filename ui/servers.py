@@ -13,7 +13,7 @@ from services import errors as tree
 from services import servers
 from services.db.actor import Actor, Role
 from services.servers import MAX_CAPACITY, MEASURED_VERSION, Finding, Server
-from ui import confirm, errors, times
+from ui import confirm, errors, server_checks, times
 from ui.text import _
 
 Colour = Literal["red", "orange", "green", "gray"]
@@ -62,6 +62,8 @@ def card(actor: Actor, server: Server) -> None:
         st.caption(_facts(server))
         if server.error and server.error_at:
             _last_error(server)
+        if server.configured:
+            server_checks.state(server)
         for warning in server.warnings if server.configured else ():
             _warning(warning, server)
         if server.scanned_at and server.configured:
@@ -91,6 +93,7 @@ def _state(server: Server) -> tuple[str, Colour, str]:
 
 
 def _controls(actor: Actor, server: Server) -> None:
+    server_checks.button(actor, server)
     with (
         st.popover(_("Capacidade"), icon=":material/tune:", key=f"capacity_of_{server.number}"),
         st.form(f"capacity_form_{server.number}", border=False),
@@ -185,7 +188,10 @@ def _what_to_do(code: str) -> str:
 
 
 def _warning(warning: Finding, server: Server) -> None:
-    if server.only_here and warning in (Finding.UNHEALTHY, Finding.OPEN_SOCKET):
+    if warning is Finding.WRONG_SECRET:
+        # Nothing that anybody could mend on the server: it says why the port must be private.
+        st.info(_advice(warning, server), icon=":material/info:")
+    elif server.only_here and warning in (Finding.UNHEALTHY, Finding.OPEN_SOCKET):
         calm = _("Por enquanto só programas desta máquina alcançam este endereço.")
         st.info(f"{_advice(warning, server)} {calm}", icon=":material/info:")
     else:
@@ -209,13 +215,23 @@ def _advice(warning: Finding, server: Server) -> str:
         ),
         Finding.OLD_VERSION: _(
             "**Versão antiga: {version}.** O console foi medido com a {measured}. Esvazie este servidor e atualize-o."
-        ).format(version=server.version, measured=".".join(str(part) for part in MEASURED_VERSION)),
+        ).format(version=server.version, measured=_measured()),
+        Finding.WRONG_SECRET: _(
+            "**`clear-session-data` e `start-all` agem também com um segredo errado.** Respondem 400 e fazem o pedido "
+            "mesmo assim: quem alcança a porta apaga os dados de qualquer sessão ou inicia todas. De fora não se vê a "
+            "diferença, e por isso não é tentado; é conhecido das versões até a {measured}, e os pedidos chegam daqui "
+            "até o servidor. Deixe a porta aberta só para o console."
+        ).format(measured=_measured()),
     }
     return texts[warning]
 
 
+def _measured() -> str:
+    return ".".join(str(part) for part in MEASURED_VERSION)
+
+
 def _scan_words(server: Server) -> str:
     ago = times.ago(server.scanned_at)
-    if server.warnings:
+    if set(server.warnings) - {Finding.WRONG_SECRET}:
         return _("Verificação de segurança {ago}.").format(ago=ago)
     return _("Verificação de segurança {ago}: nada a corrigir.").format(ago=ago)

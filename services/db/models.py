@@ -675,6 +675,20 @@ wpp_servers = Table(
     Column("warnings", ARRAY(Text), nullable=False, server_default="{}"),
 )
 
+server_checks = Table(
+    "server_checks",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("url", Text, nullable=False),
+    _time("started_at", default=True),
+    Column("done", SmallInteger, nullable=False, server_default="0"),
+    Column("steps", SmallInteger, nullable=False),
+    _time("finished_at"),
+    Column("version", Text),
+    Column("error", Text),
+    Column("facts", JSONB, nullable=False, server_default="[]"),
+)
+
 accounts = Table(
     "accounts",
     metadata,

@@ -158,6 +158,8 @@ ALL: Final = Route("show-all-sessions", "GET", "query", secret_in_url=True)
 HEALTH: Final = Route("healthz", "GET", "status", bare=True)
 # A GET (or HEAD) of it ends the server. Only that method is routed there, so a POST is answered by Express itself.
 UNHEALTHY: Final = Route("unhealthy", "POST", "status", bare=True)
+# clear-session-data of nobody, with nobody's secret, and by a method for which it is not routed: nothing is deleted.
+CLEAR_ASKED: Final = Route("api/nobody/nothing/clear-session-data", "GET", "status", bare=True)
 SOCKET: Final = Route("socket.io/", "GET", "status", bare=True)
 SOCKET_SEND: Final = Route("socket.io/", "POST", "status", bare=True)
 

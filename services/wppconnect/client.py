@@ -387,6 +387,16 @@ class WppClient:
         """
         return self._call(server_url, "", answers.UNHEALTHY, answers.reached_express)
 
+    def lets_clear_through(self, server_url: str) -> bool:
+        """Whether who asks from here for `clear-session-data` reaches the server.
+
+        It is asked by GET, as `/unhealthy` by POST: the server's source routes only POST there. What a wrong secret
+        would do is not tried: the answer is the same 400 whether the server acts or not, so that only its version
+        tells, and another version may end its process by answering one request twice. Raises WppError where nobody
+        answers.
+        """
+        return self._call(server_url, "", answers.CLEAR_ASKED, answers.reached_express)
+
     def socket_is_open(self, server_url: str) -> bool:
         """Whether socket.io lets anybody in who does not say who they are: it tells every session's QR codes and
         messages to all. By long polling: open, join, look, leave. Raises WppError where nobody answers.

@@ -47,6 +47,7 @@ SEEDS = {
                   " from waves",
     "event_trials": "(event_id, actor_id) select max(id), %(user)s from events",
     "wpp_servers": "(url, capacity) values ('http://' || %(mark)s, 7)",
+    "server_checks": "(url, steps, finished_at, version) select max(url), 31, now(), %(mark)s from wpp_servers",
     "one_time_links": "(token_hash, user_id, purpose, created_by, expires_at) values"
                       " (sha256(%(mark)s::text::bytea), %(user)s, 'reset', %(user)s, now())",
     "broken_glass": "(actor_id, user_id, scope, reason, until) values"

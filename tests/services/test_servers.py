@@ -16,10 +16,12 @@ from sandbox.state import Config
 from services import dispatch, messages, servers, sessions
 from services.db.actor import SYSTEM, Actor, Role
 from services.db.engine import transaction
-from services.errors import ConfigurationError, Forbidden, InvalidInput, NoServerAvailable, NotFound
-from services.servers import FACTORY_SECRET, Finding, Server
+from services.errors import CheckUnderWay, ConfigurationError, Forbidden, InvalidInput, NoServerAvailable, NotFound
+from services.servers import FACTORY_SECRET, Check, Finding, Server
 from services.sessions import Status
+from services.wppconnect import contract
 from services.wppconnect.connection import client
+from services.wppconnect.contract import Outcome
 from tests.conftest import Database, connected, forget_process_state
 from tests.installation import Control, wait_for
 
@@ -176,6 +178,7 @@ def test_it_warns_of_what_a_stock_server_leaves_open_and_harms_nothing(
         wait_for(lambda: client().status_session(stock.url, f"user_{user.user_id}").version)
         servers.look(SYSTEM, scan=True)
         assert set(row(stock).warnings) == set(Finding)
+        assert stock.world.sessions.keys() == {f"user_{user.user_id}"}, "and cleared nothing"
         assert stock.running, "it asked for /unhealthy in a way that kills nobody"
         assert stock.world.sockets == {}, "and left the socket again"
 
@@ -207,6 +210,133 @@ def test_it_finds_the_factory_secret_behind_a_wrong_configuration_too(
 )
 def test_it_calls_a_version_old_that_is_older_than_the_measured_one(version: str, old: bool) -> None:
     assert servers._is_old(version) is old
+
+
+@pytest.mark.parametrize(("version", "known"), [("2.10.4", True), ("2.8.6", True), ("2.10.5", False), ("3.0", False)])
+def test_it_says_that_a_wrong_secret_acts_by_the_version_and_nothing_else(
+    pair: Pair, user: Actor, database: Database, version: str, known: bool
+) -> None:
+    fault(pair[0], "old_version", version=version)
+    servers.look(SYSTEM, scan=True)
+    assert Finding.WRONG_SECRET not in row(pair[0]).warnings, "nobody has told the version yet"
+    connected(database, user, pair[0].url)
+    client().start_session(pair[0].url, f"user_{user.user_id}", "http://127.0.0.1:9")
+    wait_for(lambda: client().status_session(pair[0].url, f"user_{user.user_id}").version)
+    servers.look(SYSTEM, scan=True)
+    assert (Finding.WRONG_SECRET in row(pair[0]).warnings) is known
+
+
+def test_it_does_not_warn_of_a_route_that_never_gets_to_the_server(pair: Pair, user: Actor, database: Database) -> None:
+    connected(database, user, pair[0].url)
+    client().start_session(pair[0].url, f"user_{user.user_id}", "http://127.0.0.1:9")
+    wait_for(lambda: client().status_session(pair[0].url, f"user_{user.user_id}").version)
+    fault(pair[0], "other_answer", route="clear-session-data", status=403, body={})
+    servers.look(SYSTEM, scan=True)
+    assert Finding.WRONG_SECRET not in row(pair[0]).warnings
+
+
+# --- a check ----------------------------------------------------------------------------------------------------------
+
+CLOCK = 0.02
+# What the sandbox does otherwise than the recorded server; see LISTED in tests/contract/test_recorded.py.
+NOT_YET_TRUE = {"never started: pn-lid", "nobody reads the QR"}
+
+
+def checked(actor: Actor, server: SandboxServer) -> Check:
+    """What came of a check."""
+    servers.check(actor, server.url, clock=CLOCK)
+    wait_for(lambda: row(server).running_check is None, seconds=60)
+    return row(server).checks[0]
+
+
+def differing(check: Check) -> set[str]:
+    return {fact.name for fact in check.of(Outcome.DIFFERS)}
+
+
+def test_a_check_is_kept_by_server_and_version(pair: Pair, admin: Actor, database: Database) -> None:
+    first = checked(admin, pair[0])
+    assert (first.version, first.error, first.done) == ("2.10.4", None, first.steps)
+    assert differing(first) == NOT_YET_TRUE
+    assert {fact.name for fact in first.facts} == set(contract.FACTS)
+    assert not first.of(Outcome.UNCHECKED), "a server on this machine reaches this process"
+    again = checked(admin, pair[0])
+    assert row(pair[0]).checks == (again,), "the newest of that version"
+    assert row(pair[0]).last_check == again
+    fault(pair[0], "old_version", version="2.11.0")
+    fault(pair[0], "other_answer", route="check-connection-session", body={"connected": True})
+    newer = checked(admin, pair[0])
+    assert row(pair[0]).checks == (newer, again)
+    assert "never started: check-connection" in differing(newer)
+    assert row(pair[1]).checks == ()
+    assert database.execute("select action, subject from audit_log") == [("server.check", str(row(pair[0]).number))] * 3
+
+
+def test_it_warns_when_another_version_runs_than_was_checked(pair: Pair, admin: Actor, database: Database) -> None:
+    def runs(version: str) -> Server:
+        database.execute("update wpp_servers set version = %s where url = %s", version, pair[0].url)
+        return row(pair[0])
+
+    servers.look(SYSTEM)
+    assert runs("2.10.4").changed_from is None, "nothing was checked yet"
+    finished(database, pair[0].url, "2.10.4")
+    assert runs("2.10.4").changed_from is None
+    assert runs("2.11.0").changed_from == "2.10.4"
+    finished(database, pair[0].url, "2.11.0")
+    assert runs("2.11.0").changed_from is None
+    back = runs("2.10.4")
+    assert back.changed_from is None, "that one was checked too"
+    assert back.last_check is not None
+    assert back.last_check.version == "2.10.4"
+
+
+def finished(database: Database, url: str, version: str | None, error: str | None = None) -> None:
+    database.execute(
+        "insert into server_checks (url, steps, done, finished_at, version, error) values (%s, 31, 31, now(), %s, %s)",
+        url,
+        version,
+        error,
+    )
+
+
+def test_a_check_that_cannot_look_says_why_and_keeps_the_last_result(
+    pair: Pair, admin: Actor, database: Database
+) -> None:
+    servers.look(SYSTEM)
+    finished(database, pair[0].url, "2.10.4")
+    fault(pair[0], "server_down")
+    failed = checked(admin, pair[0])
+    assert (failed.error, failed.version, failed.facts) == ("wppconnect_inacessivel", None, ())
+    assert row(pair[0]).failed_check == failed
+    last = row(pair[0]).last_check
+    assert last is not None
+    assert last.version == "2.10.4"
+
+
+def test_one_check_of_a_server_runs_at_a_time_and_one_that_was_cut_off_makes_room(
+    pair: Pair, admin: Actor, database: Database
+) -> None:
+    servers.look(SYSTEM)
+    database.execute("insert into server_checks (url, steps) values (%s, 31)", pair[0].url)
+    with pytest.raises(CheckUnderWay):
+        servers.check(admin, pair[0].url, clock=CLOCK)
+    assert database.one("select count(*) from audit_log") == 0
+    database.execute("update server_checks set started_at = now() - interval '6 minutes'")
+    running = row(pair[0]).running_check
+    assert running is not None
+    assert running.cut_off
+    assert checked(admin, pair[0]).error is None
+    assert database.one("select count(*) from server_checks") == 1
+
+
+def test_a_check_is_an_admins_and_of_a_configured_server(
+    pair: Pair, admin: Actor, staff: Actor, user: Actor, database: Database
+) -> None:
+    for actor in (staff, user):
+        with pytest.raises(Forbidden):
+            servers.check(actor, pair[0].url)
+    with pytest.raises(NotFound):
+        servers.check(admin, "http://127.0.0.1:9")
+    assert database.one("select count(*) from server_checks") == 0
 
 
 # --- choosing -----------------------------------------------------------------------------------------------------

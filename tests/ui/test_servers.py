@@ -1,5 +1,6 @@
 """What the page "Servidores" says, and to whom it offers what; the walk through it is in tests/browser."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -7,9 +8,13 @@ from streamlit.testing.v1 import AppTest
 
 from services import settings
 from services.db.actor import Actor, Role
+from services.wppconnect import contract
+from services.wppconnect.contract import Outcome
 from tests.conftest import Database, forget_process_state
+from tests.installation import wait_for
 from tests.ui.test_cleanup import texts
 from tests.ui.test_guard import ROOT, tab
+from ui import server_checks
 
 PAGE = ROOT / "pages" / "servers.py"
 ADDRESS = "http://wpp-one.internal:21465"
@@ -119,7 +124,8 @@ def test_it_shows_what_is_configured_no_longer_and_offers_nothing_for_it(
 
 def test_it_lets_operators_look_and_admins_change(look: Callable[..., AppTest]) -> None:
     assert [button.label for button in look(Role.OPERATOR).main.button] == ["Olhar agora"]
-    assert {button.label for button in look().main.button} == {"Olhar agora", "Guardar", "Esvaziar"}
+    labels = {button.label for button in look().main.button}
+    assert labels == {"Olhar agora", "Conferir contrato", "Guardar", "Esvaziar"}
 
 
 def test_it_saves_a_capacity(look: Callable[..., AppTest], database: Database) -> None:
@@ -135,3 +141,95 @@ def test_it_never_shows_an_address_or_a_secret(look: Callable[..., AppTest], dat
     drawn = str(look())
     assert "wpp-one" not in drawn
     assert not [secret for secret in settings.get().secret_values() if secret in drawn]
+
+
+# --- a server's check -------------------------------------------------------------------------------------------------
+
+
+def check(database: Database, facts: list[tuple[str, Outcome, str]] | None = None, **columns: str) -> None:
+    """A check's row; `facts` are name, outcome and answer, the other values are SQL."""
+    rows = [
+        {"name": name, "outcome": outcome, "expected": "200 application/json", "answered": answered}
+        for name, outcome, answered in facts or ()
+    ]
+    values = {"steps": "31", "done": "31", "finished_at": "now() - interval '2 hours'", "version": "'2.10.4'"} | columns
+    database.execute(
+        f"insert into server_checks (url, facts, {', '.join(values)})"
+        f" values ('{ADDRESS}', %s, {', '.join(values.values())})",
+        json.dumps(rows),
+    )
+
+
+def test_it_says_how_far_a_check_is_and_offers_no_second_one(look: Callable[..., AppTest], database: Database) -> None:
+    stored(database)
+    check(database, done="7", finished_at="null", version="null")
+    at = look()
+    assert "Conferindo o contrato: 7 de 31" in [bar.proto.text for bar in at.main.get("progress")]
+    assert at.button(key="check_1").disabled
+    database.execute("update server_checks set started_at = now() - interval '6 minutes'")
+    at = look()
+    assert "A última conferência do contrato foi interrompida." in texts(at)
+    assert not at.button(key="check_1").disabled
+
+
+def test_it_says_what_differs_and_what_was_not_checked(look: Callable[..., AppTest], database: Database) -> None:
+    stored(database, version="'2.10.4'", looked_at="now()", healthy="true")
+    facts = [
+        ("no token", Outcome.HOLDS, "401 application/json"),
+        ("start-session", Outcome.DIFFERS, "202 application/json"),
+        ("a start shows its QR", Outcome.UNCHECKED, "no webhook has arrived"),
+        ("a fact of an earlier console", Outcome.DIFFERS, ""),
+    ]
+    check(database, facts)
+    at = look(Role.OPERATOR)
+    said = texts(at)
+    assert "**Este servidor não responde como o console espera** (versão `2.10.4`, há 2 h): 1 pontos valem, 2" in said
+    assert "**Difere:** start-session responde na hora, com o estado de antes do início." in said
+    assert "202 application/json" in [code.value for code in at.main.code]
+    assert "**Difere:** `a fact of an earlier console`" in said
+    assert "(nenhum aviso chegou: o servidor não alcança este processo)" in said
+
+
+def test_it_is_content_with_a_server_that_keeps_to_the_contract(
+    look: Callable[..., AppTest], database: Database
+) -> None:
+    stored(database, version="'2.10.4'", looked_at="now()", healthy="true")
+    check(database, [("no token", Outcome.HOLDS, "401")])
+    at = look()
+    assert "Contrato conferido há 2 h (versão `2.10.4`): 1 pontos valem, 0 diferem, 0 não conferidos." in texts(at)
+    assert not at.main.expander
+
+
+def test_it_warns_of_a_version_that_was_never_checked(look: Callable[..., AppTest], database: Database) -> None:
+    stored(database, version="'2.11.0'", looked_at="now()", healthy="true")
+    check(database)
+    assert "**A versão mudou de `2.10.4` para `2.11.0` desde a última conferência.**" in texts(look())
+
+
+def test_it_says_why_a_server_could_not_be_checked(look: Callable[..., AppTest], database: Database) -> None:
+    stored(database)
+    check(database, version="null", error="'wppconnect_token'")
+    assert "**O contrato não pôde ser conferido há 2 h.** O servidor do WhatsApp não aceitou" in texts(look())
+
+
+def test_it_begins_a_check(look: Callable[..., AppTest], database: Database) -> None:
+    stored(database)
+    at = look()
+    at.button(key="check_1").click().run()
+    assert not at.exception
+    wait_for(lambda: database.one("select error from server_checks") is not None, seconds=30)
+    assert database.one("select error from server_checks") == "wppconnect_inacessivel"
+
+
+def test_it_says_of_what_a_wrong_secret_does_whence_it_is_known(
+    look: Callable[..., AppTest], database: Database
+) -> None:
+    stored(database, warnings="'{wrong_secret}'", version="'2.10.4'", scanned_at="now()")
+    at = look()
+    assert "agem também com um segredo errado" in texts(at)
+    assert "é conhecido das versões até a 2.10.4" in texts(at)
+    assert "nada a corrigir" in texts(at)
+
+
+def test_it_has_a_sentence_for_every_fact() -> None:
+    assert set(server_checks.SENTENCES) == set(contract.FACTS)
