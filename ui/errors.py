@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
+from uuid import uuid4
 
 import streamlit as st
 import structlog
@@ -24,9 +25,12 @@ KEPT_SECONDS = 30.0
 # How long a page waits for a database that is away, and how often it asks meanwhile.
 PATIENCE_SECONDS = 30.0
 ASK_SECONDS = 1.0
-# When a page began anew last because the database was away, and how soon after it another failure is told instead: what
-# always takes too long to answer would else begin for ever.
+# Where a page says meanwhile that it waits; the theme knows it by this beginning of its key.
+AWAY = "database_away"
+# When a page began anew because the database was away, and how often it does so within how long; then a failure is told
+# instead: what always takes too long to answer would else begin for ever.
 BEGUN_ANEW = "page_begun_anew"
+ANEW_TIMES = 3
 ANEW_SECONDS = 120.0
 
 
@@ -91,14 +95,15 @@ def patiently(read: Callable[[], Seen], notice: DeltaGenerator | None = None) ->
         except DatabaseUnavailable as error:
             notice = notice or st.empty()
             if not told:
-                report(error)
                 told = True
+                report(error)
+                # Streamlit takes each key once a run, and a run may wait more than once.
+                with notice.container(key=f"{AWAY}_{uuid4().hex}"):
+                    show(error)
             if time.monotonic() >= deadline:
                 notice.empty()
                 show(error)
                 st.stop()
-            with notice.container(key="outage"):
-                show(error)
             time.sleep(ASK_SECONDS)
         else:
             if notice is not None:
@@ -139,9 +144,10 @@ def on_script_error(error: Exception) -> bool:
 
 
 def _begin_anew() -> None:
-    now, last = time.monotonic(), st.session_state.get(BEGUN_ANEW)
-    if last is None or now - last >= ANEW_SECONDS:
-        st.session_state[BEGUN_ANEW] = now
+    now = time.monotonic()
+    lately = [moment for moment in st.session_state.get(BEGUN_ANEW, ()) if now - moment < ANEW_SECONDS]
+    if len(lately) < ANEW_TIMES:
+        st.session_state[BEGUN_ANEW] = [*lately, now]
         st.rerun()
 
 

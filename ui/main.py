@@ -32,9 +32,10 @@ STYLE = """<style>
   animation: plushify-wait 1.4s ease-in-out infinite; }
 @keyframes plushify-wait { from { margin-left: -35%; } to { margin-left: 100%; } }
 @media (prefers-reduced-motion: reduce) { .plushify-wait::before { width: 100%; animation: none; opacity: .5; } }
-.st-key-outage { position: fixed; inset: auto 1rem 1rem auto; z-index: 1000; width: min(36rem, calc(100vw - 2rem));
-  padding: .75rem; border-radius: .75rem; background: #fff; box-shadow: 0 4px 24px #0004; }
-@media (prefers-color-scheme: dark) { .st-key-outage { background: #17211d; } }
+[class*="st-key-database_away"] { position: fixed; inset: auto 1rem 1rem auto; z-index: 1000;
+  width: min(36rem, calc(100vw - 2rem)); padding: .75rem; border-radius: .75rem; background: #fff;
+  box-shadow: 0 4px 24px #0004; }
+@media (prefers-color-scheme: dark) { [class*="st-key-database_away"] { background: #17211d; } }
 .st-key-sign_in { max-width: 24rem; margin: 5vh auto 0; }
 .st-key-sign_in [data-testid="stElementContainer"]:has([data-testid="stFormSubmitButton"]) :not(p, span),
 .st-key-sign_in [data-testid="stElementContainer"]:has([data-testid="stFormSubmitButton"]) { width: 100%; }
@@ -78,7 +79,8 @@ def console(account: Account) -> None:
             st.caption(role_name(account.actor.role))
         st.button(_("Sair"), icon=":material/logout:", on_click=sign_in.sign_out, width="stretch", key="sign_out")
     sandbox_banner()
-    with meters.of_process().pages.labels(page.url_path or HOME).time():
+    # What a page does not foresee itself must not cut it off either.
+    with meters.of_process().pages.labels(page.url_path or HOME).time(), errors.stopping():
         page.run()
     toasts.show()
 

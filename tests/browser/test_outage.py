@@ -1,5 +1,6 @@
 """The database goes away under an open page: it says so, and what was being written is there when it is back."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -9,9 +10,12 @@ from services.db.embedded import EmbeddedPostgres
 from tests.browser.conftest import Visitor
 from tests.databases import out_of_reach
 from tests.installation import wait_for
+from ui import errors
 
 pytestmark = pytest.mark.browser
 
+# How often the page asks at least for the database that is away: once would be a short outage.
+ASKS = 3
 TEXT = "Uma mensagem longa, escrita com cuidado."
 Visit = Callable[..., Visitor]
 
@@ -25,6 +29,8 @@ def test_it_keeps_what_is_being_written(cluster: EmbeddedPostgres, visit: Visit)
         page.get_by_role("button", name="Enviar", exact=True).click()
         expect(page.get_by_text("O banco de dados não respondeu.").first).to_be_visible()
         expect(page.get_by_text("O banco de dados não respondeu.").first).to_be_in_viewport()
+        asked_often = time.monotonic() + ASKS * errors.ASK_SECONDS
+        wait_for(lambda: time.monotonic() > asked_often)
         expect(page.get_by_label("Mensagem", exact=True)).to_have_value(TEXT)
     expect(page.get_by_text("O banco de dados não respondeu.")).to_have_count(0)
     # The click fell into the outage and is done after it, once.

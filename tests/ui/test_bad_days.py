@@ -6,13 +6,14 @@ from itertools import count
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, ExceptionContext, event
 from streamlit.testing.v1 import AppTest
 
+from services import sessions
 from services.db import engine
 from services.db.actor import Actor, Role
 from services.db.embedded import EmbeddedPostgres
-from services.errors import DatabaseUnavailable, NotFound, ServiceError, WppUnreachable
+from services.errors import DatabaseUnavailable, NotFound, WppUnreachable
 from tests.conftest import Database, forget_process_state
 from tests.databases import cut_off
 from tests.test_isolation import furnish
@@ -23,6 +24,8 @@ from ui.navigation import NEW
 NOBODY = "http://127.0.0.1:9"
 # What an address may hold that names nothing.
 NAMELESS = ("../etc/passwd", "00000000-0000-4000-8000-000000000000", "a\x00b", "9" * 100_000, "")
+# Of an outage that lasts: it is asked for again and again.
+FAILURES = 3
 SENTENCE = f"**{DatabaseUnavailable.message}** {DatabaseUnavailable.hint}"
 NOT_FOUND = f"**{NotFound.message}**"
 PERSON_GONE = "**Esta pessoa não existe mais.**"
@@ -52,25 +55,36 @@ Query = dict[str, str]
 
 
 class Outage:
-    """A database that lets nobody in from the next transaction but so many on, until it is mended."""
+    """A database that lets nobody in from the next transaction but so many on, until it is mended or mends itself."""
 
     def __init__(self, cluster: EmbeddedPostgres, database: Database) -> None:
         self._name = database.one("select current_database()")
         self._elsewhere = psycopg.connect(cluster.url("postgres"), autocommit=True)
         self._transactions_left: int | None = None
+        self._failures_left: int | None = None
+        self._comes_back = self._began = False
         self.on = False
         for each in (engine.console_engine(), engine.system_engine()):
             event.listen(each, "begin", self._begun, insert=True)
+            event.listen(each, "handle_error", self._failed)
 
-    def comes_at(self, transaction: int) -> None:
-        """It begins with this transaction from now, counted from 1."""
-        self._transactions_left = transaction
+    def comes_at(self, transaction: int, failures: int | None = None, *, comes_back: bool = False) -> None:
+        """It begins with this transaction from now, counted from 1. It mends itself after so many failures, and then
+        `comes_back` once, with the second transaction after that."""
+        self._transactions_left, self._failures_left, self._comes_back = transaction, failures, comes_back
+        self._began = False
 
     def mend(self) -> bool:
         """End it; whether it had begun."""
         had_begun, self.on, self._transactions_left = self.on, False, None
         self._elsewhere.execute(f"alter database {self._name} allow_connections true")
         return had_begun
+
+    def over(self) -> bool:
+        """End it and what was still to come of it; whether it has begun since it was told to come."""
+        began = self._began
+        self.mend()
+        return began
 
     def close(self) -> None:
         self.mend()
@@ -81,9 +95,18 @@ class Outage:
             return
         self._transactions_left -= 1
         if not self._transactions_left:
-            self.on = True
+            self.on = self._began = True
             self._elsewhere.execute(f"alter database {self._name} allow_connections false")
             cut_off(self._elsewhere, self._name)
+
+    def _failed(self, _context: ExceptionContext) -> None:
+        if not self.on or self._failures_left is None:
+            return
+        self._failures_left -= 1
+        if not self._failures_left:
+            self.mend()
+            if self._comes_back:
+                self._transactions_left, self._failures_left, self._comes_back = 2, FAILURES, False
 
 
 @pytest.fixture
@@ -162,34 +185,62 @@ def test_it_says_so_wherever_the_database_goes_away_and_goes_on_when_it_is_back(
     assert not faults, "\n".join(map(str, faults))
 
 
-def test_it_waits_for_a_database_that_goes_away_while_a_page_is_drawn(
-    database: Database, admin: Actor, screen: AppTest, outage: Outage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A page that is cut off would take away what is being typed on it."""
-    met: list[ServiceError] = []
-
-    def mends(error: ServiceError) -> None:
-        if isinstance(error, DatabaseUnavailable):
-            met.append(error)
-            outage.mend()
-
-    monkeypatch.setattr(drawn, "report", mends)
+@pytest.fixture
+def patient(outage: Outage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages wait as long as people's do, and ask as often as they can."""
     monkeypatch.setattr(drawn, "PATIENCE_SECONDS", 30.0)
     monkeypatch.setattr(drawn, "ASK_SECONDS", 0.0)
     monkeypatch.setattr(drawn, "ANEW_SECONDS", 0.0)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("patient")
+def test_it_waits_for_a_database_that_goes_away_while_a_page_is_drawn(
+    database: Database, admin: Actor, screen: AppTest, outage: Outage
+) -> None:
+    """A page that is cut off would take away what is being typed on it."""
     faults = []
     for page, query in queries(database, admin):
         go(screen, page, **query)
         for moment in count(1):
-            met.clear()
-            outage.comes_at(moment)
+            outage.comes_at(moment, FAILURES)
             screen.run()
-            outage.mend()
             if SENTENCE in errors(screen) or screen.exception:
                 faults.append((page, query, moment, errors(screen)))
-            if not met:
+            if not outage.over():
                 break
     assert not faults, "\n".join(map(str, faults))
+
+
+@pytest.mark.usefixtures("patient")
+def test_it_keeps_what_is_being_written_whenever_the_database_goes_away(screen: AppTest, outage: Outage) -> None:
+    """What is read only once something stands in a field is waited for like what every page reads."""
+    go(screen, "send")
+    screen.text_input(key="compose_phone").set_value("11987654321")
+    screen.text_area(key="compose_text").set_value("Uma mensagem longa").run()
+    faults = []
+    for moment in count(1):
+        outage.comes_at(moment, FAILURES, comes_back=True)
+        screen.run()
+        if screen.exception or errors(screen) or screen.text_area(key="compose_text").value != "Uma mensagem longa":
+            faults.append((moment, errors(screen)))
+        if not outage.over():
+            break
+    assert not faults, "\n".join(map(str, faults))
+
+
+def test_it_tells_in_the_end_what_fails_again_and_again(
+    screen: AppTest, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that always takes too long to answer does not begin anew for ever."""
+    monkeypatch.setattr(drawn, "PATIENCE_SECONDS", 30.0)
+    go(screen, "send")
+    monkeypatch.setattr(sessions, "get", refuse)
+    assert errors(screen.run()) == [SENTENCE]
+
+
+def refuse(_actor: Actor) -> None:
+    raise DatabaseUnavailable("QueryCanceled")
 
 
 def test_it_says_so_where_an_address_names_nothing(screen: AppTest) -> None:
