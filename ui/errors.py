@@ -22,6 +22,8 @@ Seen = TypeVar("Seen")
 # What the last press came to, and for how long it is told again where a page redraws itself.
 KEPT = "error_of_last_press"
 KEPT_SECONDS = 30.0
+# Whether the page's run has not come yet to what redraws itself: what is told until then stays by itself.
+STAYS = "errors_stay"
 # How long a page waits for a database that is away, and how often it asks meanwhile.
 PATIENCE_SECONDS = 30.0
 ASK_SECONDS = 1.0
@@ -52,7 +54,7 @@ def show(error: ServiceError) -> None:
 def shown(*, kept: bool = True) -> Iterator[None]:
     """Show and log a ServiceError of the block instead of letting it end the run. Also a decorator.
 
-    `kept` is False outside of what redraws itself: there it stays by itself.
+    `kept` is False below what redraws itself: there it stays by itself, as it does above.
     Without a database the run does end there: whatever comes next could only say the same once more.
     """
     try:
@@ -63,8 +65,19 @@ def shown(*, kept: bool = True) -> Iterator[None]:
         _draw(told)
         if isinstance(error, DatabaseUnavailable):
             st.stop()
-        if kept:
+        if st.session_state.get(STAYS):
+            st.session_state.pop(KEPT, None)
+        elif kept:
             st.session_state[KEPT] = told
+
+
+def page_begins() -> None:
+    """For the entry script: what is told from here on stands on the page itself.
+
+    A change may be told of together with a press, in one run: what redraws itself would tell a second time what the
+    press came to.
+    """
+    st.session_state[STAYS] = True
 
 
 def again(*, redrawn: bool) -> None:
@@ -72,6 +85,7 @@ def again(*, redrawn: bool) -> None:
 
     Without this the first change anywhere would take the sentence away before it is read.
     """
+    st.session_state[STAYS] = False
     told: _Told | None = st.session_state.get(KEPT)
     if told is None:
         return

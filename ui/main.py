@@ -112,6 +112,7 @@ def main() -> None:
         sign_in_screen()
         return
     guard.seen(account)
+    errors.page_begins()
     console(account)
 
 

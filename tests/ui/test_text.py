@@ -49,11 +49,11 @@ def test_it_shows_the_source_of_what_a_catalogue_lacks() -> None:
 @pytest.mark.parametrize(
     ("language", "number", "moment"),
     [
-        ("pt-BR", "1.234.567,5", "22/11/2025 14:05:33"),
-        ("en-US", "1,234,567.5", "22/11/2025 14:05:33"),
-        ("fr", "1.234.567,5", "22/11/2025 14:05:33"),  # in Portuguese, as the texts
-        ("xx-YY", "1.234.567,5", "22/11/2025 14:05:33"),
-        ("../../etc", "1.234.567,5", "22/11/2025 14:05:33"),
+        ("pt-BR", "1.234.567,5", "22/11/2024 14:05:33"),
+        ("en-US", "1,234,567.5", "22/11/2024 14:05:33"),
+        ("fr", "1.234.567,5", "22/11/2024 14:05:33"),  # in Portuguese, as the texts
+        ("xx-YY", "1.234.567,5", "22/11/2024 14:05:33"),
+        ("../../etc", "1.234.567,5", "22/11/2024 14:05:33"),
     ],
 )
 def test_it_writes_numbers_as_the_language_of_the_texts(
@@ -61,21 +61,21 @@ def test_it_writes_numbers_as_the_language_of_the_texts(
 ) -> None:
     monkeypatch.setattr(text, "_language", lambda: language)
     assert text.number(1234567.5, 1) == number
-    assert times.in_full(datetime(2025, 11, 22, 17, 5, 33, tzinfo=UTC)) == moment
+    assert times.in_full(datetime(2024, 11, 22, 17, 5, 33, tzinfo=UTC)) == moment
 
 
 @pytest.mark.parametrize(
     ("language", "wall", "day", "month"),
     [
-        ("pt-BR", "22/11/2025 14:05", "22/11/2025", "novembro de 2025"),
-        ("en-US", "22 Nov 2025 14:05", "22 Nov 2025", "November 2025"),
+        ("pt-BR", "22/11/2024 14:05", "22/11/2024", "novembro de 2024"),
+        ("en-US", "22 Nov 2024 14:05", "22 Nov 2024", "November 2024"),
     ],
 )
 def test_it_writes_days_and_walls_as_they_stand(
     language: str, wall: str, day: str, month: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(text, "_language", lambda: language)
-    moment = datetime(2025, 11, 22, 14, 5)
+    moment = datetime(2024, 11, 22, 14, 5)
     assert times.on_the_wall(moment) == wall
     assert (times.calendar_day(moment.date()), times.month(moment.date())) == (day, month)
 
@@ -99,6 +99,39 @@ def test_it_shows_an_error_as_a_sentence_and_a_next_step_and_never_its_detail() 
     (error,) = at.error
     assert error.value == f"**{DatabaseUnavailable.message}** {DatabaseUnavailable.hint}"
     assert "internal detail" not in str(at)
+
+
+def pressed_above_what_redraws_itself() -> None:
+    import streamlit as st
+
+    from services.errors import MessageTooLong
+    from ui import errors
+
+    errors.page_begins()
+    if st.button("above", key="above"):
+        with errors.shown():
+            raise MessageTooLong(limit=1)
+
+    @st.fragment
+    def inside() -> None:
+        errors.again(redrawn=True)
+        if st.button("inside", key="inside"):
+            with errors.shown():
+                raise MessageTooLong(limit=2)
+
+    inside()
+
+
+def test_it_tells_once_what_a_press_came_to_where_a_change_comes_together_with_it() -> None:
+    at = AppTest.from_function(pressed_above_what_redraws_itself, default_timeout=20).run()
+    at.button(key="above").click().run()
+    assert len(at.warning) == 1
+    assert not at.run().warning
+    at.button(key="inside").click().run()
+    assert len(at.warning) == 1
+    assert len(at.run().warning) == 1, "told again where it would go with the redraw"
+    at.button(key="above").click().run()
+    assert [one.value.split("**")[1] for one in at.warning] == ["A mensagem passa de 1 caracteres."]
 
 
 def unforeseen() -> None:
