@@ -326,7 +326,7 @@ def test_it_takes_the_overviews_table_over_with_its_rows(
     with psycopg.connect(place.owner_url, autocommit=True, options="-c timezone=UTC") as owner:
         owner.execute(OVERVIEW.format(timestamp=timestamp))
     up, waiting, fresh = (place.new_user() for _ in range(3))
-    when = "2025-03-01 12:00:00"
+    when = "2020-03-01 12:00:00"
     for actor, status, server_url in ((up, "conectado", "http://10.0.0.5:21465"), (waiting, "pareando", None)):
         place.execute(
             "insert into whatsapp_sessions (user_id, session_id, status, qr_code, server_url, last_activity,"

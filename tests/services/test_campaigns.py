@@ -22,12 +22,14 @@ from services.governor import Why
 from services.messages import Kind
 from services.recipients import Problem, Recipient
 from services.templates import Template
+from tests import days
 from tests.conftest import Database, connected, forget_process_state
 
 ZONE = "America/Sao_Paulo"
 PACING = Pacing(time(8), time(20), cap=500, cold_share=1, pace=8)
-# Wednesday, ten o'clock in São Paulo.
-TEN = datetime(2026, 11, 25, 13, 0, tzinfo=UTC)
+# A Wednesday, ten o'clock in São Paulo.
+DAY = days.coming(2)
+TEN = wallclock.instant(datetime.combine(DAY, time(10)), ZONE)
 
 
 @pytest.fixture(autouse=True)
@@ -152,7 +154,7 @@ def test_it_keeps_the_cap_over_all_campaigns_of_a_session(sender: Actor, offer: 
     assert len(released(database)) == 5
     found = campaigns.standing(sender)
     assert found is not None
-    assert (found.why, found.look_at) == (Why.CAP, wallclock.instant(datetime(2026, 11, 26), ZONE))
+    assert (found.why, found.look_at) == (Why.CAP, wallclock.day_start(DAY + timedelta(days=1), ZONE))
     clock.run(TEN + timedelta(days=1))
     assert len(released(database)) == 8
 
@@ -537,7 +539,7 @@ def test_its_file_has_no_formula_in_it(sender: Actor, database: Database, form: 
         '\'=HYPERLINK("http://x")', "'+1+1", "'@SUM(A1)", "'-2", "Ana;' =1+1", "José"
     ]  # fmt: skip
     assert [row[3] for row in rows[1:3]] == ["Enviada", "Aguardando"]
-    assert rows[1][5] == "25/11/2026 10:00:00"
+    assert rows[1][5] == f"{DAY:%d/%m/%Y} 10:00:00"
 
 
 def test_it_lists_what_is_asked_for(sender: Actor, offer: Template, database: Database) -> None:

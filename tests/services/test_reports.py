@@ -16,23 +16,24 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from sqlalchemy import event, text
 
-from services import reports, rollups
+from services import reports, rollups, wallclock
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import console_engine, transaction
 from services.errors import AlertNotPosted, Forbidden, InvalidInput
 from services.reports import Figures, Measure, Period, Report
+from tests import days
 from tests.conftest import Database, connected
 from tests.services.test_alerts import Chat, chat  # noqa: F401
 
 # Zones with whole, half and quarter hours, and clocks that go forward, back, and over midnight.
 ZONES = {
-    "America/Sao_Paulo": (date(2018, 11, 4), date(2026, 11, 2)),
-    "America/New_York": (date(2026, 3, 8), date(2026, 11, 1)),
-    "America/St_Johns": (date(2026, 3, 8), date(2026, 11, 1)),
-    "Asia/Kolkata": (date(2026, 11, 2),),
-    "Asia/Kathmandu": (date(2026, 11, 2),),
-    "Australia/Lord_Howe": (date(2026, 4, 5),),
-    "UTC": (date(2026, 11, 2),),
+    "America/Sao_Paulo": (date(2018, 11, 4), date(2020, 11, 2)),
+    "America/New_York": (date(2020, 3, 8), date(2020, 11, 1)),
+    "America/St_Johns": (date(2020, 3, 8), date(2020, 11, 1)),
+    "Asia/Kolkata": (date(2020, 11, 2),),
+    "Asia/Kathmandu": (date(2020, 11, 2),),
+    "Australia/Lord_Howe": (date(2020, 4, 5),),
+    "UTC": (date(2020, 11, 2),),
 }
 PHONES = ("5511911111111", "5511922222222")
 STATES = ("queued", "sending", "accepted", "sent", "delivered", "read", "failed", "uncertain")
@@ -294,8 +295,8 @@ def everything(database: Database) -> list[Any]:
 
 # --- late, gone, doubled ----------------------------------------------------------------------------------------------
 
-DAY = date(2026, 11, 2)
-NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
+DAY = days.gone(0)
+NOON = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=UTC)
 PERIOD = Period(DAY, DAY, "UTC")
 
 
@@ -359,10 +360,11 @@ def test_it_counts_a_long_chat_that_nobody_answered_at_one_look_a_message(user: 
     session = connected(database, user)
     database.execute(
         "insert into messages (session_id, user_id, direction, state, phone, body, run_at)"
-        " select %s, %s, 'in', 'received', '5511911111111', '', '2026-11-02 12:00Z'::timestamptz + n * interval '1 ms'"
+        " select %s, %s, 'in', 'received', '5511911111111', '', %s::timestamptz + n * interval '1 ms'"
         " from generate_series(1, 10000) n",
         session,
         user.user_id,
+        NOON,
     )
     database.execute("analyze messages")
     began = time.monotonic()
@@ -389,16 +391,16 @@ def test_it_rests_between_two_rounds(database: Database, people: list[Actor], mo
 
 
 def test_it_compares_a_day_that_is_not_over_with_as_much_of_the_day_before() -> None:
-    now = datetime(2026, 11, 2, 15, 7, tzinfo=UTC)
+    now = NOON + timedelta(hours=3, minutes=7)
     before = Period(DAY, DAY, "America/Sao_Paulo").before(now)
-    assert before.since == datetime(2026, 11, 1, 3, tzinfo=UTC)
-    assert before.until == datetime(2026, 11, 1, 15, 15, tzinfo=UTC)
+    assert before.since == wallclock.day_start(DAY - timedelta(days=1), "America/Sao_Paulo")
+    assert before.until == NOON - timedelta(days=1) + timedelta(hours=3, minutes=15)
     over = Period(DAY, DAY, "America/Sao_Paulo").before(now + timedelta(days=9))
     assert over.until - over.since == timedelta(days=1)
 
 
 def test_it_knows_days_of_23_and_25_hours() -> None:
-    longer, shorter = (Period(day, day, "America/New_York").span for day in (date(2026, 11, 1), date(2026, 3, 8)))
+    longer, shorter = (Period(day, day, "America/New_York").span for day in (date(2020, 11, 1), date(2020, 3, 8)))
     assert longer.until - longer.since == timedelta(hours=25)
     assert shorter.until - shorter.since == timedelta(hours=23)
     skipped = Period(date(2018, 11, 4), date(2018, 11, 4), "America/Sao_Paulo").span
@@ -501,8 +503,10 @@ def plans(staff: Actor) -> Iterator[list[str]]:
 def test_it_never_reads_a_message(database: Database, people: list[Actor], staff: Actor, plans: list[str]) -> None:
     database.execute(
         "insert into report_figures select 'quarter', u, t, 'out', null, null, null, 1, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0,"
-        " 0, 0, 0 from generate_series(timestamptz '2026-01-01', '2026-11-03', '15 minutes') t,"
+        " 0, 0, 0 from generate_series(%s, %s::timestamptz, '15 minutes') t,"
         " unnest(array[null, %s::uuid]) u",
+        NOON - timedelta(days=300),
+        NOON + timedelta(hours=12),
         people[0].user_id,
     )
     database.execute("analyze")
@@ -522,10 +526,10 @@ def test_it_posts_the_week_that_is_over(chat: Chat, database: Database, people: 
     sessions = [row[0] for row in database.execute("select id from whatsapp_sessions order by created_at")]
     write(database, people, sessions, [Told(0, NOON, PHONES[0]), Told(1, NOON - timedelta(days=7), PHONES[0])])
     fold_all()
-    monday = datetime(2026, 11, 9, 11, tzinfo=UTC)
+    monday = NOON + timedelta(days=7, hours=-1)
     assert reports.post_weekly(monday)
     (heard,) = chat.heard
-    assert "semana de 02/11 a 08/11" in heard["text"]
+    assert f"semana de {DAY:%d/%m} a {DAY + timedelta(days=6):%d/%m}" in heard["text"]
     assert "Enviadas: 1 (+0%)" in heard["text"]
     assert heard["report"]["sent"] == 1
     assert PHONES[0] not in str(heard)

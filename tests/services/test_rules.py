@@ -1,7 +1,7 @@
 """Rules for what comes in: an answer once a day where nobody is there, labels by keyword, and never a loop."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -9,21 +9,23 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from services import conversations, optouts, rules
+from services import conversations, optouts, rules, wallclock
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.errors import Forbidden, NotFound
 from services.rules import Kind, RuleIncomplete, TooManyRules, What, WrongHours
 from services.wppconnect.events import InboundMessage
+from tests import days
 from tests.conftest import Database, connected
 
 ZONE = "America/Sao_Paulo"
 CLOSED: rules.Hours = (None,) * 7
 OFFICE: rules.Hours = ((time(8), time(18)),) * 5 + (None, None)
 ANA = "5511987654321@c.us"
-# A Wednesday; 22:00 and 10:00 in São Paulo.
-NIGHT = datetime(2026, 11, 26, 1, 0, tzinfo=UTC)
-MORNING = datetime(2026, 11, 25, 13, 0, tzinfo=UTC)
+# A Wednesday in São Paulo.
+DAY = days.gone(2)
+NIGHT = wallclock.instant(datetime.combine(DAY, time(22)), ZONE)
+MORNING = wallclock.instant(datetime.combine(DAY, time(10)), ZONE)
 
 
 def comes_in(
@@ -65,7 +67,7 @@ def test_it_answers_outside_the_hours_once_a_contact_and_day(user: Actor, sessio
 
 def test_its_day_is_that_of_the_rules_own_zone(user: Actor, session_id: UUID) -> None:
     rules.save_auto_reply(user, "Fechado.", ZONE, CLOSED)
-    before_midnight = datetime(2026, 11, 26, 2, 50, tzinfo=UTC)
+    before_midnight = wallclock.instant(datetime.combine(DAY, time(23, 50)), ZONE)
     assert comes_in(session_id, at=before_midnight) == [What.REPLIED]
     assert comes_in(session_id, at=before_midnight + timedelta(minutes=5)) == []
     assert comes_in(session_id, at=before_midnight + timedelta(minutes=15)) == [What.REPLIED]

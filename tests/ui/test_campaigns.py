@@ -73,7 +73,7 @@ def test_it_foretells_in_a_sentence() -> None:
         from services.governor import Forecast
         from ui import campaigns
 
-        campaigns.foretold(Forecast(412, ends, ends, over, {date(2026, 11, 25): 412}))
+        campaigns.foretold(Forecast(412, ends, ends, over, {date(2020, 11, 25): 412}))
 
     now = datetime.now(UTC)
     at = AppTest.from_function(page, args=(now, 12)).run()

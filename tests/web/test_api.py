@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +18,7 @@ from services.messages import Content
 from services.recipients import Recipient
 from services.schedules import To
 from services.templates import Draft
+from tests import days
 from tests.conftest import Database, connected
 from tests.installation import wait_for
 from tests.web.conftest import ORIGIN
@@ -38,6 +39,8 @@ from web.uncertain import UNCERTAIN
 
 OPERATIONS = [(method.upper(), path) for path, methods in openapi.document()["paths"].items() for method in methods]
 MARK = "a text that only its owner may read"
+# Still to come.
+THURSDAY = days.coming(3)
 CONTENT = Content(body=MARK)
 
 
@@ -55,7 +58,7 @@ def ana(database: Database, new_actor: Callable[..., Actor]) -> Actor:
     messages.queue(actor, "11 98765-4321", MARK, "key-of-ana")
     template = templates.save(actor, Draft("Da Ana", MARK))
     media.keep(actor, MARK.encode(), "text/plain")
-    first = datetime(2031, 5, 1, 9)
+    first = datetime.combine(THURSDAY, time(9))
     schedules.create(actor, schedules.Draft(MARK, "America/Sao_Paulo", first, None, (To("5511987654321"),), CONTENT))
     database.execute(
         "insert into schedule_runs (schedule_id, user_id, wall, due_at, state, reason)"
@@ -120,7 +123,7 @@ def names_of(actor: Actor, path: str) -> dict[str, str]:
 WEEKLY = {
     "name": "Toda semana",
     "zone": "America/Sao_Paulo",
-    "first": "2031-05-01T09:00",
+    "first": f"{THURSDAY}T09:00",
     "rule": "FREQ=WEEKLY",
     "recipients": [{"phone": "11987654321"}],
     "message": "Olá",
@@ -153,7 +156,7 @@ INPUT: dict[tuple[str, str], dict[str, Any]] = {
         "json": {"name": "Uma", "templateId": str(uuid4()), "recipients": [{"phone": "11987654321"}]}
     },
     ("PATCH", f"{CAMPAIGNS}/{{id}}"): {"json": {"state": "cancelada"}},
-    ("PATCH", f"{SCHEDULES}/{{id}}/proximas"): {"json": {"wall": "2031-05-01T09:00"}},
+    ("PATCH", f"{SCHEDULES}/{{id}}/proximas"): {"json": {"wall": f"{THURSDAY}T09:00"}},
     ("POST", f"{UNCERTAIN}/{{id}}/decisao"): {"json": {"decision": "left"}},
     ("PUT", f"{CHATS}/{{id}}"): {"json": {"name": "Outra", "labels": ["cliente"]}},
     ("PATCH", f"{CHATS}/{{id}}"): {"json": {"blocked": True}},
@@ -293,10 +296,10 @@ def test_it_refuses_a_key_that_named_another_text(http: httpx.Client, ana: Actor
 
 
 def test_it_keeps_a_message_for_later(http: httpx.Client, ana: Actor) -> None:
-    wanted = {"phone": "11987654321", "message": "depois", "runAt": "2031-05-01T09:00:00-03:00"}
+    wanted = {"phone": "11987654321", "message": "depois", "runAt": f"{THURSDAY}T09:00:00-03:00"}
     answer = http.post(SEND, json=wanted, headers=bearer(token(ana)))
     assert (answer.status_code, answer.json()["state"]) == (202, "queued")
-    assert answer.json()["run_at"] == "2031-05-01T12:00:00Z"
+    assert answer.json()["run_at"] == f"{THURSDAY}T12:00:00Z"
     assert answer.elapsed.total_seconds() < 3
 
 
@@ -309,7 +312,7 @@ def test_it_keeps_a_message_for_later(http: httpx.Client, ana: Actor) -> None:
         (b"[]", 422, "campos_invalidos"),
         (b"{}", 422, "campos_invalidos"),
         (b'{"phone":1,"message":"x"}', 422, "campos_invalidos"),
-        (b'{"phone":"11987654321","message":"x","runAt":"2031-05-01T09:00:00"}', 422, "campos_invalidos"),
+        (b'{"phone":"11987654321","message":"x","runAt":"2020-05-01T09:00:00"}', 422, "campos_invalidos"),
         (b'{"phone":"123","message":"x"}', 422, "telefone_invalido"),
         (b'{"phone":"11987654321","message":"  "}', 422, "mensagem_vazia"),
         (b'{"phone":"11987654321","message":"%s"}' % (b"x" * 4097), 422, "mensagem_longa"),
@@ -391,7 +394,7 @@ def test_it_skips_one_time_and_no_other(http: httpx.Client, ana: Actor) -> None:
     second = http.get(where, headers=bearer(token(ana))).json()["items"][1]["wall"]
     shown = http.patch(where, json={"wall": second}, headers=bearer(token(ana))).json()["items"]
     assert [one["skipped"] for one in shown] == [False, True, *[False] * 8]
-    for wall in ("0001-01-01T00:00", "9999-12-31T23:59", "2031-05-02T09:00"):
+    for wall in ("0001-01-01T00:00", "9999-12-31T23:59", f"{THURSDAY + timedelta(days=1)}T09:00"):
         assert http.patch(where, json={"wall": wall}, headers=bearer(token(ana))).status_code == 404
 
 
@@ -475,17 +478,20 @@ def test_it_reads_a_chat_again_when_asked(http: httpx.Client, ana: Actor) -> Non
 
 
 def test_it_reports_the_callers_own_days(http: httpx.Client, database: Database, ana: Actor, staff: Actor) -> None:
-    days = {"first": "2031-05-01", "last": "2031-05-07"}
+    first = days.gone(3)
+    week = {"first": f"{first}", "last": f"{first + timedelta(days=6)}"}
     nothing = ", 0" * 13
     database.execute(
-        f"insert into report_figures select 'quarter', %s, '2031-05-03 12:00Z', 'out', null, null, null, 1{nothing}",
+        f"insert into report_figures select 'quarter', %s, %s, 'out', null, null, null, 1{nothing}",
         ana.user_id,
+        datetime.combine(first + timedelta(days=2), time(12), UTC),
     )
     for who, total in ((ana, 1), (staff, 0)):  # staff too are told their own
-        found = http.get(REPORTS, headers=bearer(token(who)), params=days).json()
+        found = http.get(REPORTS, headers=bearer(token(who)), params=week).json()
         assert (found["now"]["total"], len(found["points"])) == (total, total)
-    for wrong in ({"last": "2031-04-30"}, {"last": "0001-01-01"}, {"zone": "Marte/Olympus"}, {"first": "ontem"}):
-        assert http.get(REPORTS, headers=bearer(token(ana)), params=days | wrong).status_code == 422
+    before = f"{first - timedelta(days=1)}"
+    for wrong in ({"last": before}, {"last": "0001-01-01"}, {"zone": "Marte/Olympus"}, {"first": "ontem"}):
+        assert http.get(REPORTS, headers=bearer(token(ana)), params=week | wrong).status_code == 422
 
 
 def test_it_says_what_an_uploaded_file_goes_as(http: httpx.Client, ana: Actor) -> None:
