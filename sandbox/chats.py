@@ -1,93 +1,148 @@
 """Messages: going out, coming in, and their acks."""
 
 import asyncio
-import base64
-import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sandbox import models
 from sandbox.pairing import removed_on_phone
 from sandbox.state import Session, World, phone_of
 from sandbox.webhooks import emit, post_raw
 
 ACK_SENT = 1
+# What somebody without a name calls themselves: their phone would tell who a `@lid` is.
+STRANGER = "Cliente"
+# The receiver is given this long to take ack 1 before the send is answered: as long as WhatsApp's own way back.
+ACK_AHEAD_SECONDS = 0.5
+LATER_ACK_OF_PLACES = ("location", "vcard")
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a message carries. `base64` has no `data:` prefix; `place` is lat, lng, title and address."""
+    """What a message carries. `base64` has no `data:` prefix; `more` are the keys of its kind: a place, a card's name.
+
+    A `body` of None is a text message without text, which the server sends all the same.
+    """
 
     type: str = "chat"
-    body: str = ""
+    body: str | None = ""
     caption: str | None = None
     filename: str | None = None
     mimetype: str | None = None
     base64: str = ""
-    place: Mapping[str, Any] | None = None
+    more: Mapping[str, Any] | None = None
     quoted: str | None = None
 
 
-def _message(content: Content, chat: str, from_me: bool, me: str) -> dict[str, Any]:
-    unique = "3EB0" + secrets.token_hex(9).upper()
-    message: dict[str, Any] = {
-        "id": f"true_{chat}_{unique}_out" if from_me else f"false_{chat}_{unique}",
-        "viewed": False,
-        "body": content.body,
-        "type": content.type,
-        "t": int(time.time()),
-        "from": me if from_me else chat,
-        "to": chat if from_me else me,
-        "self": "out" if from_me else "in",
-        "ack": 0 if from_me else ACK_SENT,
-        "isNewMsg": True,
-        "star": False,
-        "chatId": chat,
-        "fromMe": from_me,
-        "isGroupMsg": chat.endswith("@g.us"),
-        "isMedia": content.mimetype is not None,
-    }
+class SendRefused(Exception):
+    """WhatsApp Web's library refuses before anything leaves: the `code` in the 500's `error`."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def _message(session: Session, content: Content, chat: str, from_me: bool, author: str | None = None) -> dict[str, Any]:
+    made = models.message(
+        unique=models.new_unique(),
+        chat=chat,
+        me=session.address,
+        from_me=from_me,
+        type=content.type,
+        t=int(time.time()),
+        author=author,
+    )
+    return _filled(session, made, content)
+
+
+def _filled(session: Session, message: dict[str, Any], content: Content) -> dict[str, Any]:
+    """The message with its content. The file itself stays in the session's media: `shown` puts it in its place."""
+    message |= {"body": content.body, "content": content.body}
+    if content.body is None:
+        del message["body"], message["content"]
     if content.mimetype:
-        message |= {"mimetype": content.mimetype, "caption": content.caption or "", "filename": content.filename or ""}
+        message |= models.file_keys(
+            str(message["id"]), content.type, content.mimetype, content.base64, int(message["t"])
+        )
+        optional = {"caption": content.caption, "filename": content.filename}
+        message |= {key: value for key, value in optional.items() if value is not None}
+        preview = models.PREVIEW if content.type in models.PREVIEWED and not message["fromMe"] else ""
+        message |= {"body": preview, "content": preview}
+        if content.type == "image" and not message["fromMe"]:
+            message |= {"width": 640, "height": 480}
     if content.quoted:
-        message["quotedStanzaID"] = content.quoted.split("_")[2] if content.quoted.count("_") > 1 else content.quoted
-    return message | dict(content.place or {})
+        message |= _quoting(session, content.quoted)
+    return message | dict(content.more or {})
+
+
+def _quoting(session: Session, quoted_id: str) -> dict[str, Any]:
+    """Raises SendRefused for a message that the session does not have."""
+    quoted = session.messages.get(quoted_id)
+    if quoted is None:
+        raise SendRefused("quoted_msg_not_found")
+    author = quoted.get("author") or quoted["from"]
+    return {
+        "quotedMsg": {"type": quoted["type"], "body": quoted.get("body", "")},
+        "quotedStanzaID": models.stanza_of(quoted_id),
+        "quotedParticipant": author,
+        "quotedMsgId": quoted_id,
+    }
+
+
+def shown(session: Session, message: Mapping[str, Any], chat: str | None = None) -> dict[str, Any]:
+    """A message as the server hands it out of `chat`: under that address, and one's own with its whole file."""
+    found = dict(message)
+    if message["fromMe"] and message.get("mimetype"):
+        encoded = session.media.get(str(message["id"]), ("", ""))[0]
+        found |= {"body": encoded, "content": encoded}
+    filed = str(message["chatId"]["_serialized"])
+    if chat is None or chat == filed:
+        return found
+    found |= {"id": str(message["id"]).replace(filed, chat), "chatId": models.wid(chat)}
+    return found | {key: chat for key in ("from", "to") if found[key] == filed}
 
 
 async def send(world: World, session: Session, to: str, content: Content) -> dict[str, Any]:
     """Try to send; answers the message as the server would. `World.sendings` says what became of it.
 
-    In a zombie it hangs, and leaves when WhatsApp is in reach again, unless its browser has ended before.
+    In a zombie it hangs, and leaves when WhatsApp is in reach again, unless its browser has ended before. Raises
+    SendRefused for what the server answers 500 to before anything left.
     """
-    message = _message(content, to, from_me=True, me=session.address)
+    if _chat_is_missing(world, session, to):
+        world.record(session, _message(session, content, to, from_me=True), "nobody")
+        raise SendRefused("chat_not_found")
+    message = _message(session, content, to, from_me=True)
     outcome = _outcome(world, session, to)
     world.record(session, message, outcome)
     if outcome == "zombie":
-        world.spawn(_leave_later(world, session, to, content, message))
-        return message
-    if outcome not in ("nobody", "no_such_number", "failed"):
-        session.remember(to, message)
-        if content.base64 and content.mimetype:
+        world.spawn(_leave_later(world, session, content, message))
+        return shown(session, message)
+    if outcome not in ("no_such_number", "failed"):
+        if message.get("size") and content.mimetype:
             session.keep_media(str(message["id"]), content.base64, content.mimetype)
+        _file(world, session, message)
     if outcome == "sent":
         await _start_acks(world, session, message)
         _count_for_ban(world, session)
-    return message
+    return shown(session, message)
 
 
-async def _leave_later(world: World, session: Session, to: str, content: Content, message: dict[str, Any]) -> None:
+def _chat_is_missing(world: World, session: Session, to: str) -> bool:
+    return to.endswith("@lid") and to.split("@")[0] not in world.phone_of_lid and to not in session.chats
+
+
+async def _leave_later(world: World, session: Session, content: Content, message: dict[str, Any]) -> None:
     if await world.revived(session):
         world.record(session, message, "sent")
-        session.remember(to, message)
-        if content.base64 and content.mimetype:
+        if message.get("size") and content.mimetype:
             session.keep_media(str(message["id"]), content.base64, content.mimetype)
+        _file(world, session, message)
         await _start_acks(world, session, message)
 
 
 def _outcome(world: World, session: Session, to: str) -> str:
-    if to.endswith("@lid") and to.split("@")[0] not in world.phone_of_lid:
-        return "nobody"
     if to.endswith("@c.us") and world.whatsapp_address(session, to) is None:
         return "no_such_number"
     for fault in ("error_but_delivered", "send_timeout"):
@@ -113,13 +168,22 @@ def _count_for_ban(world: World, session: Session) -> None:
 
 
 async def _start_acks(world: World, session: Session, message: dict[str, Any]) -> None:
+    """The server answers a send once WhatsApp has acknowledged it, but those of places and cards at once."""
+    delays = world.config.ack_delays
+    late = message["type"] in LATER_ACK_OF_PLACES or world.faults.strike("ack_after_reply", session.name) is not None
     first = ACK_SENT
-    if world.faults.strike("ack_before_reply", session.name) is not None:
+    if delays and not late:
+        await world.sleep(delays[0])
         delivery = acknowledge(world, session, message, first)
-        if delivery is not None:
-            await delivery
+        sure = world.faults.strike("ack_before_reply", session.name) is not None
+        if delivery is not None and (sure or not _is_put_off(world, session)):
+            await asyncio.wait({delivery}, timeout=None if sure else ACK_AHEAD_SECONDS)
         first += 1
     world.spawn(_acks(world, session, message, first))
+
+
+def _is_put_off(world: World, session: Session) -> bool:
+    return any(world.faults.options(name, session.name) is not None for name in ("webhook_late", "webhook_disorder"))
 
 
 async def _acks(world: World, session: Session, message: dict[str, Any], first: int) -> None:
@@ -127,42 +191,28 @@ async def _acks(world: World, session: Session, message: dict[str, Any], first: 
         if ack >= first:
             await world.sleep(delay)
             acknowledge(world, session, message, ack)
+    if world.faults.strike("ack_backwards", session.name) is not None:
+        acknowledge(world, session, message, ACK_SENT)
 
 
 def acknowledge(world: World, session: Session, message: dict[str, Any], ack: int) -> "asyncio.Task[None] | None":
     """Move a message's ack and post `onack`. Answers the delivery's task, or None when nothing is posted."""
     message["ack"] = max(int(message["ack"]), ack)
+    if world.faults.strike("ack_twice", session.name) is not None:
+        emit(world, session, "onack", ack_event(world, session, message, ack))
     return emit(world, session, "onack", ack_event(world, session, message, ack))
 
 
 def ack_event(world: World, session: Session, message: Mapping[str, Any], ack: int) -> dict[str, Any]:
-    """The payload of `onack`: the id comes as an object with `_serialized`."""
-    chat = str(message["to"])
+    """The payload of `onack`: the whole message model, with its file as base64 in `body`."""
+    chat = str(message["chatId"]["_serialized"])
     lid = world.faults.options("lid_instead_of_phone", session.name)
     if lid is not None and lid["acks"] and chat.endswith("@c.us"):
         chat = world.lid_of(phone_of(chat)) + "@lid"
-    return {
-        "id": ack_id(str(message["id"]).replace(str(message["to"]), chat)),
-        "body": message["body"] if not message.get("mimetype") else "",
-        "type": message["type"],
-        "t": message["t"],
-        "from": message["from"],
-        "to": chat,
-        "self": "out",
-        "ack": ack,
-    }
-
-
-def ack_id(serialized: str) -> dict[str, Any]:
-    """`true_<chat>_<unique>_out` as the object that acks carry."""
-    from_me, chat, unique, *rest = [*serialized.split("_"), "", ""]
-    return {
-        "fromMe": from_me == "true",
-        "remote": chat,
-        "id": unique,
-        "self": rest[0],
-        "_serialized": serialized,
-    }
+    found = shown(session, message, chat)
+    if message.get("mimetype") and world.faults.options("acks_without_files", session.name) is not None:
+        found["body"] = ""
+    return models.acknowledged(found, ack)
 
 
 async def push_ack(world: World, session: Session, message_id: str, ack: int) -> int:
@@ -170,35 +220,73 @@ async def push_ack(world: World, session: Session, message_id: str, ack: int) ->
     known = session.messages.get(message_id)
     if known is not None:
         known["ack"] = max(int(known["ack"]), ack)
-    data = ack_event(world, session, known, ack) if known else {"id": ack_id(message_id), "ack": ack}
+    data = ack_event(world, session, known, ack) if known else {"id": models.key(message_id), "ack": ack}
     return await post_raw(world, session, {"event": "onack", "session": session.name, **data})
 
 
 def receive(world: World, session: Session, sender: Mapping[str, Any]) -> dict[str, Any]:
     """A contact writes to the session. `sender` is the control route's body: phone, name, text, type, media, group.
 
-    A dead session gets no webhook, but the phone has the message: reading the chat back finds it.
+    A dead session gets no webhook, but the phone has the message: reading the chat back finds it. One of WhatsApp's own
+    notices is only found there.
     """
     phone = phone_of(str(sender["phone"]))
     author = _author(world, session, phone)
     chat = str(sender.get("group") or author)
     content = _inbound_content(world, session, sender)
-    name = str(sender.get("name") or phone)
-    message = _message(content, chat, from_me=False, me=session.address)
+    name = str(sender.get("name") or (STRANGER if author.endswith("@lid") else phone))
+    message = _message(session, content, chat, from_me=False, author=author)
     message |= {"id": str(sender.get("id") or _inbound_id(world, session, chat, message))}
-    message |= {"t": int(sender.get("t") or message["t"]), "notifyName": name, "isGroupMsg": chat.endswith("@g.us")}
-    message |= {
-        "sender": {"id": author, "name": name, "pushname": name, "shortName": name.split(" ")[0], "isMe": False}
-    }
+    when = int(sender.get("t") or message["t"])
+    message |= {"t": when, "timestamp": when, "notifyName": name}
+    known = world.phone_of_lid.get(author.split("@")[0]) if author.endswith("@lid") else None
+    message |= {"sender": models.contact(author, name, known)}
     if chat != author:
         message["author"] = author
-    _file(session, chat, str(sender.get("group_name") or chat) if chat != author else name, message, content)
-    emit(world, session, "onmessage", message if not content.base64 else {**message, "body": content.base64})
+    if content.base64 and content.mimetype:
+        session.keep_media(str(message["id"]), content.base64, content.mimetype)
+    _file(world, session, message)
+    if message["isNotification"]:
+        return message
+    session.unread[chat] = session.unread.get(chat, 0) + 1
+    if called := name if chat == author else sender.get("group_name"):
+        session.names[chat] = str(called)
+    posted = message if not content.base64 else {**message, "body": content.base64}
+    _post(world, session, posted)
+    return message
+
+
+def _post(world: World, session: Session, message: dict[str, Any]) -> None:
+    ciphertext = world.faults.strike("ciphertext_first", session.name)
+    if ciphertext is None:
+        emit(world, session, "onmessage", message)
+        return
+    unreadable = {key: value for key, value in message.items() if key not in ("mimetype", "caption", "filename")}
+    unreadable |= {"type": "ciphertext", "body": "", "content": "", "subtype": "fanout", "mediaData": {}}
+    emit(world, session, "onmessage", unreadable)
+    world.spawn(_post_later(world, session, message, float(ciphertext["delay"])))
+
+
+async def _post_later(world: World, session: Session, message: dict[str, Any], delay: float) -> None:
+    await world.sleep(delay)
+    emit(world, session, "onmessage", message)
+
+
+def edit(world: World, session: Session, message_id: str, text: str, *, post: bool) -> dict[str, Any] | None:
+    """A message is changed by whom it is from: nothing is posted of it, only the message tells when it is read back, or
+    when it is posted again. None where there is no such message."""
+    message = session.messages.get(message_id)
+    if message is not None:
+        message |= {"body": text, "content": text, "latestEditSenderTimestampMs": int(time.time() * 1000)}
+        if post:
+            emit(world, session, "onmessage", dict(message))
     return message
 
 
 def _author(world: World, session: Session, phone: str) -> str:
-    if world.faults.strike("lid_instead_of_phone", session.name) is not None:
+    if world.faults.strike("lid_without_phone", session.name) is not None:
+        return world.secret_lid_of(phone) + "@lid"
+    if world.faults.strike("lid_instead_of_phone", session.name) is not None or _filed_under_lid(world, session):
         return world.lid_of(phone) + "@lid"
     return world.whatsapp_address(session, f"{phone}@c.us") or f"{phone}@c.us"
 
@@ -208,20 +296,20 @@ def _inbound_content(world: World, session: Session, sender: Mapping[str, Any]) 
     if huge is not None:
         size = int(float(huge["megabytes"]) * 1024 * 1024)
         return Content(
-            "image", caption=str(sender.get("text", "")), mimetype="image/jpeg", base64="A" * (size // 4 * 4)
+            "image", caption=str(sender.get("text") or "") or None, mimetype="image/jpeg", base64="A" * (size // 4 * 4)
         )
     file = str(sender.get("base64") or "")
     text = str(sender.get("text", ""))
     kind = str(sender.get("type") or "chat")
     if not file:
-        place = {key: sender[key] for key in ("lat", "lng", "loc") if key in sender}
-        return Content(kind, body=text, place=place or None)
+        more = {key: sender[key] for key in ("lat", "lng", "loc", "subtype") if key in sender}
+        return Content(kind, body=text, more=more or None)
     prefix, _, encoded = file.rpartition(",")
     mimetype = str(sender.get("mimetype") or prefix.removeprefix("data:").split(";")[0] or "application/octet-stream")
     return Content(
         kind if kind != "chat" else kind_of(mimetype),
-        caption=str(sender.get("caption") or text),
-        filename=str(sender.get("filename") or ""),
+        caption=str(sender.get("caption") or text) or None,
+        filename=str(sender["filename"]) if sender.get("filename") else None,
         mimetype=mimetype,
         base64=encoded,
     )
@@ -234,22 +322,34 @@ def kind_of(mimetype: str) -> str:
 
 
 def _inbound_id(world: World, session: Session, chat: str, message: Mapping[str, Any]) -> str:
-    earlier = [str(old["id"]) for old in session.chats.get(chat, []) if not old["fromMe"]]
+    said = [old for old in session.chats.get(chat, []) if not old["isNotification"]]
+    earlier = [str(old["id"]) for old in said if not old["fromMe"]]
     if earlier and world.faults.strike("reused_message_id", session.name) is not None:
         return earlier[-1]
     return str(message["id"])
 
 
-def _file(session: Session, chat: str, name: str, message: dict[str, Any], content: Content) -> None:
+def _filed_under_lid(world: World, session: Session) -> bool:
+    return world.faults.options("chat_under_lid", session.name) is not None
+
+
+def _file(world: World, session: Session, message: dict[str, Any]) -> None:
+    """Put a message into its chat, which begins with WhatsApp's own notices."""
+    chat = str(message["chatId"]["_serialized"])
+    if chat.endswith("@c.us") and _filed_under_lid(world, session):
+        chat = world.lid_of(phone_of(chat)) + "@lid"
+    if chat not in session.chats:
+        session.chats[chat] = [models.notice(chat, session.address, "e2e_notification", "encrypt", int(message["t"]))]
+        if chat.endswith("@g.us"):
+            session.chats[chat].append(models.notice(chat, session.address, "gp2", "create", int(message["t"])))
     session.remember(chat, message)
-    session.unread[chat] = session.unread.get(chat, 0) + 1
-    session.names[chat] = name
-    if content.base64 and content.mimetype:
-        session.keep_media(str(message["id"]), content.base64, content.mimetype)
+    session.messages[str(shown(session, message, chat)["id"])] = message
 
 
 def data_uri(text: str) -> tuple[str, str]:
-    """(`MIME type`, base64) of a `data:` URI. Raises ValueError when it is not base64."""
-    prefix, _, encoded = text.rpartition(",")
-    base64.b64decode(encoded, validate=True)
+    """(`MIME type`, base64) of a `data:` URI; what is no base64 is sent as an empty file. Raises SendRefused for a text
+    that is no `data:` URI, such as a path."""
+    prefix, comma, encoded = text.rpartition(",")
+    if not comma or not prefix.startswith("data:"):
+        raise SendRefused("empty_file")
     return prefix.removeprefix("data:").split(";")[0] or "application/octet-stream", encoded

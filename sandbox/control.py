@@ -99,6 +99,7 @@ async def state(world: World, request: Request, _body: dict[str, Any]) -> Respon
             "posts": list(world.posts),
             "locked_starts": world.locked_starts,
             "request_ids": list(world.request_ids),
+            "seen": [{"session": name, "chat": chat} for name, chat in world.seen],
         }
     )
 
@@ -145,7 +146,10 @@ async def scan(world: World, request: Request, body: dict[str, Any]) -> Response
 
 
 async def inbound(world: World, request: Request, body: dict[str, Any]) -> Response:
-    """`{"phone", "name", "text", "type", "base64", "mimetype", "filename", "caption", "group", "id", "t"}`."""
+    """`{"phone", "name", "text", "type", "base64", "mimetype", "filename", "caption", "group", "id", "t"}`.
+
+    A `type` of WhatsApp's own notices is filed in the chat and posted nowhere.
+    """
     session = _started(world, request)
     if not session.phone:
         raise Refused(409, "the session has no phone yet")
@@ -153,6 +157,15 @@ async def inbound(world: World, request: Request, body: dict[str, Any]) -> Respo
         raise Refused(422, "phone is missing")
     message = chats.receive(world, session, body)
     return JSONResponse({"id": message["id"], "from": message["from"]}, 201)
+
+
+async def edit(world: World, request: Request, body: dict[str, Any]) -> Response:
+    """`{"id", "text", "post": bool}`: a message is changed; with `post` it is posted again with its new text."""
+    session = _started(world, request)
+    message = chats.edit(world, session, str(body.get("id")), str(body.get("text")), post=bool(body.get("post")))
+    if message is None:
+        raise Refused(404, "no such message")
+    return JSONResponse({"id": message["id"], "latestEditSenderTimestampMs": message["latestEditSenderTimestampMs"]})
 
 
 async def ack(world: World, request: Request, body: dict[str, Any]) -> Response:
@@ -277,6 +290,7 @@ ROUTES = [
     _get(f"{PREFIX}/sessions/{{session}}/qr.png", local(qr_picture)),
     _post(f"{PREFIX}/sessions/{{session}}/scan", local(scan)),
     _post(f"{PREFIX}/sessions/{{session}}/inbound", local(inbound)),
+    _post(f"{PREFIX}/sessions/{{session}}/edit", local(edit)),
     _post(f"{PREFIX}/sessions/{{session}}/ack", local(ack)),
     _post(f"{PREFIX}/sessions/{{session}}/event", local(event)),
     _post(f"{PREFIX}/sessions/{{session}}/kill", local(kill)),

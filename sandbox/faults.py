@@ -65,7 +65,14 @@ CATALOGUE: tuple[Fault, ...] = (
         {"delivered": True},
     ),
     Fault("not_found_but_delivered", "O envio responde 400 “não existe”, mas a mensagem sai."),
-    Fault("ack_before_reply", "O ack chega antes da resposta HTTP do envio."),
+    Fault("ack_before_reply", "O envio só responde depois de o ack 1 ter sido entregue, por mais que isso demore."),
+    Fault("ack_after_reply", "O envio responde antes do ack (ack 0), como já faz com lugares e contatos."),
+    Fault("ack_twice", "Cada ack chega duas vezes."),
+    Fault("ack_backwards", "Depois do último ack chega de novo o primeiro."),
+    Fault(
+        "acks_without_files",
+        "Os acks chegam sem o arquivo da mensagem (o servidor de fábrica manda o arquivo inteiro em cada um).",
+    ),
     Fault(
         "send_timeout",
         "O envio nunca responde, mas a mensagem sai (delivered=false: não sai).",
@@ -75,6 +82,17 @@ CATALOGUE: tuple[Fault, ...] = (
         "lid_instead_of_phone",
         "Mensagens e acks chegam com um @lid no lugar do telefone (acks=false: só as mensagens).",
         {"acks": True},
+    ),
+    Fault(
+        "lid_without_phone",
+        "Quem escreve chega por um @lid cujo telefone ninguém conhece; dá para responder a ele.",
+    ),
+    Fault("chat_under_lid", "O celular guarda as conversas sob o @lid: quem as pede pelo telefone recebe 401."),
+    Fault("wrong_address", "As conversas que já existem só se deixam ler pelo @lid; pelo telefone, 401."),
+    Fault(
+        "ciphertext_first",
+        "A mensagem recebida chega primeiro sem texto (ciphertext) e depois outra vez, com a mesma identificação.",
+        {"delay": 0.5},
     ),
     Fault("ninth_digit", "O WhatsApp usa os celulares brasileiros sem o nono dígito."),
     Fault("huge_media", "As mensagens recebidas trazem um arquivo enorme em base64 no corpo.", {"megabytes": 20}),

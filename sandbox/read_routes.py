@@ -6,9 +6,11 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sandbox import models
 from sandbox.calls import Call, authenticated, connected, to_addresses
+from sandbox.chats import shown
 from sandbox.express import Dropped
-from sandbox.state import Session, phone_of
+from sandbox.state import Session, World, phone_of
 
 BATTERY = 77
 DEFAULT_COUNT = 20
@@ -18,8 +20,8 @@ def _success(call: Call, response: Any, **extra: Any) -> Response:
     return call.reply(200, {"status": "success", "response": response, **extra})
 
 
-def _failure(call: Call, message: str) -> Response:
-    return call.reply(500, {"status": "error", "message": message, "error": {}})
+def _failure(call: Call, message: str, **error: str) -> Response:
+    return call.reply(500, {"status": "error", "message": message, "error": {**error, "level": "error"}})
 
 
 async def check_number_status(call: Call) -> Response:
@@ -38,9 +40,12 @@ async def check_number_status(call: Call) -> Response:
             session.answered[digits] = time.monotonic()
         known = call.world.whatsapp_address(call.session, address)
         result = {
-            "id": _wid(known or address),
-            "numberExists": known is not None,
+            # Recorded: an object for a number that exists, and a text for one that does not.
+            "id": models.wid(known) if known else address,
+            "isBusiness": False,
             "canReceiveMessage": known is not None,
+            "numberExists": known is not None,
+            "status": 200 if known else 404,
         }
     return _success(call, result) if result else call.reply(200, {"status": "success"})
 
@@ -48,8 +53,7 @@ async def check_number_status(call: Call) -> Response:
 async def host_device(call: Call) -> Response:
     """The paired phone, out of the browser's storage: a zombie answers too."""
     session = call.session
-    device = {"id": _wid(session.address), "ref": session.urlcode, "pushname": "Plushify Teste", "platform": "android"}
-    return _success(call, {**device, "phoneNumber": session.address}, mapper="device")
+    return _success(call, models.device(session.address, session.urlcode), mapper="device")
 
 
 async def get_phone_number(call: Call) -> Response:
@@ -66,7 +70,7 @@ async def list_chats(call: Call) -> Response:
     """A bare list, newest first, which therefore never gets the extra `session` key."""
     session = call.session
     chats = sorted(session.chats.items(), key=lambda item: item[1][-1]["t"], reverse=True)
-    rows = [_chat(session, chat, messages) for chat, messages in chats]
+    rows = [_chat(call.world, session, chat, messages) for chat, messages in chats]
     body = call.body
     if body.get("onlyWithUnreadMessage"):
         rows = [row for row in rows if row["unreadCount"]]
@@ -77,36 +81,46 @@ async def list_chats(call: Call) -> Response:
     return call.reply(200, rows[after : after + count])
 
 
-def _chat(session: Session, chat: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "id": _wid(chat),
-        "t": messages[-1]["t"],
-        "unreadCount": session.unread.get(chat, 0),
-        "archive": False,
-        "isGroup": chat.endswith("@g.us"),
-        "contact": _contact(session, chat),
-    }
+def _chat(world: World, session: Session, chat: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
+    name = session.names.get(chat)
+    return models.chat(chat, messages[-1]["t"], session.unread.get(chat, 0), name, _contact(world, session, chat))
 
 
 async def get_messages(call: Call) -> Response:
-    """The newest `count` of a chat (or those before/after `id`), oldest first.
+    """The newest `count` of a chat (or those before/after `id`), oldest first, WhatsApp's notices among them.
 
-    A chat that does not exist is a **401** without either of the token's texts: so says the server's source.
+    A chat that is not there under this very address is a **401** without either of the token's texts.
     """
     query = call.request.query_params
     chat = call.request.path_params["phone"]
     chat = chat if "@" in chat else f"{chat}@c.us"
-    messages = call.session.chats.get(chat)
+    filed = _filed_as(call.world, call.session, chat)
+    messages = call.session.chats.get(filed or "")
     if messages is None:
-        return call.reply(401, {"status": "error", "response": "Error on open list", "error": {}})
+        error = {"code": "chat_not_found", "chatId": chat, "level": "error"}
+        return call.reply(401, {"status": "error", "response": "Error on open list", "error": error})
+    rows = [shown(call.session, message, chat) for message in messages]
     count = _count(query.get("count"), DEFAULT_COUNT)
-    return _success(call, _window(messages, count, query.get("direction", "before"), query.get("id")))
+    return _success(call, _window(rows, count, query.get("direction", "before"), query.get("id")))
+
+
+def _filed_as(world: World, session: Session, asked: str) -> str | None:
+    """Under which address the phone has the chat that is asked for; None where this address is the wrong one."""
+    if world.faults.options("wrong_address", session.name) is None:
+        return asked
+    user, _, server = asked.partition("@")
+    if server == "c.us":
+        return None
+    phone = world.phone_of_lid.get(user) if server == "lid" else None
+    return f"{phone}@c.us" if phone and f"{phone}@c.us" in session.chats else asked
 
 
 def _window(messages: list[dict[str, Any]], count: int, direction: str, pivot: str | None) -> list[dict[str, Any]]:
+    if pivot is None:
+        return messages[-count:] if count else []
     place = next((place for place, message in enumerate(messages) if message["id"] == pivot), None)
     if place is None:
-        return messages[-count:] if count else []
+        return []
     if direction == "after":
         return messages[place + 1 : place + 1 + count]
     return messages[max(0, place - count) : place]
@@ -129,20 +143,23 @@ async def all_unread_messages(call: Call) -> Response:
 
 
 def _inbound(session: Session, chat: str) -> list[dict[str, Any]]:
-    return [message for message in session.chats.get(chat, []) if not message["fromMe"]]
+    return [
+        message for message in session.chats.get(chat, []) if not message["fromMe"] and not message["isNotification"]
+    ]
 
 
 async def message_by_id(call: Call) -> Response:
     """201, and 400 when there is no such message."""
     message = call.session.messages.get(call.request.path_params["message_id"])
     if message is None:
-        log = {"message": "Error retrieving information", "session": call.session.name, "log": {}}
+        why = {"code": "msg_not_found", "level": "error"}
+        log = {"message": "Error retrieving information", "session": call.session.name, "log": why}
         return call.reply(400, {"status": "Error", "response": log})
     response = {
         "message": "Information retrieved successfully.",
-        "contact": phone_of(message["chatId"]),
+        "contact": phone_of(message["chatId"]["_serialized"]),
         "session": call.session.name,
-        "data": message,
+        "data": shown(call.session, message),
     }
     return call.reply(201, {"status": "Success", "response": response})
 
@@ -151,31 +168,43 @@ async def get_media_by_message(call: Call) -> Response:
     """The file of a message as base64."""
     message_id = call.request.path_params["message_id"]
     if not call.session.connected:
-        return _failure(call, "The session is not active")
-    if message_id not in call.session.messages:
-        return call.reply(400, {"status": "error", "message": "Message not found"})
-    if message_id not in call.session.media:
+        gone = {"name": "TargetCloseError"} if call.session.status == "CONNECTED" else {}
+        return _failure(call, "The session is not active", **gone)
+    message = call.session.messages.get(message_id)
+    if message is None:
+        return _failure(call, "The session is not active", code="msg_not_found")
+    if message["id"] not in call.session.media:
         return call.reply(400, {"status": "error", "message": "Message does not contain media"})
-    encoded, mimetype = call.session.media[message_id]
+    encoded, mimetype = call.session.media[message["id"]]
     return call.reply(200, {"base64": encoded, "mimetype": mimetype})
 
 
 async def all_contacts(call: Call) -> Response:
-    """Everybody who has a chat."""
-    return _success(call, [_contact(call.session, chat) for chat in call.session.chats if not chat.endswith("@g.us")])
+    """The phone's address book: everybody who has a chat under a phone, by the name that they gave."""
+    people = [_contact(call.world, call.session, chat) for chat in call.session.chats if chat.endswith("@c.us")]
+    return _success(call, people)
 
 
 async def contact_pn_lid(call: Call) -> Response:
-    """A phone's anonymous id, or the phone of an anonymous id."""
-    asked = call.request.path_params["pn_lid"]
-    user, _, domain = asked.partition("@")
+    """A phone's anonymous id, or the phone of an anonymous id; one that nobody knows comes back alone."""
+    user, _, domain = call.request.path_params["pn_lid"].partition("@")
+    if domain not in ("", "c.us", "lid"):
+        return _failure(call, "Error on get contact by PN-LID", code="invalid_wid_for_get_pn_lid_entry")
     phone = call.world.phone_of_lid.get(user) if domain == "lid" else phone_of(user)
-    if not phone:
-        return _failure(call, "Error on get contact by PN-LID")
-    lid = user if domain == "lid" else call.world.lid_of(phone)
-    contact = _contact(call.session, f"{phone}@c.us")
-    entry = {"lid": _wid(f"{lid}@lid"), "phoneNumber": _wid(f"{phone}@c.us"), "contact": contact}
+    lid = user if domain == "lid" else call.world.lid_of(user)
+    entry: dict[str, Any] = {"lid": _pn_lid(f"{lid}@lid")}
+    if phone is None:
+        return call.reply(200, entry)
+    entry["phoneNumber"] = _pn_lid(f"{phone}@c.us")
+    contact = _contact(call.world, call.session, f"{phone}@c.us")
+    if contact["isMyContact"]:
+        entry["contact"] = {key: contact[key] for key in ("name", "shortName", "pushname", "type", "isBusiness")}
     return call.reply(200, entry)
+
+
+def _pn_lid(address: str) -> dict[str, str]:
+    user, _, server = address.partition("@")
+    return {"id": user, "server": server, "_serialized": address}
 
 
 async def blocklist(call: Call) -> Response:
@@ -183,14 +212,9 @@ async def blocklist(call: Call) -> Response:
     return Dropped(hang=call.world.config.seconds(call.world.config.hang))
 
 
-def _wid(address: str) -> dict[str, str]:
-    user, _, server = address.partition("@")
-    return {"server": server, "user": user, "_serialized": address}
-
-
-def _contact(session: Session, chat: str) -> dict[str, Any]:
-    name = session.names.get(chat, phone_of(chat))
-    return {"id": _wid(chat), "name": name, "pushname": name, "shortName": name.split(" ")[0], "isMyContact": True}
+def _contact(world: World, session: Session, chat: str) -> dict[str, Any]:
+    phone = world.phone_of_lid.get(chat.split("@")[0]) if chat.endswith("@lid") else None
+    return models.contact(chat, session.names.get(chat), phone)
 
 
 ROUTES = [
@@ -204,6 +228,6 @@ ROUTES = [
     Route("/api/{session}/message-by-id/{message_id}", connected(message_by_id), methods=["GET"]),
     Route("/api/{session}/get-media-by-message/{message_id}", authenticated(get_media_by_message), methods=["GET"]),
     Route("/api/{session}/all-contacts", connected(all_contacts), methods=["GET"]),
-    Route("/api/{session}/contact/pn-lid/{pn_lid}", authenticated(contact_pn_lid), methods=["GET"]),
+    Route("/api/{session}/contact/pn-lid/{pn_lid}", connected(contact_pn_lid), methods=["GET"]),
     Route("/api/{session}/blocklist", connected(blocklist), methods=["GET"]),
 ]

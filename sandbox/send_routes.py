@@ -7,51 +7,50 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.calls import Call, Handler, connected
-from sandbox.chats import Content, data_uri, kind_of, send
+from sandbox.calls import LONGEST_PHONE, Call, Handler, connected
+from sandbox.chats import Content, SendRefused, data_uri, kind_of, send
 from sandbox.express import Dropped
 
 # Measured: the one Portuguese text among the sending errors of 2.10.4.
-SEND_ERROR = {"status": "Error", "message": "Erro ao enviar a mensagem.", "error": {}}
-REACT_ERROR = {"status": "error", "message": "Error on send reaction to message", "error": {}}
+SEND_ERROR = {"status": "Error", "message": "Erro ao enviar a mensagem.", "error": {"level": "error"}}
+REACT_ERROR = {"status": "error", "message": "Error on send reaction to message"}
 NO_FILE = {"message": "Sending the file is mandatory"}
 
 Reader = Callable[[dict[str, Any]], Content]
 
 
 def text_of(body: dict[str, Any]) -> Content:
-    """`send-message`. Raises ValueError without a text."""
-    if not isinstance(body.get("message"), str):
-        raise ValueError("message")
-    return Content("chat", body=body["message"])
+    """`send-message`: also without a text, which is sent as a message of none."""
+    text = body.get("message")
+    return Content("chat", body=text if isinstance(text, str) else None)
 
 
 def file_of(body: dict[str, Any]) -> Content:
-    """`send-image` and `send-file-base64`. Raises ValueError for a file that is not base64."""
-    mimetype, encoded = data_uri(str(body["base64"]))
-    caption = body.get("message") or body.get("caption") or ""
-    return Content(
-        kind_of(mimetype), "", str(caption), str(body.get("filename") or "file"), mimetype=mimetype, base64=encoded
-    )
+    """`send-image` and `send-file-base64`. Raises SendRefused without a file."""
+    mimetype, encoded = data_uri(str(body.get("base64") or ""))
+    caption = body.get("message") or body.get("caption")
+    caption = None if caption is None else str(caption)
+    filename = str(body.get("filename") or "file")
+    return Content(kind_of(mimetype), "", caption, filename, mimetype=mimetype, base64=encoded)
 
 
 def voice_of(body: dict[str, Any]) -> Content:
-    """`send-voice-base64`. Raises ValueError without base64."""
-    mimetype, encoded = data_uri(str(body["base64Ptt"]))
-    return Content("ptt", "", "", "Voice Audio", mimetype=mimetype, base64=encoded)
+    """`send-voice-base64`. Raises SendRefused without a file."""
+    mimetype, encoded = data_uri(str(body.get("base64Ptt") or ""))
+    return Content("ptt", "", "", mimetype=mimetype, base64=encoded)
 
 
 def place_of(body: dict[str, Any]) -> Content:
     """`send-location`. Raises ValueError for coordinates that are not numbers."""
     lines = [str(body[key]) for key in ("title", "address") if body.get(key)]
-    return Content("location", place={"lat": float(body["lat"]), "lng": float(body["lng"]), "loc": "\n".join(lines)})
+    return Content("location", more={"lat": float(body["lat"]), "lng": float(body["lng"]), "loc": "\n".join(lines)})
 
 
 def sticker_of(body: dict[str, Any]) -> Content:
-    """`send-sticker`: `path` may be a `data:` URI, of a picture only. Raises ValueError for anything else."""
-    mimetype, encoded = data_uri(str(body["path"]))
+    """`send-sticker`: `path` may be a `data:` URI, of a picture only. Raises SendRefused for anything else."""
+    mimetype, encoded = data_uri(str(body.get("path") or ""))
     if not mimetype.startswith("image/"):
-        raise ValueError("path")
+        raise SendRefused("invalid_image")
     return Content("sticker", mimetype="image/webp", base64=encoded)
 
 
@@ -60,47 +59,85 @@ def card_of(body: dict[str, Any]) -> Content:
     (contact,) = body["contactsId"]
     digits = str(contact).removesuffix("@c.us")
     name = str(body.get("name") or digits)
-    lines = ("BEGIN:VCARD", "VERSION:3.0", f"FN:{name}", f"TEL;type=CELL;waid={digits}:+{digits}", "END:VCARD")
-    return Content("vcard", body="\n".join(lines))
+    lines = ["BEGIN:VCARD", "VERSION:3.0", f"N:;{name};;;", f"FN:{name}"]
+    lines += [f"TEL;type=CELL;waid={digits}:+{digits}", "END:VCARD"]
+    return Content("vcard", body="\n".join(lines), more={"vcardFormattedName": name})
 
 
-def sending(read: Reader, file_key: str | None = None, *, alone: bool = False) -> Handler:
-    """The handler of one kind of send: 201 with the messages, also with none of them when there was no phone; `alone`
-    is for the route that answers 200 with the last of them.
+def sending(read: Reader, file_key: str | None = None, *, whole: bool = True) -> Handler:
+    """The handler of one kind of send: 201 with the messages, also with none of them when there was no phone. What is
+    not a text (`whole` is False) is answered with each one's id and ack only.
     """
 
     async def handler(call: Call) -> Response:
         if file_key and not call.body.get(file_key):
             return call.refused or call.reply(401, NO_FILE)
         try:
-            content = read(call.body)
+            messages = await _send_to_all(call, read, call.contacts)
         except (ValueError, KeyError, TypeError):
             return call.refused or call.reply(500, SEND_ERROR)
-        quoted = call.body.get("messageId") or call.body.get("quotedMessageId")
-        content = replace(content, quoted=str(quoted)) if quoted else content
-        hangs = bool(call.contacts) and call.world.dead(call.session)
-        messages = [await send(call.world, call.session, contact, content) for contact in call.contacts]
-        if hangs:
-            return Dropped(hang=call.world.config.seconds(call.world.config.hang))
-        return _answer(call, messages, alone)
+        except SendRefused as refused:
+            return call.refused or call.reply(500, {**SEND_ERROR, "error": {"code": refused.code, "level": "error"}})
+        rows = messages if whole else [{"ack": message["ack"], "id": message["id"]} for message in messages]
+        return _lie(call) or call.reply(201, {"status": "success", "response": rows, "mapper": "return"})
 
     return handler
 
 
+async def send_card(call: Call) -> Response:
+    """`contact-vcard`: 200 with the last message's outline. To a `@lid` as short as a phone it goes to that phone."""
+    contacts = tuple(_as_card_goes(contact) for contact in call.contacts)
+    try:
+        messages = await _send_to_all(call, card_of, contacts)
+    except (ValueError, KeyError, TypeError):
+        return call.refused or call.reply(500, SEND_ERROR)
+    except SendRefused as refused:
+        return call.refused or call.reply(500, {**SEND_ERROR, "error": {"code": refused.code, "level": "error"}})
+    if not messages:
+        return _lie(call) or call.reply(200, {"status": "success"})
+    outline = {key: messages[-1][key] for key in ("id", "ack", "from", "to")}
+    outline |= {"latestEditMsgKey": None, "sendMsgResult": {}}
+    return _lie(call) or call.reply(200, {"status": "success", "response": outline})
+
+
+def _as_card_goes(contact: str) -> str:
+    user, _, server = contact.partition("@")
+    return f"{user}@c.us" if server == "lid" and len(user) <= LONGEST_PHONE else contact
+
+
+async def _send_to_all(call: Call, read: Reader, contacts: tuple[str, ...]) -> list[dict[str, Any]]:
+    content = read(call.body)
+    quoted = call.body.get("messageId") or call.body.get("quotedMessageId")
+    content = replace(content, quoted=str(quoted)) if quoted else content
+    return [await send(call.world, call.session, contact, content) for contact in contacts]
+
+
+async def send_seen(call: Call) -> Response:
+    """Marks chats as read on the phone, and `world.seen` tells which."""
+    for contact in call.contacts:
+        call.session.unread.pop(contact, None)
+        call.world.seen.append((call.session.name, contact))
+    return call.refused or call.reply(200, {"status": "success", "response": {"message": "Chat marked as seen"}})
+
+
 async def react(call: Call) -> Response:
-    """`react-message` as the server's source has it: 200 with a fixed text, 500 for a message that is not there."""
+    """`react-message` 200 with a fixed text, 500 for a message that is not there."""
     message = call.session.messages.get(str(call.body.get("msgId")))
     emoji = call.body.get("reaction")
     if message is None or not isinstance(emoji, str | bool):
-        return call.reply(500, REACT_ERROR)
+        return call.reply(500, {**REACT_ERROR, "error": {"code": "msg_not_found", "level": "error"}})
     if call.world.dead(call.session):
         return Dropped(hang=call.world.config.seconds(call.world.config.hang))
     message.setdefault("reactions", {})["me"] = emoji or ""
+    message["hasReaction"] = bool(emoji)
     return call.reply(200, {"status": "success", "response": {"message": "Reaction sended"}})
 
 
-def _answer(call: Call, messages: list[dict[str, Any]], alone: bool) -> Response:
+def _lie(call: Call) -> Response | None:
+    """What is answered in place of a success: by a fault, or for a number that is not on WhatsApp. A zombie hangs."""
     faults, name = call.world.faults, call.session.name
+    if call.contacts and call.world.dead(call.session):
+        return Dropped(hang=call.world.config.seconds(call.world.config.hang))
     if faults.strike("send_timeout", name) is not None:
         return Dropped(hang=call.world.config.seconds(call.world.config.hang))
     if call.refused is not None:
@@ -109,10 +146,7 @@ def _answer(call: Call, messages: list[dict[str, Any]], alone: bool) -> Response
         return call.reply(500, SEND_ERROR)
     if faults.strike("secrets_in_error", name) is not None:
         return call.reply(500, {**SEND_ERROR, "error": _leak(call)})
-    if alone:
-        return call.reply(200, {"status": "success", "response": {**messages[-1]} if messages else None})
-    # Never the message itself: its ack moves on while this answer is still being written.
-    return call.reply(201, {"status": "success", "response": [{**message} for message in messages], "mapper": "return"})
+    return None
 
 
 def _leak(call: Call) -> dict[str, Any]:
@@ -123,14 +157,15 @@ def _leak(call: Call) -> dict[str, Any]:
 
 ROUTES = [
     Route("/api/{session}/send-message", connected(sending(text_of)), methods=["POST"]),
-    Route("/api/{session}/send-image", connected(sending(file_of, "base64")), methods=["POST"]),
-    Route("/api/{session}/send-file", connected(sending(file_of, "base64")), methods=["POST"]),
-    Route("/api/{session}/send-file-base64", connected(sending(file_of, "base64")), methods=["POST"]),
-    Route("/api/{session}/send-voice-base64", connected(sending(voice_of)), methods=["POST"]),
-    Route("/api/{session}/react-message", connected(react), methods=["POST"]),
-    Route("/api/{session}/send-location", connected(sending(place_of)), methods=["POST"]),
-    # Read from the server's source, not measured: these three, and that a file or a voice note quotes.
     Route("/api/{session}/send-reply", connected(sending(text_of)), methods=["POST"]),
-    Route("/api/{session}/send-sticker", connected(sending(sticker_of, "path")), methods=["POST"]),
-    Route("/api/{session}/contact-vcard", connected(sending(card_of, alone=True)), methods=["POST"]),
+    Route("/api/{session}/send-image", connected(sending(file_of, whole=False)), methods=["POST"]),
+    Route("/api/{session}/send-file", connected(sending(file_of, whole=False)), methods=["POST"]),
+    Route("/api/{session}/send-file-base64", connected(sending(file_of, whole=False)), methods=["POST"]),
+    Route("/api/{session}/send-voice-base64", connected(sending(voice_of, whole=False)), methods=["POST"]),
+    Route("/api/{session}/send-sticker", connected(sending(sticker_of, "path", whole=False)), methods=["POST"]),
+    Route("/api/{session}/send-location", connected(sending(place_of, whole=False)), methods=["POST"]),
+    Route("/api/{session}/contact-vcard", connected(send_card), methods=["POST"]),
+    Route("/api/{session}/react-message", connected(react), methods=["POST"]),
+    # Read from the server's source, not measured: what it answers.
+    Route("/api/{session}/send-seen", connected(send_seen), methods=["POST"]),
 ]

@@ -172,7 +172,7 @@ class Sending:
             "id": message["id"],
             "to": message["to"],
             "type": message["type"],
-            "body": message["caption"] if message.get("mimetype") else message["body"],
+            "body": message.get("caption", "") if message.get("mimetype") else message.get("body", ""),
             "filename": message.get("filename"),
             "quoted": message.get("quotedStanzaID"),
             "ack": message["ack"],
@@ -191,6 +191,8 @@ class World:
         self.numbers: dict[str, Number] = {}
         self.phone_of_lid: dict[str, str] = {}
         self.sendings: list[Sending] = []
+        # Which chats `send-seen` marked as read: (session, address).
+        self.seen: list[tuple[str, str]] = []
         self.posts: deque[dict[str, Any]] = deque(maxlen=POSTS_KEPT)
         # Which call brought which X-Request-Id: the real server ignores the header, its proxies log it.
         self.request_ids: deque[tuple[str, str]] = deque(maxlen=POSTS_KEPT)
@@ -227,7 +229,15 @@ class World:
         """Cancel what runs and know nothing any more."""
         await self.close()
         self.faults = Switches()
-        for known in (self.sessions, self.numbers, self.phone_of_lid, self.sendings, self.posts, self.sockets):
+        for known in (
+            self.sessions,
+            self.numbers,
+            self.phone_of_lid,
+            self.sendings,
+            self.posts,
+            self.sockets,
+            self.seen,
+        ):
             known.clear()
 
     async def sleep(self, seconds: float) -> None:
@@ -273,6 +283,10 @@ class World:
         lid = f"2{digits:014d}"
         self.phone_of_lid[lid] = phone
         return lid
+
+    def secret_lid_of(self, phone: str) -> str:
+        """An anonymous id of which nobody learns the phone, and which can be written to all the same."""
+        return f"3{int.from_bytes(hashlib.sha256(phone.encode()).digest()[:8]) % 10**14:014d}"
 
     def record(self, session: Session, message: dict[str, Any], outcome: str) -> None:
         """Write down an attempt to send, for the tests that compare it with the console's database."""

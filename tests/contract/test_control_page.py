@@ -97,7 +97,7 @@ def test_it_pushes_any_ack_for_any_id(sandbox: Sandbox, ack: int) -> None:
     assert event["ack"] == ack
     assert event["id"] == {
         "fromMe": True,
-        "remote": "5511999999999@c.us",
+        "remote": {"server": "c.us", "user": "5511999999999", "_serialized": "5511999999999@c.us"},
         "id": "3EB0FFFF",
         "self": "out",
         "_serialized": unknown,

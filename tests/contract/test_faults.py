@@ -272,7 +272,7 @@ def test_accepted_but_never_sent(sandbox: Sandbox) -> None:
     assert [row["id"] for row in sandbox.sent()] == [sent["id"]]
     assert never["id"] not in {event["id"]["_serialized"] for event in sandbox.receiver.bodies("onack")}
     history = client.get("get-messages/5511999999999@c.us").json()["response"]
-    assert [message["ack"] for message in history] == [0, 3]
+    assert [message["ack"] for message in history if not message["isNotification"]] == [0, 3]
 
 
 def test_error_but_delivered(sandbox: Sandbox) -> None:
@@ -304,9 +304,80 @@ def test_not_found_but_delivered(sandbox: Sandbox) -> None:
 def test_ack_before_reply(sandbox: Sandbox) -> None:
     client = sandbox.pair()
     sandbox.fault("ack_before_reply")
+    sandbox.fault("webhook_late", delay=15.0)
+    begun = time.monotonic()
     client.post("send-message", json=TEXT)
+    assert time.monotonic() - begun >= 15.0 * 0.02
     assert [event["ack"] for event in sandbox.receiver.bodies("onack")][:1] == [1]
     assert [event["ack"] for event in sandbox.receiver.wait("onack", count=3)] == [1, 2, 3]
+
+
+def test_ack_after_reply(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    sandbox.fault("ack_after_reply")
+    assert client.post("send-message", json=TEXT).json()["response"][0]["ack"] == 0
+    assert [event["ack"] for event in sandbox.receiver.wait("onack", count=3)] == [1, 2, 3]
+
+
+def test_acks_come_twice_and_a_lower_one_after_a_higher(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    sandbox.fault("ack_backwards")
+    sandbox.fault("ack_twice", times=1)
+    client.post("send-message", json=TEXT)
+    acks = [event["ack"] for event in sandbox.receiver.wait("onack", count=5)]
+    assert (sorted(acks), acks[-1]) == ([1, 1, 1, 2, 3], 1)
+    assert [row["ack"] for row in sandbox.sent()] == [3]
+
+
+def test_acks_without_files(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    sandbox.fault("acks_without_files")
+    client.post("send-image", json={"phone": "5511999999999", "base64": "data:image/png;base64,aGk="})
+    assert [event["body"] for event in sandbox.receiver.wait("onack", count=3)] == ["", "", ""]
+
+
+def test_ciphertext_first(sandbox: Sandbox) -> None:
+    sandbox.pair()
+    sandbox.fault("ciphertext_first", times=1)
+    written = _inbound(sandbox)
+    first, second = sandbox.receiver.wait("onmessage", count=2)
+    assert first["id"] == second["id"] == written["id"]
+    assert (first["type"], first["body"], second["type"], second["body"]) == ("ciphertext", "", "chat", "Olá!")
+
+
+def test_lid_without_phone_can_be_written_to(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    sandbox.fault("lid_without_phone", times=1)
+    lid = _inbound(sandbox)["from"]
+    assert list(client.get(f"contact/pn-lid/{lid}").json()) == ["lid"]
+    [event] = sandbox.receiver.wait("onmessage")
+    assert "phoneNumber" not in event["sender"]
+    assert client.post("send-message", json={"phone": lid, "isLid": True, "message": "oi"}).status_code == 201
+    assert [row["to"] for row in sandbox.sent()] == [lid]
+
+
+def test_chat_under_lid(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    sandbox.fault("chat_under_lid")
+    [sent] = client.post("send-message", json=TEXT).json()["response"]
+    assert sent["id"].startswith("true_5511999999999@c.us_")
+    assert client.get("get-messages/5511999999999").status_code == 401
+    lid = client.get("contact/pn-lid/5511999999999@c.us").json()["lid"]["_serialized"]
+    notice, read = client.get(f"get-messages/{lid}").json()["response"]
+    assert notice["isNotification"] is True
+    assert read["id"] == sent["id"].replace("5511999999999@c.us", lid)
+    assert (read["to"], read["chatId"]["_serialized"], read["body"]) == (lid, lid, "oi")
+
+
+def test_wrong_address(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    written = _inbound(sandbox)
+    sandbox.fault("wrong_address")
+    refused = client.get("get-messages/5511988887777")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (401, "chat_not_found")
+    lid = client.get("contact/pn-lid/5511988887777").json()["lid"]["_serialized"]
+    read = client.get(f"get-messages/{lid}").json()["response"][-1]
+    assert (read["id"], read["from"]) == (written["id"].replace("5511988887777@c.us", lid), lid)
 
 
 @pytest.mark.parametrize("delivered", [True, False])
@@ -339,7 +410,9 @@ def test_lid_instead_of_phone(sandbox: Sandbox) -> None:
     entry = client.get(f"contact/pn-lid/{event['from']}").json()
     assert entry["phoneNumber"]["_serialized"] == "5511988887777@c.us"
     [again] = client.post("send-message", json={**TEXT, "phone": "5511988887777"}).json()["response"]
-    ack = eventually(lambda: [a for a in sandbox.receiver.bodies("onack") if a["to"].endswith("@lid")], "a lid ack")[0]
+    ack = eventually(lambda: [a for a in sandbox.receiver.bodies("onack") if a["to"]["server"] == "lid"], "a lid ack")[
+        0
+    ]
     assert ack["id"]["_serialized"] == again["id"].replace("5511988887777@c.us", event["from"])
     assert sent["id"] != again["id"]
 

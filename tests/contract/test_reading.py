@@ -28,14 +28,53 @@ def test_it_reads_a_chat_oldest_first(sandbox: Sandbox) -> None:
     assert [message["body"] for message in few["response"]] == ["n7", "n8", "n9"]
     after = client.get(f"get-messages/{CONTACT}", params={"count": 2, "direction": "after", "id": ids[10]}).json()
     assert [message["body"] for message in after["response"]] == ["n11", "n12"]
-    assert len(client.get(f"get-messages/{CONTACT}", params={"count": -1}).json()["response"]) == 25
+    assert len(client.get(f"get-messages/{CONTACT}", params={"count": -1}).json()["response"]) == 26
+    assert client.get(f"get-messages/{CONTACT}", params={"id": "nothing"}).json()["response"] == []
+
+
+def test_it_tells_whatsapps_own_notices_among_the_messages(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    _write(sandbox, "oi", group="120363@g.us")
+    _write(sandbox, "", type="call_log")
+    found = client.get("get-messages/120363@g.us").json()["response"]
+    assert [(one["type"], one["isNotification"]) for one in found] == [
+        ("e2e_notification", True), ("gp2", True), ("chat", False)
+    ]  # fmt: skip
+    assert (found[0]["to"], found[0]["subtype"]) == (None, "encrypt")
+    chat = client.get(f"get-messages/{CONTACT}").json()["response"]
+    assert [one["type"] for one in chat] == ["e2e_notification", "call_log"]
+    assert [event["type"] for event in sandbox.receiver.bodies("onmessage")] == ["chat"]
+
+
+def test_it_reads_an_edit_back_of_which_nothing_was_posted(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    message_id = _write(sandbox, "oi")
+    sandbox.receiver.wait("onmessage")
+    sandbox.control("sessions/user_a/edit", id=message_id, text="olá")
+    message = client.get(f"get-messages/{CONTACT}").json()["response"][-1]
+    assert (message["id"], message["body"]) == (message_id, "olá")
+    assert isinstance(message["latestEditSenderTimestampMs"], int)
+    assert len(sandbox.receiver.bodies("onmessage")) == 1
+    sandbox.control("sessions/user_a/edit", id=message_id, text="olá!", post=True)
+    assert sandbox.receiver.wait("onmessage", count=2)[1]["body"] == "olá!"
+
+
+def test_it_marks_a_chat_as_read_when_it_is_told_to(sandbox: Sandbox) -> None:
+    sandbox.receiver.status = 500
+    client = sandbox.pair()
+    _write(sandbox, "oi")
+    answer = client.post("send-seen", json={"phone": "5511988887777", "isGroup": False, "isLid": False})
+    assert answer.status_code == 200
+    assert sandbox.state()["seen"] == [{"session": "user_a", "chat": CONTACT}]
+    assert client.get("all-unread-messages").json()["response"] == []
 
 
 def test_it_shows_what_was_sent_in_the_chat_with_its_ack(sandbox: Sandbox) -> None:
     client = sandbox.pair()
     [sent] = client.post("send-message", json={"phone": "5511988887777", "message": "Olá!"}).json()["response"]
     sandbox.receiver.wait("onack", ack=3)
-    [message] = client.get(f"get-messages/{CONTACT}").json()["response"]
+    notice, message = client.get(f"get-messages/{CONTACT}").json()["response"]
+    assert notice["isNotification"] is True
     assert message["id"] == sent["id"]
     assert message["fromMe"] is True
     assert message["ack"] == 3
@@ -46,6 +85,7 @@ def test_it_answers_401_for_a_chat_that_does_not_exist(sandbox: Sandbox) -> None
     response = sandbox.pair().get("get-messages/5511900000000@c.us")
     assert response.status_code == 401
     assert response.json()["response"] == "Error on open list"
+    assert response.json()["error"] == {"code": "chat_not_found", "chatId": "5511900000000@c.us", "level": "error"}
 
 
 def test_it_lists_chats_as_a_bare_list(sandbox: Sandbox) -> None:
@@ -96,7 +136,8 @@ def test_it_hands_out_the_file_of_a_message(sandbox: Sandbox) -> None:
     plain = client.get(f"get-media-by-message/{_write(sandbox, 'oi')}")
     assert plain.status_code == 400
     assert plain.json()["message"] == "Message does not contain media"
-    assert client.get("get-media-by-message/nothing").json()["message"] == "Message not found"
+    unknown = client.get("get-media-by-message/nothing")
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (500, "msg_not_found")
 
 
 def test_it_lists_contacts_with_their_names(sandbox: Sandbox) -> None:
@@ -115,7 +156,10 @@ def test_it_maps_a_phone_and_its_anonymous_id_both_ways(sandbox: Sandbox) -> Non
     assert entry["phoneNumber"]["_serialized"] == CONTACT
     back = client.get(f"contact/pn-lid/{lid}").json()
     assert back["phoneNumber"]["_serialized"] == CONTACT
-    assert client.get("contact/pn-lid/999999999999999@lid").status_code == 500
+    unknown = client.get("contact/pn-lid/999999999999999@lid")
+    assert (unknown.status_code, list(unknown.json())) == (200, ["lid"])
+    assert client.get("contact/pn-lid/120363@g.us").status_code == 500
+    assert sandbox.client("user_b").get(f"contact/pn-lid/{CONTACT}").status_code == 404
 
 
 def test_it_sends_to_an_anonymous_id_that_it_knows(sandbox: Sandbox) -> None:

@@ -22,8 +22,6 @@ SENDS = [
         "send-location",
         {"phone": "5511999999999", "lat": "-23.5", "lng": "-46.6", "title": "Loja", "address": "Rua A, 1"},
     ),
-    # Read from the server's source.
-    ("send-reply", {**TEXT, "messageId": "false_5511999999999@c.us_3EB0AB"}),
     ("send-sticker", {"phone": "5511999999999", "path": PNG}),
 ]
 CARD = {"phone": "5511999999999", "name": "Ana", "contactsId": ["5511977776666@c.us"]}
@@ -40,10 +38,17 @@ def test_it_sends_with_a_201_and_an_id(sandbox: Sandbox, path: str, body: dict[s
     assert data["session"] == "user_a"
     [message] = data["response"]
     assert ID.match(message["id"])
-    assert message["ack"] == 0
-    assert message["to"] == "5511999999999@c.us"
-    assert isinstance(message["t"], int)
     assert [row["id"] for row in sandbox.sent()] == [message["id"]]
+    if path == "send-message":
+        assert message["to"] == "5511999999999@c.us"
+        assert isinstance(message["t"], int)
+    else:
+        assert list(message) == ["ack", "id"]
+    if path == "send-location":
+        assert message["ack"] == 0
+    else:
+        assert message["ack"] == 1
+        assert [event["ack"] for event in sandbox.receiver.bodies("onack")][:1] == [1], "before the answer"
 
 
 @pytest.mark.parametrize(("path", "body"), SENDS)
@@ -60,22 +65,59 @@ def test_it_answers_a_contact_card_with_200_and_the_message_alone(sandbox: Sandb
     assert response.status_code == 200
     message = response.json()["response"]
     assert ID.match(message["id"])
-    assert (message["type"], "waid=5511977776666" in message["body"]) == ("vcard", True)
-    assert [row["id"] for row in sandbox.sent()] == [message["id"]]
+    assert (message["ack"], message["to"]) == (0, "5511999999999@c.us")
+    assert set(message) == {"id", "ack", "from", "to", "latestEditMsgKey", "sendMsgResult"}
+    assert [(row["id"], "waid=5511977776666" in row["body"]) for row in sandbox.sent()] == [(message["id"], True)]
+    assert "response" not in client.post("contact-vcard", json={**CARD, "phone": ""}).json()
+
+
+def test_it_sends_a_contact_card_for_a_short_anonymous_id_to_a_stranger(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    client.post("contact-vcard", json={**CARD, "phone": "21234567890123", "isLid": True})
+    assert [row["to"] for row in sandbox.sent()] == ["21234567890123@c.us"]
 
 
 def test_it_keeps_what_a_reply_quotes(sandbox: Sandbox) -> None:
     client = sandbox.pair()
-    quoted = "false_5511999999999@c.us_3EB0AB"
-    client.post("send-reply", json={**TEXT, "messageId": quoted})
-    client.post("send-voice-base64", json={"phone": "5511999999999", "base64Ptt": OGG, "quotedMessageId": quoted})
-    assert [row["quoted"] for row in sandbox.sent()] == ["3EB0AB", "3EB0AB"]
+    [first] = client.post("send-message", json=TEXT).json()["response"]
+    [reply] = client.post("send-reply", json={**TEXT, "messageId": first["id"]}).json()["response"]
+    stanza = first["id"].split("_")[2]
+    assert (reply["quotedStanzaID"], reply["quotedMsg"]) == (stanza, {"type": "chat", "body": "Olá!"})
+    body = {"phone": "5511999999999", "base64Ptt": OGG, "quotedMessageId": first["id"]}
+    client.post("send-voice-base64", json=body)
+    assert [row["quoted"] for row in sandbox.sent()] == [None, stanza, stanza]
 
 
-def test_it_takes_a_phone_with_punctuation_for_an_anonymous_id(sandbox: Sandbox) -> None:
-    response = sandbox.pair().post("send-message", json={**TEXT, "phone": "+55 (11) 99999-9999"})
-    assert response.status_code == 201
-    assert response.json()["response"][0]["to"] == "55 11 999999999@lid"
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        ("send-reply", {**TEXT, "messageId": "true_5511999999999@c.us_3EB0AB_out"}, "quoted_msg_not_found"),
+        ("send-message", {**TEXT, "phone": "299999999999999", "isLid": True}, "chat_not_found"),
+        # What is longer than 14 signs is taken for a @lid, blanks included.
+        ("send-message", {**TEXT, "phone": "+55 (11) 99999-9999"}, "chat_not_found"),
+        ("send-image", {"phone": "5511999999999", "filename": "a.png"}, "empty_file"),
+        ("send-image", {"phone": "5511999999999", "filename": "a.png", "base64": "/tmp/a.png"}, "empty_file"),
+        ("send-sticker", {"phone": "5511999999999", "path": "data:application/pdf;base64,JVBERi0="}, "invalid_image"),
+    ],
+)
+def test_it_says_with_a_500_what_it_did_not_try(sandbox: Sandbox, path: str, body: dict[str, Any], code: str) -> None:
+    response = sandbox.pair().post(path, json=body)
+    assert response.status_code == 500
+    assert response.json()["message"] == "Erro ao enviar a mensagem."
+    assert response.json()["error"] == {"code": code, "level": "error"}
+    assert sandbox.sent() == []
+
+
+def test_it_sends_what_is_no_base64_as_an_empty_file(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    body = {"phone": "5511999999999", "filename": "a.png", "base64": "data:image/png;base64,isto não é"}
+    assert client.post("send-image", json=body).status_code == 201
+    ack = sandbox.receiver.wait("onack")[0]
+    assert (ack["body"], ack["size"]) == ("", 0)
+
+
+def test_it_tells_nobody_of_a_phone_with_punctuation(sandbox: Sandbox) -> None:
+    sandbox.pair().post("send-message", json={**TEXT, "phone": "+55 (11) 99999-9999"})
     assert sandbox.sent() == []
     assert sandbox.state()["not_sent"][0]["outcome"] == "nobody"
 
@@ -122,7 +164,10 @@ def test_it_checks_a_number_and_names_the_address_whatsapp_uses(sandbox: Sandbox
     assert message["to"] == "551199999999@c.us"
     sandbox.control("numbers/5511999999999", exists=False)
     data = client.get("check-number-status/5511999999999").json()
-    assert data["response"]["numberExists"] is False
+    assert data["response"] == {
+        "id": "5511999999999@c.us", "isBusiness": False, "canReceiveMessage": False, "numberExists": False,
+        "status": 404,
+    }  # fmt: skip
 
 
 def test_it_says_disconnected_for_a_phone_that_is_a_json_number(sandbox: Sandbox) -> None:
@@ -131,13 +176,10 @@ def test_it_says_disconnected_for_a_phone_that_is_a_json_number(sandbox: Sandbox
     assert sandbox.sent() == []
 
 
-def test_it_answers_500_for_what_whatsapp_cannot_send(sandbox: Sandbox) -> None:
+def test_it_sends_a_message_without_a_text(sandbox: Sandbox) -> None:
     response = sandbox.pair().post("send-message", json={"phone": "5511999999999"})
-    assert response.status_code == 500
-    data = response.json()
-    assert data["status"] == "Error"
-    assert data["message"] == "Erro ao enviar a mensagem."
-    assert "error" in data
+    assert response.status_code == 201
+    assert "body" not in response.json()["response"][0]
 
 
 def test_it_takes_bodies_up_to_its_limit() -> None:
@@ -175,13 +217,12 @@ def test_it_does_not_queue_the_calls_of_a_session(sandbox: Sandbox) -> None:
 
 
 def test_it_reacts_to_a_message_and_takes_it_back(sandbox: Sandbox) -> None:
-    """Read from the server's source (`reactMessage`), not measured."""
     client = sandbox.pair()
     written = {"phone": "5511988887777", "text": "Olá"}
     message_id = sandbox.control("sessions/user_a/inbound", **written).json()["id"]
     for emoji, shown in (("👍", "👍"), (False, "")):
         answer = client.post("react-message", json={"msgId": message_id, "reaction": emoji})
         assert (answer.status_code, answer.json()["response"]) == (200, {"message": "Reaction sended"})
-        [message] = client.get("get-messages/5511988887777").json()["response"]
+        message = client.get("get-messages/5511988887777").json()["response"][-1]
         assert message["reactions"] == {"me": shown}
     assert client.post("react-message", json={"msgId": "nothing", "reaction": "👍"}).status_code == 500

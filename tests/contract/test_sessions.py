@@ -301,7 +301,8 @@ def test_it_describes_the_device(sandbox: Sandbox) -> None:
     client = sandbox.pair(phone="5511911112222")
     device = client.get("host-device").json()
     assert device["status"] == "success"
-    assert device["response"]["id"]["_serialized"] == "5511911112222@c.us"
+    assert "id" not in device["response"]
+    assert device["response"]["wid"]["_serialized"] == "5511911112222@c.us"
     assert device["response"]["phoneNumber"] == "5511911112222@c.us"
     assert client.get("get-phone-number").json()["response"] == "5511911112222@c.us"
     assert client.get("get-battery-level").json()["response"] == 77

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from sandbox.models import wid
 from tests.contract.conftest import WEBHOOK_PASSWORD, Sandbox, eventually
 
 
@@ -61,7 +62,9 @@ def test_it_posts_an_inbound_message(sandbox: Sandbox) -> None:
     assert event["session"] == "user_a"
     assert event["id"] == answer["id"]
     assert re.fullmatch(r"false_5511988887777@c\.us_3EB0[0-9A-F]+", event["id"])
-    assert event["from"] == event["chatId"] == event["sender"]["id"] == "5511988887777@c.us"
+    assert event["from"] == "5511988887777@c.us"
+    assert event["chatId"] == event["sender"]["id"] == wid("5511988887777@c.us")
+    assert event["isNotification"] is False
     assert event["to"] == "5511911112222@c.us"
     assert event["type"] == "chat"
     assert event["body"] == "Olá!"
@@ -86,9 +89,10 @@ def test_it_posts_a_group_message_with_its_author(sandbox: Sandbox) -> None:
     sandbox.pair()
     _inbound(sandbox, group="120363@g.us")
     [event] = sandbox.receiver.wait("onmessage")
-    assert event["from"] == event["chatId"] == "120363@g.us"
+    assert event["from"] == event["chatId"]["_serialized"] == "120363@g.us"
     assert event["isGroupMsg"] is True
-    assert event["author"] == event["sender"]["id"] == "5511988887777@c.us"
+    assert event["author"] == event["sender"]["id"]["_serialized"] == "5511988887777@c.us"
+    assert event["id"].endswith("_5511988887777@c.us")
 
 
 @pytest.mark.parametrize(("status", "unread"), [(200, 0), (500, 1)])
@@ -118,8 +122,20 @@ def test_it_posts_acks_with_the_id_as_an_object(sandbox: Sandbox) -> None:
     for event in acks:
         assert event["id"]["_serialized"] == sent["id"]
         assert event["id"]["fromMe"] is True
-        assert event["id"]["remote"] == "5511988887777@c.us"
-        assert event["to"] == "5511988887777@c.us"
+        assert event["id"]["remote"] == event["to"] == wid("5511988887777@c.us")
+        # The whole message, as WhatsApp Web keeps it: what only the tidied one has is not there.
+        assert set(event) - set(sent) == {"event", "session"}
+        assert set(sent) - set(event) == {"chatId", "fromMe", "sender", "timestamp", "isGroupMsg", "content"}
+
+
+def test_it_posts_the_whole_file_with_each_ack(sandbox: Sandbox) -> None:
+    client = sandbox.pair()
+    body = {"phone": "5511988887777", "filename": "a.png", "caption": "veja", "base64": "data:image/png;base64,aGk="}
+    client.post("send-image", json=body)
+    acks = sandbox.receiver.wait("onack", count=3)
+    assert [(event["ack"], event["body"], event["mimetype"]) for event in acks] == [
+        (number, "aGk=", "image/png") for number in (1, 2, 3)
+    ]
 
 
 def test_it_gives_every_session_its_own_webhook(sandbox: Sandbox) -> None:
