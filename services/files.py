@@ -2,6 +2,9 @@
 
 The event keeps a reference in the file's place, `"body": {"sha256": …, "size": …}`. What cannot be put aside stays in
 the event as it came, which is then larger and not lost; the worker tries again.
+
+An acknowledgement brings the whole file once more, one's own, up to four times (measured): it is thrown away, and its
+size is left in its place.
 """
 
 import binascii
@@ -28,6 +31,8 @@ log = structlog.get_logger(__name__)
 SMALLEST_BODY = 2048
 MARK = b'"mimetype"'
 MESSAGE_EVENTS = frozenset({"onmessage", "onselfmessage", "unreadmessages"})
+ACK_EVENT = "onack"
+ACK_MARK = b'"onack"'
 UNKNOWN_TYPE = "application/octet-stream"
 MAX_TYPE = 200
 HEAD_BYTES = 512
@@ -36,8 +41,8 @@ _MIMETYPE = re.compile(r"[a-z0-9.+-]+/[a-z0-9.+-]+(?:; ?[a-z0-9=.\"+-]+)*", re.I
 
 
 def may_hold_one(body: bytes | bytearray) -> bool:
-    """Whether a webhook's body is worth a look. Cheap: small bodies cost one comparison."""
-    return len(body) > SMALLEST_BODY and MARK in body
+    """Whether a webhook's body is worth a look. Cheap: most small bodies cost a search for one word."""
+    return (len(body) > SMALLEST_BODY or ACK_MARK in body) and MARK in body
 
 
 def parsed(body: bytes | bytearray | str) -> Any:
@@ -54,17 +59,39 @@ def parsed(body: bytes | bytearray | str) -> Any:
 
 
 def put_aside(session: str | None, body: bytes | bytearray) -> bytes | bytearray:
-    """`body` with its file in the media store and a reference in the file's place; `body` itself where there is none
-    or it could not be stored. Takes as long as the store does: not for an event loop."""
+    """`body` with its file in the media store and a reference in the file's place, an acknowledgement without its file;
+    `body` itself where there is none or it could not be stored. Takes as long as the store does: not for an event
+    loop."""
     payload = parsed(body)
-    if not isinstance(payload, dict) or payload.get("event") not in MESSAGE_EVENTS:
+    event = payload.get("event") if isinstance(payload, dict) else None
+    if event == ACK_EVENT:
+        return _lighter(payload) if _strip(payload) else body
+    if event not in MESSAGE_EVENTS:
         return body
     kept = keep(session or payload.get("session"), payload)
     if kept is None:
         return body
     payload["body"] = {"sha256": kept.sha256.hex(), "size": kept.size}
+    content = payload.get("content")
+    if isinstance(content, str) and len(content) > SMALLEST_BODY:
+        payload["content"] = ""  # one's own messages have their file there too
+    return _lighter(payload)
+
+
+def _lighter(payload: Mapping[str, Any]) -> bytes:
     # ASCII: half an emoji in a caption has no form in UTF-8.
     return json.dumps(payload, separators=(",", ":")).encode()
+
+
+def _strip(payload: dict[str, Any]) -> bool:
+    """Take the file out of an acknowledgement; False where there is none."""
+    stripped = False
+    for key in ("body", "content"):
+        held = payload.get(key)
+        if isinstance(held, str) and held and (payload.get("mimetype") or payload.get("type") in FILE_TYPES):
+            payload[key] = {"size": len(held) * 3 // 4}
+            stripped = True
+    return stripped
 
 
 def keep(session: object, payload: Mapping[str, Any]) -> Media | None:

@@ -37,7 +37,6 @@ def test_it_leaves_a_reference_in_the_files_place(user: Actor) -> None:
 @pytest.mark.parametrize(
     "left",
     [
-        body(event="onack"),
         body(body="not base64 at all!"),
         body(body=""),
         body(type="chat", mimetype=None),
@@ -50,6 +49,20 @@ def test_it_leaves_a_reference_in_the_files_place(user: Actor) -> None:
 def test_it_leaves_alone_what_is_no_file(user: Actor, database: Database, left: bytes) -> None:
     assert files.put_aside(name(user), left) is left
     assert database.one("select count(*) from media") == 0
+
+
+def test_it_throws_the_file_of_an_acknowledgement_away(user: Actor, database: Database) -> None:
+    came = json.dumps({**json.loads(body(event="onack", ack=1)), "content": "aGk="}).encode()
+    assert files.may_hold_one(came)
+    left = json.loads(files.put_aside(name(user), came))
+    assert (left["event"], left["ack"], left["mimetype"]) == ("onack", 1, "image/jpeg")
+    assert (left["body"], left["content"]) == ({"size": len(base64.b64encode(JPEG)) * 3 // 4}, {"size": 3})
+    assert database.one("select count(*) from media") == 0
+    small = body(event="onack", body="aGk=")
+    assert len(small) < files.SMALLEST_BODY
+    assert files.may_hold_one(small)
+    text = b'{"event": "onack", "ack": 1, "type": "chat", "body": "' + b"o" * 4000 + b'"}'
+    assert files.put_aside(name(user), text) is text
 
 
 @pytest.mark.parametrize("session", [None, "user_nobody", "user_00000000-0000-4000-8000-000000000000"])
