@@ -20,6 +20,7 @@ import structlog
 from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from services import contacts as contacts_service
 from services import conversations, inbox, messages, rules
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
@@ -31,12 +32,14 @@ from services.errors import (
     DatabaseUnavailable,
     InvalidInput,
     NotFound,
+    WppChatNotFound,
     WppDisconnected,
     WppError,
 )
 from services.gaps import LOOKBACK, Reason, State
 from services.wppconnect.connection import client
 from services.wppconnect.events import InboundMessage, Mark
+from services.wppconnect.phone import ChatKind, chat_kind, of_address
 
 log = structlog.get_logger(__name__)
 
@@ -56,8 +59,8 @@ TROUBLE = 3
 # WhatsApp tells whole seconds, and its clock is not ours.
 MARGIN = timedelta(minutes=2)
 ASKED_AT_ONCE = 5
-# Not a conversation with anybody.
-SKIPPED = ("status@broadcast", "0@c.us")
+# WhatsApp's own account, which is nobody's conversation.
+WHATSAPP_ITSELF = "0@c.us"
 
 
 class BackfillUnderWay(Conflict):
@@ -195,7 +198,8 @@ def _read(gap: _Claimed) -> None:
 
 def _list(gap: _Claimed) -> None:
     """Put down which chats have moved since the gap began; what is unread is there already."""
-    found = [one for one in client().list_chats(gap.server_url, gap.session_name) if one.id not in SKIPPED]
+    listed = client().list_chats(gap.server_url, gap.session_name)
+    found = [one for one in listed if one.id != WHATSAPP_ITSELF and chat_kind(one.id) is not ChatKind.STATUS]
     unread = _unread(gap)
     since = gap.since.timestamp()
     moved = sorted(
@@ -231,35 +235,49 @@ def _chats_to_read(gap: _Claimed) -> list[str]:
 def _read_chat(gap: _Claimed, address: str) -> str | None:
     """Read one chat back to the gap's beginning; why not, where it could not be read this time."""
     before: str | None = None
+    called = address
     why: str | None = "too_deep"
     for _page in range(PAGES):
         try:
-            page = client().read_chat(gap.server_url, gap.session_name, address, PAGE, before)
+            page = client().read_chat(gap.server_url, gap.session_name, called, PAGE, before)
         except WppDisconnected:
             raise
+        except WppChatNotFound as error:
+            # Under none of its names: no later round finds it.
+            why = error.code
+            break
         except WppError as error:
             return _not_read(gap, address, error.code)
         except InvalidInput:
             why = "unknown_kind"
             break
-        said = [one for one in page if isinstance(one, InboundMessage)]
+        called = page.chat
         with _held(gap) as tx:
-            recovered = _take(tx, gap, page)
+            _same_person(tx, gap, address, called)
+            recovered = _take(tx, gap, page.entries)
             tx.execute(
                 update(gap_chats)
                 .where(gap_chats.c.gap_id == gap.id, gap_chats.c.address == address)
                 .values(recovered=gap_chats.c.recovered + recovered)
             )
-        oldest = min(said, key=lambda one: one.timestamp or 0, default=None)
-        if oldest is None or oldest.id == before or (oldest.timestamp or 0) < gap.since.timestamp():
+        # Notices count too: a busy group has pages of nothing else.
+        if page.oldest_id in (None, before) or (page.oldest_at or 0) < gap.since.timestamp():
             why = None
             break
-        before = oldest.id
+        before = page.oldest_id
     with _held(gap) as tx:
         state = "done" if why is None else "failed"
         mine = (gap_chats.c.gap_id == gap.id, gap_chats.c.address == address)
         tx.execute(update(gap_chats).where(*mine).values(state=state, why=why))
     return None
+
+
+def _same_person(tx: Connection, gap: _Claimed, address: str, called: str) -> None:
+    """A chat that WhatsApp has under the other name of the person: both are known from now on."""
+    phone = of_address(called) or of_address(address)
+    lid = next((name for name in (called, address) if name.endswith("@lid")), None)
+    if address != called and phone and lid:
+        contacts_service.identify(tx, gap.session_id, lid, phone)
 
 
 def _not_read(gap: _Claimed, address: str, why: str) -> str:

@@ -12,7 +12,7 @@ from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.models import Record, contacts, opt_outs
 from services.errors import N_, InvalidInput, NotFound
-from services.wppconnect.phone import of_address
+from services.wppconnect.phone import ChatKind, chat_kind, of_address
 
 MAX_NAME = 80
 MAX_NOTES = 2000
@@ -28,8 +28,8 @@ class ContactTooLong(InvalidInput):
 
 @dataclass(frozen=True)
 class Contact:
-    """One person or group. `name` is as its owner calls it, `pushname` as it calls itself; `phone` is digits, once
-    known. `opted_out`: asked never to be written to again."""
+    """One person, group, channel or list. `name` is as its owner calls it, `pushname` as it calls itself; `phone` is
+    digits, once known. `opted_out`: asked never to be written to again."""
 
     id: UUID
     user_id: UUID
@@ -64,16 +64,11 @@ def of(
     """
     lid = address if address.endswith("@lid") else None
     phone = of_address(phone_address or address)
-    asked = select(func.app.contact_of(session_id, address, phone, lid, is_many(address)))
+    asked = select(func.app.contact_of(session_id, address, phone, lid, chat_kind(address) is ChatKind.GROUP))
     if also is not None:
         asked = asked.add_columns(also)
     found: UUID | None = tx.execute(asked).one()[0]
     return found
-
-
-def is_many(address: str) -> bool:
-    """Whether an address is of several people: a group, a broadcast, a channel."""
-    return address.endswith(("@g.us", "@broadcast", "@newsletter"))
 
 
 def identify(tx: Connection, session_id: UUID, lid: str, phone: str) -> UUID | None:

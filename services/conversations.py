@@ -1,8 +1,8 @@
 """What comes in becomes conversations: each WhatsApp message exactly once, whichever way and however often it came.
 
-`take_in` is for a message that a webhook brought as well as for one that was read back later: WhatsApp's own id makes
-them one. What happens to a message later (a reaction, an edit, a deletion, a vote) is a mark beside it, of which the
-newest counts, so that it may come first, twice or late.
+`take_in` is for a message that a webhook brought as well as for one that was read back later: what all names of a
+WhatsApp message have in common (`events.message_key`) makes them one. What happens to a message later (a reaction, an
+edit, a deletion, a vote) is a mark beside it, of which the newest counts, so that it may come first, twice or late.
 """
 
 import functools
@@ -32,20 +32,16 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from services import contacts, messages, optouts
+from services.db.models import Record, message_marks, sessions
 from services.db.models import contacts as contact_rows
 from services.db.models import media as media_rows
-from services.db.models import message_marks, sessions
 from services.db.models import messages as message_rows
 from services.messages import Direction, State
-from services.wppconnect.events import InboundMessage, Mark
-from services.wppconnect.phone import of_address
+from services.wppconnect.events import UNREADABLE, InboundMessage, Mark
+from services.wppconnect.phone import ChatKind, chat_kind, of_address
 
 # A phone's clock may be ahead; what would come from further in the future was said now.
 CLOCK_AHEAD = timedelta(minutes=5)
-# WhatsApp's own notes in a chat, of which nobody has to be told.
-SILENT_KINDS = frozenset({"e2e_notification", "notification", "notification_template", "gp2", "broadcast_notification"})
-# A message whose key has not come yet: the same id comes again with what it says.
-UNREADABLE = "ciphertext"
 MAX_KIND = 40
 ME, THEM = "me", "them"
 RING_LOOKUPS = text("select pg_notify('lookups', '')")
@@ -88,9 +84,10 @@ def take_in(
     is_new = not message.from_me and _counts_as_unread(message)
     stored = tx.execute(_store_and_tell(), _stored_and_told(values, message, unread=is_new)).one_or_none()
     if stored is None:
-        _known_already(tx, session_id, message, values)
-        return None
-    if message.from_me:
+        stored = _known_already(tx, session_id, message, values)
+        if stored is None:
+            return None
+    elif message.from_me:
         messages.adopt_parked(tx, session_id, message.id)
         messages.hurry_reconciliation(tx, session_id)
     if values["fetch_at"] is not None or (message.chat_id.endswith("@lid") and message.phone_id is None):
@@ -106,7 +103,7 @@ def take_in(
         kind=values["kind"],
         text=message.text,
         phone=stored.phone,
-        is_group=contacts.is_many(message.chat_id),
+        is_group=message.is_group,
         at=said,
         recovered=recovered,
     )
@@ -121,11 +118,12 @@ def mark(tx: Connection, session_id: UUID, found: Mark, at: datetime) -> bool:
     if user_id is None:
         return False
     messages.serialise(tx, session_id, found.message_id)
+    message_id = messages.known_as(tx, session_id, found.message_id)
     who = "" if found.kind in ("edit", "revoke") else _who(found)
     happened = datetime.fromtimestamp(found.at / 1000, UTC) if found.at and found.at < _END_MS else at
     made = insert(message_marks).values(
         session_id=session_id,
-        wpp_id=found.message_id,
+        wpp_id=message_id,
         kind=found.kind,
         who=who,
         user_id=user_id,
@@ -140,7 +138,7 @@ def mark(tx: Connection, session_id: UUID, found: Mark, at: datetime) -> bool:
         )
     )
     if found.kind == "edit":
-        _apply_edit(tx, session_id, found.message_id)
+        _apply_edit(tx, session_id, message_id)
     return True
 
 
@@ -151,7 +149,7 @@ def receipt(tx: Connection, session_id: UUID, wpp_id: str, participant: str, ack
         return
     made = insert(message_marks).values(
         session_id=session_id,
-        wpp_id=wpp_id,
+        wpp_id=messages.known_as(tx, session_id, wpp_id),
         kind="receipt",
         who=participant,
         user_id=user_id,
@@ -180,7 +178,8 @@ def _newer(excluded: Any) -> ColumnElement[bool]:
 
 def _who(found: Mark) -> str:
     """In a chat of two there is one other person, whichever of their addresses the event names."""
-    if found.who == ME or contacts.is_many(found.message_id.split("_")[1] if "_" in found.message_id else ""):
+    chat = found.message_id.split("_")[1] if "_" in found.message_id else ""
+    if found.who == ME or chat_kind(chat) is not ChatKind.PERSON:
         return found.who
     return THEM
 
@@ -200,7 +199,7 @@ def _said_at(message: InboundMessage, at: datetime) -> datetime:
 
 
 def _counts_as_unread(message: InboundMessage) -> bool:
-    return message.type not in SILENT_KINDS and not message.chat_id.endswith(("@broadcast", "@newsletter"))
+    return chat_kind(message.chat_id) in (ChatKind.PERSON, ChatKind.GROUP)
 
 
 def _values(
@@ -235,7 +234,7 @@ def _values(
 
 def _stored_and_told(values: dict[str, Any], message: InboundMessage, *, unread: bool) -> dict[str, Any]:
     """The parameters of `_store_and_tell`."""
-    of_person = not message.from_me and not message.is_group
+    of_person = not message.from_me and chat_kind(message.chat_id) is ChatKind.PERSON
     return {
         **{f"new_{name}": value for name, value in values.items()},
         "unread": unread,
@@ -249,22 +248,28 @@ def _is_kept(tx: Connection, session_id: UUID, sha256: bytes) -> bool:
     return tx.execute(mine).first() is not None
 
 
-def _known_already(tx: Connection, session_id: UUID, message: InboundMessage, values: dict[str, Any]) -> None:
-    """The same id again: with what could not be read before, with a file that had not come along, or edited."""
-    mine = and_(message_rows.c.session_id == session_id, message_rows.c.wpp_id == message.id)
+def _known_already(tx: Connection, session_id: UUID, message: InboundMessage, values: dict[str, Any]) -> Record | None:
+    """The same message again: with what could not be read before, with a file that had not come along, or edited.
+    Returns its row where it can be read only now: then it is as good as new."""
+    mine = messages.of_wpp_id(session_id, message.id)
     if message.type != UNREADABLE:
         shown = ("kind", "body", "media_sha256", "mimetype", "filename", "detail", "quoted_wpp_id", "fetch_at")
-        tx.execute(
+        phone = select(contact_rows.c.phone).where(contact_rows.c.id == message_rows.c.contact_id).scalar_subquery()
+        now_readable = (
             update(message_rows)
             .where(mine, message_rows.c.kind == UNREADABLE)
             .values({name: values[name] for name in shown})
+            .returning(message_rows.c.id, message_rows.c.user_id, phone.label("phone"))
         )
+        if (row := tx.execute(now_readable).one_or_none()) is not None:
+            return row
     if values["media_sha256"] is not None:
         tx.execute(
             update(message_rows)
             .where(mine, message_rows.c.media_sha256.is_(None), message_rows.c.kind == values["kind"])
             .values(media_sha256=values["media_sha256"], mimetype=message.mimetype, fetch_at=None)
         )
+    return None
 
 
 def _edited(tx: Connection, session_id: UUID, message: InboundMessage, at: datetime) -> None:
@@ -279,8 +284,7 @@ def _apply_edit(tx: Connection, session_id: UUID, wpp_id: str) -> None:
     tx.execute(
         update(message_rows)
         .where(
-            message_rows.c.session_id == session_id,
-            message_rows.c.wpp_id == wpp_id,
+            messages.of_wpp_id(session_id, wpp_id),
             message_marks.c.session_id == session_id,
             message_marks.c.wpp_id == wpp_id,
             message_marks.c.kind == "edit",
@@ -311,7 +315,10 @@ def _store_and_tell() -> ReturningUpdate[Any]:
     stored = (
         insert(message_rows)
         .values(values)
-        .on_conflict_do_nothing(index_elements=["session_id", "wpp_id"], index_where=text("wpp_id is not null"))
+        .on_conflict_do_nothing(
+            index_elements=[message_rows.c.session_id, func.app.message_key(message_rows.c.wpp_id)],
+            index_where=text("wpp_id is not null"),
+        )
         .returning(message_rows.c.id, message_rows.c.user_id, message_rows.c.contact_id)
         .cte("stored")
     )

@@ -452,6 +452,14 @@ class WppRefused(WppError):
     hint = N_("Fale com o suporte: repetir não adianta.")
 
 
+class WppChatNotFound(WppRefused):
+    """WhatsApp has no chat under that address."""
+
+    code = "wppconnect_sem_conversa"
+    message = N_("Não há conversa com este contato no WhatsApp.")
+    hint = N_("Confira no celular se a conversa ainda existe.")
+
+
 class WppUnauthorized(WppRefused):
     code = "wppconnect_token"
     message = N_("O servidor do WhatsApp não aceitou nossa credencial.")

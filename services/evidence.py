@@ -26,6 +26,7 @@ from services.errors import (
 )
 from services.messages import State
 from services.wppconnect.connection import client
+from services.wppconnect.events import message_key
 
 CHAT_DEPTH = 50
 
@@ -264,4 +265,4 @@ def _ask_chat(server_url: str, name: str, message: Outgoing) -> tuple[bool, int 
         chat = client().get_messages(server_url, name, message.address or message.phone, count=CHAT_DEPTH)
     except (WppError, InvalidPhone):
         return False, None
-    return True, next((one.ack for one in chat if one.id == message.wpp_id), None)
+    return True, next((one.ack for one in chat if message_key(one.id) == message_key(message.wpp_id or "")), None)

@@ -41,13 +41,14 @@ from services.errors import (
     ServiceError,
     SessionNotConnected,
     TooLateToCancel,
+    WppChatNotFound,
     WppError,
     WppOutcomeUnknown,
-    WppUnreachable,
 )
 from services.media import Media
 from services.wppconnect.answers import ChatMessage
 from services.wppconnect.connection import client
+from services.wppconnect.events import message_key
 from services.wppconnect.phone import is_group, normalise
 
 log = structlog.get_logger(__name__)
@@ -447,9 +448,7 @@ def chat_of(actor: Actor, message_id: UUID, limit: int = 5) -> list[ChatMessage]
         raise NotFound(f"message {message_id}")
     try:
         chat = client().get_messages(row.server_url, row.session_name, row.address or row.phone, count=CHAT_DEPTH)
-    except WppUnreachable:
-        # A chat that was never opened and a server in trouble answer alike; only the first knows its session's number.
-        client().phone_number(row.server_url, row.session_name)
+    except WppChatNotFound:
         return []
     since = row.sending_at.timestamp() - CHAT_LOOK_BACK.total_seconds() if row.sending_at else 0.0
     return [one for one in chat if one.from_me and (one.timestamp or 0) >= since][-limit:]
@@ -540,12 +539,28 @@ def doubt_since(moment: datetime) -> int:
     return int(done.rowcount)
 
 
+def of_wpp_id(session_id: UUID, wpp_id: str) -> ColumnElement[bool]:
+    """The session's row of one WhatsApp message, under whichever of its names."""
+    return and_(
+        messages.c.session_id == session_id,
+        # Said outright: the index is of those only.
+        messages.c.wpp_id.is_not(None),
+        func.app.message_key(messages.c.wpp_id) == message_key(wpp_id),
+    )
+
+
+def known_as(tx: Connection, session_id: UUID, wpp_id: str) -> str:
+    """The name under which the session's row has a WhatsApp message; `wpp_id` itself where there is no row."""
+    known: str | None = tx.execute(select(messages.c.wpp_id).where(of_wpp_id(session_id, wpp_id))).scalar_one_or_none()
+    return known or wpp_id
+
+
 def turn_of(session_id: UUID, wpp_id: str) -> ColumnElement[Any]:
     """Takes the turn of one WhatsApp message until the transaction ends.
 
     An ack and the outcome that names its message may come at once: one waits until it can see the other.
     """
-    return func.pg_advisory_xact_lock(func.hashtextextended(f"{session_id}{wpp_id}", 0))
+    return func.pg_advisory_xact_lock(func.hashtextextended(f"{session_id}{message_key(wpp_id)}", 0))
 
 
 def serialise(tx: Connection, session_id: UUID, wpp_id: str) -> None:
@@ -561,7 +576,7 @@ def acknowledge(tx: Connection, session_id: UUID, wpp_id: str, ack: int, at: dat
     serialise(tx, session_id, wpp_id)
     if _apply_ack(tx, session_id, wpp_id, ack, at):
         return
-    known = tx.execute(select(literal(1)).where(_with_wpp_id(session_id, wpp_id))).first()
+    known = tx.execute(select(literal(1)).where(of_wpp_id(session_id, wpp_id))).first()
     # 0 says nothing, and parked it would outrank a failure.
     if known is None and ack != 0:
         parked = insert(parked_acks).values(session_id=session_id, wpp_id=wpp_id, ack=ack, at=at)
@@ -651,14 +666,14 @@ def _adopt(tx: Connection, session_id: UUID, message_id: UUID, wpp_id: str, ack:
     shadow = tx.execute(
         messages.delete()
         .where(
-            _with_wpp_id(session_id, wpp_id),
+            of_wpp_id(session_id, wpp_id),
             messages.c.id != message_id,
             messages.c.direction == "out",
             messages.c.idempotency_key.is_(None),
         )
         .returning(messages.c.ack)
     ).scalar_one_or_none()
-    taken = select(messages.c.id).where(_with_wpp_id(session_id, wpp_id)).exists()
+    taken = select(messages.c.id).where(of_wpp_id(session_id, wpp_id)).exists()
     done = tx.execute(
         update(messages).where(messages.c.id == message_id, ~taken).values(wpp_id=wpp_id, updated_at=func.now())
     )
@@ -674,11 +689,13 @@ def adopt_parked(tx: Connection, session_id: UUID, wpp_id: str) -> None:
     """Let a message that is known now have the ack that came before it."""
     parked = tx.execute(
         parked_acks.delete()
-        .where(parked_acks.c.session_id == session_id, parked_acks.c.wpp_id == wpp_id)
+        .where(
+            parked_acks.c.session_id == session_id, func.app.message_key(parked_acks.c.wpp_id) == message_key(wpp_id)
+        )
         .returning(parked_acks.c.ack, parked_acks.c.at)
-    ).one_or_none()
-    if parked:
-        _apply_ack(tx, session_id, wpp_id, parked.ack, parked.at)
+    ).all()
+    for one in parked:
+        _apply_ack(tx, session_id, wpp_id, one.ack, one.at)
 
 
 def hurry_reconciliation(tx: Connection, session_id: UUID) -> None:
@@ -691,7 +708,7 @@ def hurry_reconciliation(tx: Connection, session_id: UUID) -> None:
 
 
 def _apply_ack(tx: Connection, session_id: UUID, wpp_id: str, ack: int, at: Any) -> bool:
-    mine = _with_wpp_id(session_id, wpp_id)
+    mine = of_wpp_id(session_id, wpp_id)
     if ack < 0:
         failed = update(messages).where(mine, messages.c.ack < 1, messages.c.state.in_(ACKNOWLEDGEABLE))
         return bool(
@@ -789,8 +806,10 @@ _SETTLE = text(
         reconcile_at = case when e.state = 'uncertain' then now() + :soon end,
         uncertain_at = case when e.state = 'uncertain' then now() else m.uncertain_at end,
         wpp_id = case when e.ack = 0
-          and not exists (select from messages t where t.session_id = e.session_id and t.wpp_id = e.wpp_id)
-          and not exists (select from parked_acks p where p.session_id = e.session_id and p.wpp_id = e.wpp_id)
+          and not exists (select from messages t where t.session_id = e.session_id and t.wpp_id is not null
+            and app.message_key(t.wpp_id) = app.message_key(e.wpp_id))
+          and not exists (select from parked_acks p where p.session_id = e.session_id
+            and app.message_key(p.wpp_id) = app.message_key(e.wpp_id))
           then e.wpp_id else m.wpp_id end,
         updated_at = now()
       from ended e
@@ -803,7 +822,7 @@ _SETTLE = text(
 
 
 def _ack_keys(ended: Sequence[tuple[Claimed, Outcome]]) -> list[str]:
-    return [f"{claimed.session_id}{outcome.wpp_id}" for claimed, outcome in ended if outcome.wpp_id]
+    return [f"{claimed.session_id}{message_key(outcome.wpp_id)}" for claimed, outcome in ended if outcome.wpp_id]
 
 
 def _as_json(ended: Sequence[tuple[Claimed, Outcome]]) -> str:
@@ -948,10 +967,6 @@ def _own(actor: Actor, message_id: UUID) -> Any:
 
 def _key(user_id: UUID, key: str) -> Any:
     return and_(messages.c.user_id == user_id, messages.c.idempotency_key == key)
-
-
-def _with_wpp_id(session_id: UUID, wpp_id: str) -> Any:
-    return and_(messages.c.session_id == session_id, messages.c.wpp_id == wpp_id)
 
 
 def _message(row: Record) -> Message:

@@ -41,7 +41,8 @@ _CONFIRM = text(
     update public.number_checks n
        set on_whatsapp = true, address = m.address, confirmed_at = now(), fresh_until = now() + :known_for
       from public.messages m
-     where m.session_id = :session_id and m.wpp_id = :wpp_id and m.address like '%@c.us'
+     where m.session_id = :session_id and m.wpp_id is not null
+       and app.message_key(m.wpp_id) = app.message_key(:wpp_id) and m.address like '%@c.us'
        and n.session_id = m.session_id and n.phone = m.phone
        and (n.confirmed_at is null or n.confirmed_at < now() - interval '1 day')
     """

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Connection,
     Join,
     Select,
+    Table,
     Uuid,
     bindparam,
     case,
@@ -374,15 +375,19 @@ def _snapshot(tx: Connection, row: Record) -> dict[str, dict[str, Any]]:
     if isinstance(event, webhook.InboundMessage):
         # Whose it is and what it says is not for staff: that it would be there.
         shown = messages.c.direction, messages.c.kind, messages.c.state
-        mine = messages.c.session_id == session.id, messages.c.wpp_id == event.id
-        if (one := tx.execute(select(*shown).where(*mine)).one_or_none()) is not None:
+        if (one := tx.execute(select(*shown).where(*_of(messages, session.id, event.id))).one_or_none()) is not None:
             found["message"] = dict(one._mapping)
     elif isinstance(event, webhook.Ack):
         for name, table in (("message", messages), ("parked_ack", parked_acks)):
-            mine = table.c.session_id == session.id, table.c.wpp_id == event.message_id
-            if (one := tx.execute(select(table).where(*mine)).one_or_none()) is not None:
+            if (one := tx.execute(select(table).where(*_of(table, session.id, event.message_id))).first()) is not None:
                 found[name] = dict(one._mapping)
     return found
+
+
+def _of(table: Table, session_id: UUID, wpp_id: str) -> tuple[ColumnElement[bool], ...]:
+    """The rows of one WhatsApp message, under whichever of its names."""
+    named = func.app.message_key(table.c.wpp_id) == webhook.message_key(wpp_id)
+    return table.c.session_id == session_id, table.c.wpp_id.is_not(None), named
 
 
 def _changes(before: Mapping[str, dict[str, Any]], after: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:

@@ -23,13 +23,14 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services import messages, optouts
 from services.contacts import MAX_LABEL, MAX_LABELS
-from services.conversations import SILENT_KINDS, UNREADABLE, Taken
+from services.conversations import Taken
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.db.models import Record, contacts, directory, rule_uses, rules
 from services.db.models import messages as message_rows
 from services.errors import N_, Forbidden, InvalidInput, NotFound
 from services.messages import Content
+from services.wppconnect.events import UNREADABLE
 
 REPLY_LIMIT = 1000
 MAX_WORDS = 20
@@ -42,7 +43,7 @@ STALE = timedelta(minutes=15)
 REPLIES_A_MINUTE = 20
 KEPT = timedelta(days=90)
 # What no answer is expected to.
-UNANSWERED_KINDS = SILENT_KINDS | {UNREADABLE, "call", "protocol"}
+UNANSWERED_KINDS = frozenset({UNREADABLE, "call", "protocol"})
 
 
 class Kind(StrEnum):
@@ -217,7 +218,7 @@ def active_of(tx: Connection, user_id: UUID) -> list[Rule]:
 def apply(tx: Connection, taken: Taken, active: Sequence[Rule], now: datetime | None = None) -> list[What]:
     """Do what its owner's `active` rules say about a message that has just been taken in; returns what was done or
     withheld."""
-    if taken.direction != "in" or taken.kind in SILENT_KINDS:
+    if taken.direction != "in":
         return []
     moment = now or datetime.now(UTC)
     done = [_apply(tx, rule, taken, moment) for rule in active]

@@ -29,6 +29,7 @@ from services.errors import N_, Conflict, InvalidInput, NotFound
 from services.messages import Content, Message, State
 from services.sessions import Status
 from services.wppconnect.connection import client
+from services.wppconnect.events import message_key
 from services.wppconnect.phone import is_group
 
 CHATS_PAGE = 30
@@ -183,8 +184,8 @@ def thread(actor: Actor, contact_id: UUID, limit: int = THREAD_PAGE) -> Thread:
         shown = rows[:limit][::-1]
         marks = tx.execute(_marks_of(shown)).all() if shown else []
         quoted = tx.execute(_quoted_by(shown)).all() if any(row.quoted_wpp_id for row in shown) else []
-    by_id = {row.wpp_id: _quoted(row) for row in quoted}
-    return Thread(found, [_bubble(row, marks, by_id) for row in shown], more=len(rows) > limit)
+    by_key = {message_key(row.wpp_id): _quoted(row) for row in quoted}
+    return Thread(found, [_bubble(row, marks, by_key) for row in shown], more=len(rows) > limit)
 
 
 def pages_to(actor: Actor, message_id: UUID) -> int:
@@ -341,14 +342,18 @@ def _marks_of(shown: Sequence[Record]) -> Select[Any]:
 
 
 def _quoted_by(shown: Sequence[Record]) -> Select[Any]:
-    ids = [row.quoted_wpp_id for row in shown if row.quoted_wpp_id is not None]
+    keys = [message_key(row.quoted_wpp_id) for row in shown if row.quoted_wpp_id is not None]
     return select(
         message_rows.c.wpp_id,
         message_rows.c.direction,
         message_rows.c.contact_name,
         message_rows.c.kind,
         func.left(message_rows.c.body, PREVIEW).label("body"),
-    ).where(message_rows.c.session_id == shown[0].session_id, message_rows.c.wpp_id.in_(ids))
+    ).where(
+        message_rows.c.session_id == shown[0].session_id,
+        message_rows.c.wpp_id.is_not(None),
+        func.app.message_key(message_rows.c.wpp_id).in_(keys),
+    )
 
 
 def _chat(row: Record) -> Chat:
@@ -367,7 +372,7 @@ def _bubble(row: Record, marks: Sequence[Record], quoted: Mapping[str, Quoted]) 
         message=messages.from_row(row),
         wpp_id=row.wpp_id,
         at=row.at,
-        quoted=quoted.get(row.quoted_wpp_id) if row.quoted_wpp_id else None,
+        quoted=quoted.get(message_key(row.quoted_wpp_id)) if row.quoted_wpp_id else None,
         marks=_marks([one for one in marks if one.wpp_id == row.wpp_id]),
         fetching=row.fetch_at is not None,
     )

@@ -14,7 +14,7 @@ from services.glass import Scope
 from services.messages import Message, State
 from services.sessions import Status
 from services.threads import Bubble, Chat, Found, Marks, Place, Thread
-from services.wppconnect.phone import display, is_group
+from services.wppconnect.phone import ChatKind, chat_kind, display
 from ui import broken_glass, dossier, errors, files, navigation, status, times
 from ui.guard import guard
 from ui.text import _, literal
@@ -23,6 +23,13 @@ CONTACT, PERSON = "contato", "pessoa"
 CHOSEN, ANSWERED, KEY = "thread_chosen", "thread_answered", "thread_key"
 PAGES, LIST_PAGES, CARD = "thread_pages", "chats_pages", "thread_card"
 HEIGHT = 560
+CHAT_ICONS = {
+    ChatKind.PERSON: ":material/person:",
+    ChatKind.GROUP: ":material/groups:",
+    ChatKind.CHANNEL: ":material/campaign:",
+    ChatKind.BROADCAST: ":material/podcasts:",
+    ChatKind.STATUS: ":material/person:",
+}
 # On a phone there is room for one of the two; what one wrote stands to the right, as people know it.
 STYLE = """<style>
 @media (max-width: 640px) {{ .st-key-{hidden} {{ display: none; }} }}
@@ -141,7 +148,7 @@ def _line(chat: Chat, opened: bool) -> None:
         if st.button(
             f"**{literal(name_of(contact))}**{unread}{when}",
             key=f"open_{contact.id}",
-            icon=":material/groups:" if contact.is_group else ":material/person:",
+            icon=CHAT_ICONS[chat_kind(contact.address)],
             type="secondary" if opened else "tertiary",
             width="stretch",
         ):
@@ -176,11 +183,12 @@ def name_of(contact: Contact) -> str:
     if contact.phone:
         return display(contact.phone)
     digits = contact.address.partition("@")[0][-4:]
-    return (
-        _("Grupo …{digits}").format(digits=digits)
-        if contact.is_group
-        else _("Sem número …{digits}").format(digits=digits)
-    )
+    words = {
+        ChatKind.GROUP: _("Grupo …{digits}"),
+        ChatKind.CHANNEL: _("Canal …{digits}"),
+        ChatKind.BROADCAST: _("Lista de transmissão …{digits}"),
+    }
+    return words.get(chat_kind(contact.address), _("Sem número …{digits}")).format(digits=digits)
 
 
 # --- the thread -------------------------------------------------------------------------------------------------------
@@ -412,7 +420,7 @@ def composer(actor: Actor) -> None:
 def _why_not(contact: Contact, connected: bool) -> str | None:
     if contact.blocked_at is not None:
         return _("Este contato está bloqueado.")
-    if contact.is_group and not is_group(contact.address):
+    if chat_kind(contact.address) not in (ChatKind.PERSON, ChatKind.GROUP):
         return _("Aqui só se lê: é um canal ou uma lista de transmissão.")
     if contact.phone is None and not contact.is_group:
         return _("O número desta pessoa ainda não é conhecido; responda pelo celular.")

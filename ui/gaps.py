@@ -9,7 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from services import gaps
 from services.db.actor import Actor
 from services.gaps import LOOKBACK, Gap, Outage, Reason, State
-from services.wppconnect.phone import display
+from services.wppconnect.phone import ChatKind, chat_kind, display
 from ui import times
 from ui.text import _
 
@@ -176,7 +176,10 @@ def _lost(actor: Actor, gap: Gap) -> None:
 
 def _named(address: str) -> str:
     user, _at, server = address.partition("@")
-    return _("Grupo") + f" {user}" if server == "g.us" else display(user) if server == "c.us" else user
+    words = {ChatKind.GROUP: _("Grupo"), ChatKind.CHANNEL: _("Canal"), ChatKind.BROADCAST: _("Lista de transmissão")}
+    if (word := words.get(chat_kind(address))) is not None:
+        return f"{word} {user}"
+    return display(user) if server == "c.us" else user
 
 
 def why(code: str) -> str:
@@ -184,6 +187,7 @@ def why(code: str) -> str:
     words = {
         "too_deep": _("a conversa tem mensagens demais; lemos as 1.000 mais novas"),
         "too_many": _("conversas demais mudaram; lemos as 500 mais novas"),
+        "wppconnect_sem_conversa": _("o celular não tem mais essa conversa"),
         "wppconnect_inacessivel": _("o servidor do WhatsApp não respondeu"),
         "wppconnect_desconectado": _("o WhatsApp não estava conectado"),
         "unknown_kind": _("um tipo de conversa que não sabemos ler"),

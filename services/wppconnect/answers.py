@@ -13,6 +13,7 @@ import orjson
 from services import errors
 from services.wppconnect import events, fields
 from services.wppconnect.events import InboundMessage, Mark
+from services.wppconnect.phone import ChatKind, chat_kind
 
 PHONE_DIGITS = re.compile(r"[0-9]{7,14}")  # from 15 characters on the server takes any number for a @lid
 
@@ -82,6 +83,18 @@ class ChatMessage:
     filename: str | None = field(default=None, repr=False)
     lat: float | None = field(default=None, repr=False)
     lng: float | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a chat's history, of `chat`, which may be another name than was asked for: the messages and marks in
+    it. `oldest_id` is of its oldest entry, notices included, None where there was none; `oldest_at` in Unix seconds.
+    """
+
+    entries: list[InboundMessage | Mark]
+    oldest_id: str | None = None
+    oldest_at: int | None = None
+    chat: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,12 +176,18 @@ CLEAR_ASKED: Final = Route("api/nobody/nothing/clear-session-data", "GET", "stat
 SOCKET: Final = Route("socket.io/", "GET", "status", bare=True)
 SOCKET_SEND: Final = Route("socket.io/", "POST", "status", bare=True)
 
+# Why WhatsApp Web's library refuses before anything leaves, as `error.code` of a 500 (measured).
+NOTHING_DONE: Final = frozenset(
+    {"quoted_msg_not_found", "chat_not_found", "empty_file", "invalid_image", "msg_not_found"}
+)
+
 # As much of a bare answer as says what it is.
 HEAD_CHARS = 2048
 # Between the packets of one Engine.IO answer (protocol 4).
 PACKETS = "\x1e"
 # A hundred years: what says more is no uptime.
 MAX_UPTIME_SECONDS = 100 * 365 * 86_400
+_NUMBER = re.compile(r"[+0-9 ().-]*")
 _SOCKET_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -194,6 +213,11 @@ def accepted(route: Route, answer: Answer) -> Answer:
     where = f"HTTP {answer.status}"
     if route.bare or (answer.is_json and answer.status in route.tolerates):
         return answer
+    code = fields.mapping(fields.mapping(answer.data).get("error")).get("code")
+    if answer.status == 401 and code == "chat_not_found":
+        raise errors.WppChatNotFound(f"{route.name}: {where}")
+    if answer.status == 500 and code in NOTHING_DONE:
+        raise errors.WppRefused(f"{route.name}: {where}, {code}")
     if answer.status >= 500 or answer.status in route.does_it_all_the_same or _is_inner_failure(answer):
         raise route.broken(where)
     if answer.status == 401 or (route.secret_in_url and answer.status == 400):
@@ -208,8 +232,8 @@ def accepted(route: Route, answer: Answer) -> Answer:
 
 
 def _is_inner_failure(answer: Answer) -> bool:
-    """`get-messages` answers 401 `{"status":"error","response":"Error on open list"}` when WhatsApp itself
-    fails (known from the server's source and its users, not measured); a token's 401 has no `status`.
+    """`get-messages` answers 401 `{"status":"error","response":"Error on open list"}` when WhatsApp itself fails; a
+    token's 401 has no `status` (both measured).
     """
     return answer.status == 401 and str(fields.mapping(answer.data).get("status")).lower() == "error"
 
@@ -322,7 +346,7 @@ def chat_messages(route: Route, answer: Answer) -> list[ChatMessage]:
 
 def _chat_message(item: dict[Any, Any]) -> ChatMessage | None:
     message_id = fields.identifier(item.get("id"))
-    if message_id is None:
+    if message_id is None or events.is_notice(item):
         return None
     sender = fields.mapping(item.get("sender"))
     return ChatMessage(
@@ -338,20 +362,27 @@ def _chat_message(item: dict[Any, Any]) -> ChatMessage | None:
         caption=fields.text(item.get("caption")),
         mimetype=fields.text(item.get("mimetype")),
         sender_name=fields.text(item.get("notifyName")) or fields.text(sender.get("pushname")),
-        is_group=item.get("isGroupMsg") is True,
+        is_group=chat_kind(fields.identifier(item.get("chatId")) or "") is ChatKind.GROUP,
         filename=fields.text(item.get("filename")),
         lat=fields.degrees(item.get("lat")),
         lng=fields.degrees(item.get("lng")),
     )
 
 
-def history(route: Route, answer: Answer) -> list[InboundMessage | Mark]:
+def history(route: Route, answer: Answer) -> Page:
     """What was said in a chat and what became of it, as the webhooks would have told it."""
     found = _object(route, answer).get("response")
     if not isinstance(found, list):
         raise route.broken("a success without a list")
-    read = (events.parse({**fields.mapping(item), "event": "onmessage"}) for item in found)
-    return [one for one in read if isinstance(one, InboundMessage | Mark)]
+    items = [fields.mapping(item) for item in found]
+    read = (events.parse({**item, "event": "onmessage"}) for item in items)
+    times = [
+        (fields.unix_time(item.get("t")) or 0, message_id)
+        for item in items
+        if (message_id := fields.identifier(item.get("id"))) is not None
+    ]
+    oldest_at, oldest_id = min(times, key=lambda one: one[0], default=(None, None))
+    return Page([entry for entry in read if isinstance(entry, InboundMessage | Mark)], oldest_id, oldest_at)
 
 
 def media_content(route: Route, answer: Answer) -> tuple[bytes, str | None]:
@@ -380,13 +411,16 @@ def _chat(chat_id: str, item: dict[Any, Any]) -> Chat:
         id=chat_id,
         unread=max(fields.number(item.get("unreadCount")) or 0, 0),
         timestamp=fields.unix_time(item.get("t")),
-        is_group=item.get("isGroup") is True or chat_id.endswith("@g.us"),
+        is_group=chat_kind(chat_id) is ChatKind.GROUP,
         name=_called(item) or _called(fields.mapping(item.get("contact"))),
     )
 
 
 def _called(item: dict[Any, Any]) -> str | None:
-    names = (fields.text(item.get(key)) for key in ("name", "formattedName", "pushname"))
+    # Whoever has no name is "formatted" as their number, a `@lid` or a group as its digits (measured).
+    formatted = fields.text(item.get("formattedName"))
+    formatted = None if formatted is None or _NUMBER.fullmatch(formatted) else formatted
+    names = (fields.text(item.get("name")), formatted, fields.text(item.get("pushname")))
     return next((name for name in names if name), None)
 
 

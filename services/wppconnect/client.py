@@ -7,6 +7,8 @@ repeat a call is decided above, from the error (`safe_to_retry`) and from eviden
     5xx, unreadable 2xx                                 WppOutcomeUnknown            WppUnreachable
     404 JSON with `status: Disconnected`                WppDisconnected              WppDisconnected
     401                                                 WppUnauthorized              WppUnauthorized
+    401 with `chat_not_found`                           –                            WppChatNotFound
+    500 with a code of NOTHING_DONE                     WppRefused                   WppRefused
     404 HTML (no such route), any other 3xx, 4xx        WppRefused                   WppRefused
     400 to a send (the server sends all the same)       WppOutcomeUnknown            –
     201 to a send, but without a message id             WppRefused                   –
@@ -27,7 +29,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
@@ -45,12 +47,13 @@ from services.wppconnect.answers import (
     Device,
     Identity,
     NumberCheck,
+    Page,
     Route,
     SentMessage,
     SessionState,
 )
 from services.wppconnect.events import InboundMessage, Mark
-from services.wppconnect.phone import is_group
+from services.wppconnect.phone import MAX_DIGITS, ChatKind, chat_kind, is_group
 
 __all__ = [
     "Chat",
@@ -59,6 +62,7 @@ __all__ = [
     "Device",
     "Identity",
     "NumberCheck",
+    "Page",
     "SentMessage",
     "SessionState",
     "Timeouts",
@@ -216,10 +220,7 @@ class WppClient:
         return self._call(server_url, session, answers.NUMBER, answers.number_check, tail=_phone_digits(phone))
 
     def identify(self, server_url: str, session: str, address: str) -> Identity:
-        """The phone (digits) behind a `…@lid`, or the `…@lid` of a phone. Raises InvalidPhone, WppError.
-
-        That the route exists is measured; its answer's shape is read from the server's source.
-        """
+        """The phone (digits) behind a `…@lid`, or the `…@lid` of a phone. Raises InvalidPhone, WppError."""
         contact = _recipient(address)
         tail = f"{contact['phone']}@{'lid' if 'isLid' in contact else 'c.us'}"
         return self._call(server_url, session, answers.PN_LID, answers.identity, tail=tail)
@@ -309,11 +310,21 @@ class WppClient:
     ) -> SentMessage:
         """Send a contact's card; `contact_phone` is digits. Raises as `send_text`.
 
-        Read from the server's source, not measured: it answers 200 with the one message instead of a list.
+        A `@lid` as short as a phone would reach the stranger whose phone that is (measured): the card goes to the phone
+        behind it, and nowhere (WppRefused) where the server does not know that.
         """
-        body = {"isGroup": False, **_recipient(address_or_phone), "name": name}
+        to = self._card_recipient(server_url, session, address_or_phone)
+        body = {"isGroup": False, **_recipient(to), "name": name}
         body |= {"contactsId": [f"{_phone_digits(contact_phone)}@c.us"]}
         return self._send(server_url, session, answers.SEND_CONTACT, body)
+
+    def _card_recipient(self, server_url: str, session: str, address: str) -> str:
+        if not address.endswith("@lid") or len(address.removesuffix("@lid")) > MAX_DIGITS:
+            return address
+        phone = self.identify(server_url, session, address).phone
+        if phone is None:
+            raise errors.WppRefused("contact-vcard: a short @lid without a phone, nothing was sent")
+        return phone
 
     def _send(self, server_url: str, session: str, route: Route, body: Mapping[str, Any]) -> SentMessage:
         return self._call(server_url, session, route, answers.sent_message, body=body)
@@ -321,39 +332,63 @@ class WppClient:
     def get_messages(
         self, server_url: str, session: str, phone: str, count: int = 20, before_id: str | None = None
     ) -> list[ChatMessage]:
-        """The last `count` messages of a chat (digits, `…@c.us`, `…@lid`), those before `before_id` if given.
+        """The last `count` messages of a chat (digits, `…@c.us`, `…@lid`), those before `before_id` if given, under
+        whichever of their addresses WhatsApp has it: the messages' ids may name the other one.
 
-        Messages without an id are left out. Raises InvalidPhone, WppError.
+        Notices and what has no id are left out. Raises InvalidPhone, WppChatNotFound, WppError.
         """
         chat = _recipient(phone)
         tail = f"{chat['phone']}@lid" if "isLid" in chat else phone if "isGroup" in chat else chat["phone"]
-        params = {"count": str(count), "direction": "before"} | ({"id": before_id} if before_id else {})
-        return self._call(server_url, session, answers.MESSAGES, answers.chat_messages, tail=tail, params=params)
+        return self._chat_of(server_url, session, tail, count, before_id, answers.chat_messages)[1]
 
-    def read_chat(
-        self, server_url: str, session: str, chat: str, count: int, before_id: str | None = None
-    ) -> list[InboundMessage | Mark]:
+    def read_chat(self, server_url: str, session: str, chat: str, count: int, before_id: str | None = None) -> Page:
         """A page of what the webhooks told, or should have told, of a chat: its newest `count` messages, or those
-        before `before_id`. `chat` is an address as `list_chats` gives it. Raises InvalidInput, WppError.
+        before `before_id`. `chat` is an address as `list_chats` gives it; the page tells under which one of the same
+        person it was found, and there the next page is to be asked for. Raises InvalidInput, WppChatNotFound, WppError.
         """
         if not _CHAT.fullmatch(chat):
             raise errors.InvalidInput("not the address of a chat")
+        found, page = self._chat_of(server_url, session, chat, count, before_id, answers.history)
+        return replace(page, chat=found)
+
+    def _chat_of(
+        self,
+        server_url: str,
+        session: str,
+        chat: str,
+        count: int,
+        before_id: str | None,
+        parse: Callable[[Route, Answer], T],
+    ) -> tuple[str, T]:
+        """A chat and the address that WhatsApp has it under: a person's phone or their `@lid` (measured: asked by the
+        other one it answers 401 `chat_not_found`)."""
         params = {"count": str(count), "direction": "before"} | ({"id": before_id} if before_id else {})
-        return self._call(server_url, session, answers.MESSAGES, answers.history, tail=chat, params=params)
+        try:
+            return chat, self._call(server_url, session, answers.MESSAGES, parse, tail=chat, params=params)
+        except errors.WppChatNotFound:
+            other = self._other_address(server_url, session, chat)
+            if other is None:
+                raise
+        return other, self._call(server_url, session, answers.MESSAGES, parse, tail=other, params=params)
+
+    def _other_address(self, server_url: str, session: str, chat: str) -> str | None:
+        if chat_kind(chat) is not ChatKind.PERSON:
+            return None
+        known = self.identify(server_url, session, chat)
+        if not chat.endswith("@lid"):
+            return known.lid
+        return f"{known.phone}@c.us" if known.phone else None
 
     def read_unread(self, server_url: str, session: str) -> list[InboundMessage | Mark]:
         """The messages of all chats that are not marked as read. Raises WppError."""
-        return self._call(server_url, session, answers.UNREAD, answers.history)
+        return self._call(server_url, session, answers.UNREAD, answers.history).entries
 
     def get_media(self, server_url: str, session: str, message_id: str) -> tuple[bytes, str | None]:
         """A message's file, and its type where the server says one. Raises WppError, WppRefused where there is none."""
         return self._call(server_url, session, answers.MEDIA, answers.media_content, tail=message_id)
 
     def react(self, server_url: str, session: str, message_id: str, emoji: str) -> None:
-        """React to a message; an empty `emoji` takes the reaction back. Raises WppError.
-
-        Route and body are read from the server's source (`reactMessage`), not measured; `false` takes one back.
-        """
+        """React to a message; an empty `emoji` takes the reaction back: `false` does. Raises WppError."""
         body = {"msgId": message_id, "reaction": emoji or False}
         self._call(server_url, session, answers.REACT, answers.confirmed, body=body)
 

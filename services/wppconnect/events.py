@@ -14,7 +14,8 @@ and the older one, `{"session", "qrcode": "data:image/…", "status": "QRCODE"}`
     onreactionmessage, onrevokedmessage,
     onpollresponse, a message that is an
     edit or a deletion of another one       Mark
-    NOT_HANDLED, anything else, and what
+    NOT_HANDLED, WhatsApp's own notices,
+    its status, anything else, and what
     is malformed of the above               Unsupported
 
 The payload is merged over `event` and `session` by the server, so neither can be trusted: which session an
@@ -28,6 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 from services.wppconnect import fields
+from services.wppconnect.phone import ChatKind, chat_kind
 
 MAX_KIND = 64
 MAX_MESSAGE_ID = 512
@@ -40,6 +42,16 @@ _STATUS_WORDS: Final = {"CONNECTED": "inChat", "desconnectedMobile": "disconnect
 # Known, kept raw, and of no further use to this console.
 NOT_HANDLED: Final = ("onpresencechanged", "onparticipantschanged", "onupdatelabel", "location")
 
+# WhatsApp's own notes in a chat, which nobody said: measured with `isNotification: true`, at the head of nearly every
+# chat; older ones and those of channels may come without it.
+NOTICE_TYPES: Final = frozenset(
+    {"e2e_notification", "gp2", "notification", "notification_template", "broadcast_notification",
+     "newsletter_notification", "call_log"}
+)  # fmt: skip
+# A message whose key has not come yet: the same id comes again with what it says.
+UNREADABLE: Final = "ciphertext"
+# What is left of a message that was deleted for everybody.
+REVOKED: Final = "revoked"
 # Kinds of message whose body is their file, or its preview: never a text.
 FILE_TYPES: Final = frozenset({"image", "video", "audio", "ptt", "document", "sticker", "ptv"})
 # Kinds whose body is a preview picture.
@@ -228,6 +240,21 @@ def dedupe_key(session: str, key: EventKey) -> bytes | None:
     return hashlib.blake2b(parts, digest_size=16).digest()
 
 
+def message_key(message_id: str) -> str:
+    """What a message's id has in common with its other names: who wrote it, and the stanza id.
+
+    One message is called `true_<phone>@c.us_<stanza>_out`, `true_<lid>@lid_<stanza>_out` and, once the server was
+    started anew, the same without `_out` (measured). `app.message_key` of the database says the same.
+    """
+    parts = message_id.split("_")
+    return f"{parts[0]}_{parts[2]}" if len(parts) > 2 and parts[2] else message_id
+
+
+def is_notice(payload: Mapping[str, Any]) -> bool:
+    """Whether this is one of WhatsApp's own notes in a chat, and no message."""
+    return payload.get("isNotification") is True or fields.text(payload.get("type")) in NOTICE_TYPES
+
+
 # Telling the events apart
 
 
@@ -244,6 +271,15 @@ def _kind(payload: Mapping[str, Any]) -> str:
 
 def _own_id(payload: Mapping[str, Any]) -> str | None:
     return fields.identifier(payload.get("id"))
+
+
+def _message_id(payload: Mapping[str, Any]) -> str | None:
+    """A message's id; the same id comes again once it can be read, and where it is posted again after an edit: those
+    are other deliveries."""
+    own, edited = _own_id(payload), payload.get("latestEditSenderTimestampMs")
+    if own is None or (payload.get("type") != UNREADABLE and not edited):
+        return own
+    return _composed([own, fields.text(payload.get("type"))], fields.number(edited) or 0)
 
 
 def _ack_id(payload: Mapping[str, Any]) -> str | None:
@@ -284,9 +320,9 @@ def _revoked_id(payload: Mapping[str, Any]) -> str | None:
 
 # Absent on purpose: the `id` of `onpresencechanged` and `location` is a contact's; it would eat later events.
 _IDENTITIES: Final[dict[str, Callable[[Mapping[str, Any]], str | None]]] = {
-    "onmessage": _own_id,
-    "onselfmessage": _own_id,
-    "unreadmessages": _own_id,
+    "onmessage": _message_id,
+    "onselfmessage": _message_id,
+    "unreadmessages": _message_id,
     "onack": _ack_id,
     "onreactionmessage": _reaction_id,
     "onpollresponse": _vote_id,
@@ -337,12 +373,17 @@ def _message(kind: str, payload: Mapping[str, Any]) -> Event:
         return _malformed(kind, "no sender")
     if (mark := _protocol_mark(payload, from_)) is not None:
         return mark
+    if is_notice(payload):
+        return Unsupported(kind, "a notice of WhatsApp itself")
     from_me = payload.get("fromMe") is True or kind == "onselfmessage" or message_id.startswith("true_")
     to = fields.identifier(payload.get("to"))
     chat_id = fields.identifier(payload.get("chatId")) or (to if from_me and to else from_)
     sender = fields.mapping(payload.get("sender"))
     type_ = fields.text(payload.get("type")) or "unknown"
-    is_group = payload.get("isGroupMsg") is True or chat_id.endswith("@g.us")
+    chat = chat_kind(chat_id)
+    if chat is ChatKind.STATUS:
+        return Unsupported(kind, "a status, which is nobody's conversation")
+    is_group = chat is ChatKind.GROUP
     sender_id = fields.identifier(payload.get("author")) or fields.identifier(sender.get("id"))
     return InboundMessage(
         id=message_id,
@@ -487,7 +528,11 @@ def _call(kind: str, payload: Mapping[str, Any]) -> Event:
 
 
 def _protocol_mark(payload: Mapping[str, Any], from_: str) -> Mark | None:
-    """WhatsApp Web's own message about another one: that it was edited, or deleted."""
+    """WhatsApp Web's own message about another one: that it was edited, or deleted. One that was deleted is also found
+    in its chat's history as what is left of it."""
+    if payload.get("type") == REVOKED and (own := _own_id(payload)) is not None:
+        said = fields.unix_time(payload.get("t"))
+        return Mark(own, "revoke", from_, said * 1000 if said else None)
     if payload.get("type") != "protocol":
         return None
     about = fields.identifier(payload.get("protocolMessageKey"))

@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from enum import StrEnum
+from typing import Final
 
 import phonenumbers
 
@@ -14,6 +16,26 @@ _WRITTEN = re.compile(r"\+?[0-9 ().\-/]+")
 _BRAZIL_MOBILE = re.compile(r"55([1-9][1-9])9?([6-9][0-9]{7})")
 _ADDRESS_DIGITS = re.compile(r"[0-9]{7,14}")
 _BRAZIL_OLD_MOBILE = re.compile(r"55([1-9][1-9])([6-9][0-9]{7})")
+
+
+class ChatKind(StrEnum):
+    """Whom a chat is with, as its address says."""
+
+    PERSON = "person"  # …@c.us, …@lid
+    GROUP = "group"  # …@g.us
+    CHANNEL = "channel"  # …@newsletter: one writes, many read
+    BROADCAST = "broadcast"  # …@broadcast: a list that one person wrote to
+    STATUS = "status"  # status@broadcast: the photos and texts that vanish after a day
+
+
+_KINDS: Final = {"g.us": ChatKind.GROUP, "newsletter": ChatKind.CHANNEL, "broadcast": ChatKind.BROADCAST}
+
+
+def chat_kind(address: str) -> ChatKind:
+    """Whom the chat of this address is with. The one place that tells them apart."""
+    if address == "status@broadcast":
+        return ChatKind.STATUS
+    return _KINDS.get(address.partition("@")[2], ChatKind.PERSON)
 
 
 def is_group(address: str) -> bool:

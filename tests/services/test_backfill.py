@@ -121,10 +121,10 @@ def test_it_takes_up_acknowledgements_that_were_missed_and_never_one_back(
     messages.queue(paired, ANA, "enviada", "k")
     database.execute("update messages set state = 'accepted', wpp_id = %s", sent.id)
     control.ack(name(paired), sent.id, 2)
-    wait_for(lambda: client().read_chat(url, name(paired), f"{ANA}@c.us", 5)[0].ack >= 2)  # type: ignore[union-attr,operator]
+    wait_for(lambda: client().read_chat(url, name(paired), f"{ANA}@c.us", 5).entries[0].ack >= 2)  # type: ignore[union-attr,operator]
     note(database)
     read(database)
-    found = client().read_chat(url, name(paired), f"{ANA}@c.us", 5)[0]
+    found = client().read_chat(url, name(paired), f"{ANA}@c.us", 5).entries[0]
     assert database.one("select ack from messages") == found.ack  # type: ignore[union-attr]
     assert database.one("select state from messages") in ("delivered", "read")
     database.execute("update messages set ack = 4, state = 'read'")
@@ -166,12 +166,64 @@ def test_it_says_which_chat_could_not_be_read_and_reads_the_others(
         [f"{ANA}@c.us", "5511900000000@c.us"],
     )
     read(database)
-    assert (newest(paired).state, bodies(database)) == ("waiting", ["um"])
-    database.execute("update gaps set next_at = now(), attempts = %s", len(backfill.RETRY_AFTER))
-    read(database)
     gap = newest(paired)
-    assert (gap.state, gap.recovered, gap.failed) == ("done", 1, 1)
-    assert [one.address for one in gaps.lost_chats(paired, gap.id)] == ["5511900000000@c.us"]
+    assert (gap.state, gap.recovered, gap.failed, bodies(database)) == ("done", 1, 1, ["um"])
+    lost = gaps.lost_chats(paired, gap.id)
+    assert [(one.address, one.why) for one in lost] == [("5511900000000@c.us", "wppconnect_sem_conversa")]
+
+
+def test_it_takes_no_notice_of_whatsapp_for_a_message(paired: Actor, control: Control, database: Database) -> None:
+    for kind in ("e2e_notification", "gp2", "notification_template", "call_log"):
+        control.inbound(name(paired), ANA, type=kind)
+    control.inbound(name(paired), BIA, "um", group=GROUP)
+    note(database)
+    read(database)
+    assert bodies(database) == ["um"]
+    assert newest(paired).recovered == 1
+    assert database.execute("select address, unread from contacts") == [(GROUP, 1)]
+
+
+def test_it_reads_on_through_pages_of_nothing_but_notices(
+    paired: Actor, server: SandboxServer, control: Control, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "PAGE", 3)
+    now = int(time.time())
+    control.inbound(name(paired), ANA, "antes", group=GROUP, t=now - 600)
+    for number in range(7):
+        control.inbound(name(paired), ANA, group=GROUP, type="gp2", t=now - 500 + number)
+    server.world.sessions[name(paired)].unread.clear()
+    note(database)
+    read(database)
+    assert bodies(database) == ["antes"]
+
+
+def test_it_finds_a_chat_that_the_phone_has_under_a_lid(paired: Actor, control: Control, database: Database) -> None:
+    session_id = database.one("select id from whatsapp_sessions")
+    url = database.one("select server_url from whatsapp_sessions")
+    sent = client().send_text(url, name(paired), ANA, "enviada")
+    control.inbound(name(paired), ANA, "recebida")
+    with transaction(SYSTEM) as tx:
+        mine = InboundMessage(sent.id, "5511987654000@c.us", f"{ANA}@c.us", f"{ANA}@c.us", "chat", "enviada",
+                              timestamp=int(time.time()), from_me=True)  # fmt: skip
+        assert conversations.take_in(tx, session_id, mine, datetime.now(UTC))
+    control.fault("wrong_address")
+    contact_id = database.one("select id from contacts")
+    backfill.chat(paired, contact_id)
+    read(database)
+    assert (newest(paired).state, bodies(database)) == ("done", ["enviada", "recebida"])
+    ((found, lid),) = database.execute("select id, lid from contacts")
+    assert (found, lid[-4:]) == (contact_id, "@lid")
+
+
+def test_it_marks_what_was_deleted_meanwhile(paired: Actor, control: Control, database: Database) -> None:
+    written = control.inbound(name(paired), ANA, "apagada")
+    note(database)
+    read(database)
+    control.inbound(name(paired), ANA, type="revoked", id=written["id"])
+    note(database)
+    read(database)
+    assert bodies(database) == ["apagada"]
+    assert database.execute("select wpp_id, kind from message_marks") == [(written["id"], "revoke")]
 
 
 def test_it_is_taken_up_where_a_dead_worker_left_it(paired: Actor, control: Control, database: Database) -> None:

@@ -132,7 +132,7 @@ def test_it_counts_nothing_as_unread_of_who_is_blocked(session: UUID, database: 
     assert database.one("select unread from contacts") == 1
 
 
-@pytest.mark.parametrize("message", [said(type="e2e_notification"), said(chat="status@broadcast"), said(from_me=True)])
+@pytest.mark.parametrize("message", [said(chat="1234@broadcast"), said(chat="120363@newsletter"), said(from_me=True)])
 def test_it_raises_no_unread_for_what_nobody_must_read(
     session: UUID, database: Database, message: InboundMessage
 ) -> None:
@@ -328,7 +328,53 @@ def test_it_counts_the_votes_and_receipts_of_each_in_a_group(session: UUID, data
 def test_it_reads_what_could_not_be_read_at_first(session: UUID, database: Database) -> None:
     first = said("", type="ciphertext")
     take(session, first)
-    take(session, InboundMessage(**{**vars(first), "type": "chat", "body": "agora sim"}))
-    take(session, first)
-    assert database.execute("select kind, body from messages") == [("chat", "agora sim")]
+    readable = InboundMessage(**{**vars(first), "type": "chat", "body": "SAIR"})
+    taken = take(session, readable)
+    assert taken is not None, "rules are to see what it says"
+    assert (taken.text, taken.kind, taken.phone) == ("SAIR", "chat", ANA.removesuffix("@c.us"))
+    assert take(session, first) is None
+    assert take(session, readable) is None
+    assert database.execute("select kind, body from messages") == [("chat", "SAIR")]
     assert database.one("select unread from contacts") == 1
+    assert database.one("select word from opt_outs") == "SAIR"
+
+
+NAMES = (f"{ANA}_3EB0AB_out", f"{LID}_3EB0AB_out", f"{ANA}_3EB0AB")
+
+
+@pytest.mark.parametrize("later", NAMES)
+def test_it_knows_a_message_under_each_of_its_names(session: UUID, database: Database, later: str) -> None:
+    first = said("Olá", from_me=True, id=f"true_{NAMES[0]}")
+    assert take(session, first) is not None
+    again = said("Olá", later.split("_")[0], from_me=True, id=f"true_{later}")
+    assert take(session, again) is None
+    with transaction(SYSTEM) as tx:
+        messages.acknowledge(tx, session, f"true_{later}", 3, NOW)
+    note(session, f"true_{later}", "reaction", emoji="👍")
+    note(session, f"true_{NAMES[0]}", "reaction", at=1, emoji="❤️")
+    assert database.execute("select wpp_id, ack, state from messages") == [(first.id, 3, "read")]
+    assert database.execute("select wpp_id, value ->> 'emoji' from message_marks") == [(first.id, "❤️")]
+    assert database.one("select count(*) from parked_acks") == 0
+
+
+def test_it_lets_a_message_have_the_ack_that_came_first_under_another_name(session: UUID, database: Database) -> None:
+    with transaction(SYSTEM) as tx:
+        messages.acknowledge(tx, session, f"true_{NAMES[1]}", 2, NOW)
+    take(session, said("Olá", from_me=True, id=f"true_{NAMES[0]}"))
+    assert database.execute("select ack, state from messages") == [(2, "delivered")]
+
+
+def test_it_keeps_apart_who_wrote_what_and_one_message_from_another(session: UUID, database: Database) -> None:
+    for one in (f"true_{ANA}_3EB0AB_out", f"false_{ANA}_3EB0AB", f"false_{ANA}_3EB0AC", "call_1", "call_2"):
+        assert take(session, said(id=one, from_me=one.startswith("true"))) is not None
+    assert database.one("select count(*) from messages") == 5
+
+
+def test_it_calls_a_channel_and_a_list_no_group(session: UUID, database: Database) -> None:
+    for address in ("120363000000000001@g.us", "120363000000000001@newsletter", "1234@broadcast"):
+        take(session, said(chat=address, sender_id=ANA, pushname="Loja"))
+    assert database.execute("select address, is_group, unread from contacts order by 1") == [
+        ("120363000000000001@g.us", True, 1),
+        ("120363000000000001@newsletter", False, 0),
+        ("1234@broadcast", False, 0),
+    ]

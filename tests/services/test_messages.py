@@ -39,6 +39,7 @@ from tests.installation import Control
 
 PHONE = "(11) 91234-5678"
 DIGITS = "5511912345678"
+QUOTED = f"false_{DIGITS}@c.us_3EB0AB"
 NO_PACE = dispatch.Pace(0)
 
 
@@ -132,6 +133,7 @@ def test_it_queues_once_for_a_key_also_at_the_same_time(user: Actor, database: D
 def test_it_sends_and_calls_it_sent_only_when_whatsapp_does(
     sender: Actor, control: Control, database: Database
 ) -> None:
+    control.fault("ack_after_reply")
     messages.queue(sender, PHONE, "Olá!", "key")
     deliver_all()
     assert only(sender).state is State.ACCEPTED
@@ -168,6 +170,7 @@ def test_it_sends_to_the_address_that_whatsapp_uses(sender: Actor, control: Cont
         ("secrets_in_error", {}, State.UNCERTAIN, 0),
         ("not_found_but_delivered", {}, State.UNCERTAIN, 1),
         ("ack_before_reply", {}, State.SENT, 1),
+        ("ack_after_reply", {}, State.ACCEPTED, 1),
         ("send_timeout", {}, State.UNCERTAIN, 1),
         ("send_timeout", {"delivered": False}, State.UNCERTAIN, 0),
     ],
@@ -193,6 +196,35 @@ def test_it_settles_an_uncertain_message_by_reading_the_chat(
     settle_from_chat(database)
     assert only(sender).state in (State.ACCEPTED, State.SENT, State.DELIVERED, State.READ)
     assert database.one("select wpp_id is not null from messages")
+
+
+@pytest.mark.parametrize("ack_first", [True, False])
+def test_it_settles_an_uncertain_message_of_a_chat_that_is_filed_under_a_lid(
+    sender: Actor, control: Control, database: Database, ack_first: bool
+) -> None:
+    control.fault("chat_under_lid")
+    control.fault("error_but_delivered", times=1)
+    messages.queue(sender, PHONE, "Saiu", "one")
+    deliver_all()
+    assert only(sender).state is State.UNCERTAIN
+    ((session_id,),) = database.execute("select session_id from messages")
+    (left,) = control.sent(f"user_{sender.user_id}")
+    assert left["id"].startswith(f"true_{DIGITS}@c.us_")
+    if ack_first:
+        acknowledge(session_id, left["id"], 3)
+    assert [one.body for one in messages.chat_of(sender, only(sender).id)] == ["Saiu"]
+    settle_from_chat(database)
+    if not ack_first:
+        acknowledge(session_id, left["id"], 3)
+    assert only(sender).state is State.READ
+    assert database.one("select count(*) from parked_acks") == 0
+
+
+def test_it_fails_a_reply_to_what_is_gone_and_sends_nothing(sender: Actor, control: Control) -> None:
+    messages.queue(sender, PHONE, Content(body="Sim!", quoted_wpp_id=QUOTED), "key")
+    deliver_all()
+    assert (only(sender).state, only(sender).failure) == (State.FAILED, "refused")
+    assert outbox(control, sender) == []
 
 
 def test_it_leaves_what_is_not_in_the_chat_to_a_person(sender: Actor, control: Control, database: Database) -> None:
@@ -278,16 +310,17 @@ def every_kind(actor: Actor) -> list[Content]:
         attachments.keep(actor, file, "a nota"),
         Content(kind=Kind.LOCATION, detail={"lat": -23.5, "lng": -46.6, "title": "Loja", "address": "Rua A"}),
         Content(kind=Kind.CONTACT, detail={"name": "Ana", "phone": "5511977776666"}),
-        Content(body="Sim!", quoted_wpp_id="false_5511912345678@c.us_3EB0AB"),
+        Content(body="Sim!", quoted_wpp_id=QUOTED),
     ]
 
 
 def test_it_sends_every_kind_as_what_it_is(sender: Actor, control: Control, database: Database) -> None:
+    control.inbound(f"user_{sender.user_id}", DIGITS, "Vem?", id=QUOTED)
     contents = every_kind(sender)
     for number, content in enumerate(contents):
         messages.queue(sender, PHONE, content, str(number))
     deliver_all()
-    assert {message.state for message in messages.recent(sender)} == {State.ACCEPTED}
+    assert {message.state for message in messages.recent(sender)} == {State.ACCEPTED, State.SENT}
     sent = control.sent(f"user_{sender.user_id}")
     # The sandbox files an `image/jpeg` under image, whatever the console calls it.
     kinds = ["image", "sticker", "image", "image", "ptt", "document", "location", "vcard", "chat"]
@@ -330,6 +363,7 @@ def test_a_file_that_is_gone_fails_and_nothing_leaves(sender: Actor, control: Co
 # A video and a sound are a JPEG here, which the sandbox files under image.
 @pytest.mark.parametrize("place", [0, 1, 4, 5, 6, 7, 8])
 def test_it_finds_every_kind_again_in_the_chat(sender: Actor, control: Control, database: Database, place: int) -> None:
+    control.inbound(f"user_{sender.user_id}", DIGITS, "Vem?", id=QUOTED)
     content = every_kind(sender)[place]
     control.fault("error_but_delivered", times=1)
     messages.queue(sender, PHONE, content, "one")

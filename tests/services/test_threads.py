@@ -203,17 +203,20 @@ def test_it_replies_to_a_message(session: UUID, user: Actor, database: Database)
 
 def test_it_replies_in_a_group_and_not_in_a_channel(sender: Actor, control: Control, database: Database) -> None:
     session = database.one("select id from whatsapp_sessions where user_id = %s", sender.user_id)
-    first = take(session, "Quem vem?", "120363000000000001@g.us", sender_id="5511987654321@c.us")
-    group = contact_of(sender)
-    threads.reply(sender, group, "Eu!", "key", first.id)
+    group = "120363000000000001@g.us"
+    written = control.inbound(f"user_{sender.user_id}", "5511987654321", "Quem vem?", group=group)
+    first = take(session, "Quem vem?", group, id=written["id"], sender_id="5511987654321@c.us")
+    contact = contact_of(sender)
+    threads.reply(sender, contact, "Eu!", "key", first.id)
     (claimed,), _seen = dispatch.claim(10)
     messages.deliver(claimed)
     (told,) = control.sent(f"user_{sender.user_id}")
     assert (told["body"], told["to"]) == ("Eu!", "120363000000000001@g.us")
-    assert [bubble.message.body for bubble in threads.thread(sender, group).bubbles] == ["Quem vem?", "Eu!"]
+    assert [bubble.message.body for bubble in threads.thread(sender, contact).bubbles] == ["Quem vem?", "Eu!"]
     assert database.execute("select phone, is_group from contacts") == [(None, True)]
     take(session, "Oferta!", "120363000000000002@newsletter", ago=1)
-    channel = database.one("select id from contacts where address like '%%newsletter'")
+    channel, is_group = database.execute("select id, is_group from contacts where address like '%%newsletter'")[0]
+    assert not is_group
     with pytest.raises(threads.NoReply):
         threads.reply(sender, channel, "oi", "other key")
 

@@ -12,10 +12,11 @@ from sandbox.server import SandboxServer, running
 from sandbox.state import Config
 from services import errors
 from services.wppconnect.client import Identity, NumberCheck, Timeouts, WppClient, session_token
+from services.wppconnect.events import message_key
 from services.wppconnect.phone import same_subscriber
 
 SECRET = "THISISMYSECURETOKEN-and-it-is-longer-than-31-bytes"
-OWN, ANA = "5511988887777", "5511999999999"
+OWN, ANA, BIA = "5511988887777", "5511999999999", "5511966665555"
 WEBHOOK = "http://wpp:secret@127.0.0.1:9/nowhere"
 
 
@@ -141,7 +142,16 @@ def test_it_finds_and_uses_a_lid(server: SandboxServer, wpp: WppClient, session:
 
 def test_it_never_takes_a_short_lid_for_a_phone(server: SandboxServer, wpp: WppClient, session: str) -> None:
     pair(server, wpp, session)
-    assert wpp.send_text(server.url, session, "12345678901234@lid", "oi").to == "12345678901234@lid"
+    short = "12345678901234@lid"
+    with pytest.raises(errors.WppRefused):
+        wpp.send_text(server.url, session, short, "oi")
+    with pytest.raises(errors.WppRefused):
+        wpp.send_contact(server.url, session, short, ANA, "Ana")
+    assert really_sent(server, session) == [], "the server would send the card to 12345678901234@c.us"
+    server.world.phone_of_lid["12345678901234"] = BIA
+    wpp.send_contact(server.url, session, short, OWN, "Eu")
+    assert wpp.send_text(server.url, session, short, "oi").to == short
+    assert [row["to"] for row in really_sent(server, session)] == [f"{BIA}@c.us", short]
 
 
 def test_it_sends_nothing_without_a_connection(server: SandboxServer, wpp: WppClient, session: str) -> None:
@@ -152,10 +162,38 @@ def test_it_sends_nothing_without_a_connection(server: SandboxServer, wpp: WppCl
     assert len(really_sent(server, session)) == before
 
 
-def test_it_cannot_tell_a_missing_chat_from_a_failure(server: SandboxServer, wpp: WppClient, session: str) -> None:
+def test_it_tells_a_missing_chat_from_a_failure(server: SandboxServer, wpp: WppClient, session: str) -> None:
     pair(server, wpp, session)
-    with pytest.raises(errors.WppUnreachable):
+    with pytest.raises(errors.WppChatNotFound):
         wpp.get_messages(server.url, session, "5511977776666")
+    with pytest.raises(errors.WppChatNotFound):
+        wpp.get_messages(server.url, session, "120363000000000001@g.us")
+
+
+@pytest.mark.parametrize("fault", ["chat_under_lid", "wrong_address"])
+def test_it_finds_a_chat_under_the_other_name_of_the_person(
+    server: SandboxServer, wpp: WppClient, session: str, fault: str
+) -> None:
+    pair(server, wpp, session)
+    if fault == "chat_under_lid":
+        control(server, f"faults/{fault}", on=True, session=session)
+    sent = wpp.send_text(server.url, session, BIA, "oi")
+    control(server, f"faults/{fault}", on=True, session=session)
+    lid = wpp.identify(server.url, session, BIA).lid
+    (found,) = wpp.get_messages(server.url, session, BIA)
+    assert (found.body, found.chat_id, message_key(found.id)) == ("oi", lid, message_key(sent.id))
+    page = wpp.read_chat(server.url, session, f"{BIA}@c.us", 5)
+    assert page.chat == lid
+    assert len(page.entries) == 1
+
+
+def test_it_knows_what_was_certainly_not_sent(server: SandboxServer, wpp: WppClient, session: str) -> None:
+    pair(server, wpp, session)
+    with pytest.raises(errors.WppRefused):
+        wpp.send_text(server.url, session, ANA, "oi", quoted_id=f"false_{ANA}@c.us_3EB0AB")
+    with pytest.raises(errors.WppRefused):
+        wpp.send_image(server.url, session, ANA, "/tmp/a.png", "a.png")
+    assert really_sent(server, session) == []
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from services.wppconnect.events import (
     StatusFind,
     Unsupported,
     dedupe_key,
+    message_key,
     parse,
     summary,
 )
@@ -213,7 +214,60 @@ def test_it_makes_texts_that_the_database_takes() -> None:
     assert (event.body, event.id) == ("ab?c", IN)
 
 
+NOTICES = ("e2e_notification", "gp2", "notification_template", "call_log")
+
+
+@pytest.mark.parametrize("kind", ["onmessage", "unreadmessages", "onselfmessage"])
+def test_it_takes_no_notice_of_whatsapp_itself_for_a_message(kind: str) -> None:
+    plain = {**FIXTURES["onmessage__text"], "event": kind}
+    for payload in (*({**plain, "type": type_} for type_ in NOTICES), {**plain, "isNotification": True}):
+        assert isinstance(parse(payload), Unsupported)
+    assert isinstance(parse({**plain, "isNotification": False}), InboundMessage)
+    assert isinstance(parse({**plain, "from": "status@broadcast", "chatId": "status@broadcast"}), Unsupported)
+
+
+def test_it_tells_of_what_was_deleted_by_what_is_left_of_it() -> None:
+    left = {**FIXTURES["onmessage__text"], "type": "revoked", "body": "", "isNotification": True}
+    assert parse(left) == Mark(IN, "revoke", ANA, 1_760_000_000_000)
+
+
+@pytest.mark.parametrize("address", ["120363000000000001@newsletter", "1234@broadcast"])
+def test_it_calls_a_channel_and_a_list_no_group(address: str) -> None:
+    event = parse({**FIXTURES["onmessage__text"], "from": address, "chatId": address, "isGroupMsg": True})
+    assert isinstance(event, InboundMessage)
+    assert not event.is_group
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        (OUT, "true_3EB0BBBB"),
+        (f"true_{LID}_3EB0BBBB_out", "true_3EB0BBBB"),
+        (f"true_{ANA}_3EB0BBBB", "true_3EB0BBBB"),
+        (f"true_{GROUP}_3EB0BBBB_{ME}_out", "true_3EB0BBBB"),
+        (f"false_{GROUP}_3EB0BBBB_{ANA}", "false_3EB0BBBB"),
+        ("call_39BB", "call_39BB"),
+        ("3EB0BBBB", "3EB0BBBB"),
+        ("a__b", "a_b"),
+        ("a_b_", "a_b_"),
+    ],
+)
+def test_it_knows_what_all_names_of_a_message_have_in_common(name: str, key: str) -> None:
+    assert message_key(name) == key
+
+
 # What tells two deliveries apart
+
+
+def test_it_tells_a_message_that_can_be_read_now_or_was_edited_from_the_first_one() -> None:
+    plain = FIXTURES["onmessage__text"]
+    unreadable = {**plain, "type": "ciphertext", "body": ""}
+    edited = [{**plain, "latestEditSenderTimestampMs": at} for at in (1_760_000_001_000, 1_760_000_002_000)]
+    keys = [key_of(one) for one in (plain, unreadable, *edited)]
+    assert None not in keys
+    assert len(set(keys)) == 4
+    assert key_of({**plain, "latestEditSenderTimestampMs": None}) == keys[0]
+    assert key_of(dict(unreadable)) == keys[1]
 
 
 def key_of(payload: dict[str, Any], session: str = SESSION) -> bytes | None:
