@@ -37,6 +37,7 @@ from services.errors import (
     WppError,
 )
 from services.gaps import LOOKBACK, Reason, State
+from services.sessions import asked_if_disconnected
 from services.wppconnect.connection import client
 from services.wppconnect.events import InboundMessage, Mark
 from services.wppconnect.phone import ChatKind, chat_kind, of_address
@@ -198,7 +199,8 @@ def _read(gap: _Claimed) -> None:
 
 def _list(gap: _Claimed) -> None:
     """Put down which chats have moved since the gap began; what is unread is there already."""
-    listed = client().list_chats(gap.server_url, gap.session_name)
+    with asked_if_disconnected(SYSTEM, gap.session_name):
+        listed = client().list_chats(gap.server_url, gap.session_name)
     found = [one for one in listed if one.id != WHATSAPP_ITSELF and chat_kind(one.id) is not ChatKind.STATUS]
     unread = _unread(gap)
     since = gap.since.timestamp()
@@ -220,7 +222,8 @@ def _list(gap: _Claimed) -> None:
 def _unread(gap: _Claimed) -> Sequence[InboundMessage | Mark]:
     """A short cut: the chats themselves are read anyway, so a server that does not answer this one takes nothing."""
     try:
-        return client().read_unread(gap.server_url, gap.session_name)
+        with asked_if_disconnected(SYSTEM, gap.session_name):
+            return client().read_unread(gap.server_url, gap.session_name)
     except WppError as error:
         log.info("unread_not_read", error=error.code)
         return ()
@@ -239,7 +242,8 @@ def _read_chat(gap: _Claimed, address: str) -> str | None:
     why: str | None = "too_deep"
     for _page in range(PAGES):
         try:
-            page = client().read_chat(gap.server_url, gap.session_name, called, PAGE, before)
+            with asked_if_disconnected(SYSTEM, gap.session_name):
+                page = client().read_chat(gap.server_url, gap.session_name, called, PAGE, before)
         except WppDisconnected:
             raise
         except WppChatNotFound as error:

@@ -25,6 +25,7 @@ from services.errors import (
     WppUnreachable,
 )
 from services.messages import State
+from services.sessions import asked_if_disconnected
 from services.wppconnect.connection import client
 from services.wppconnect.events import message_key
 
@@ -147,13 +148,13 @@ def ask(actor: Actor, user_id: UUID | None = None) -> Asked | None:
         return Asked(now, error=error.code)
     if state != "CONNECTED":
         return Asked(now, state)
-    page, signed_out = _ask_page(row.server_url, row.session_id)
+    page, signed_out = _ask_page(actor, row.server_url, row.session_id)
     up = page is not False and not signed_out
     # Staff have no right to ask in somebody's name: they have what the worker found.
     unanswered = up and owner == actor.user_id and _gets_no_answer(actor, row.id)
     read, ack = False, None
     if up and facts.unacknowledged is not None:
-        read, ack = _ask_chat(row.server_url, row.session_id, facts.unacknowledged)
+        read, ack = _ask_chat(actor, row.server_url, row.session_id, facts.unacknowledged)
     return Asked(now, state, "", page, unanswered, signed_out, read, ack)
 
 
@@ -229,12 +230,13 @@ def _outgoing(found: dict[str, Any] | None) -> Outgoing | None:
     )
 
 
-def _ask_page(server_url: str, name: str) -> tuple[bool | None, bool]:
+def _ask_page(actor: Actor, server_url: str, name: str) -> tuple[bool | None, bool]:
     """The page's word, and whether nobody is signed in there."""
     page: bool | None = None
     try:
         page = client().check_connection(server_url, name)
-        client().phone_number(server_url, name)
+        with asked_if_disconnected(actor, name):
+            client().phone_number(server_url, name)
     except WppDisconnected:
         return page, True
     except WppError:
@@ -259,10 +261,11 @@ def _gets_no_answer(actor: Actor, session_id: UUID) -> bool:
     return False
 
 
-def _ask_chat(server_url: str, name: str, message: Outgoing) -> tuple[bool, int | None]:
+def _ask_chat(actor: Actor, server_url: str, name: str, message: Outgoing) -> tuple[bool, int | None]:
     """Whether the chat could be read, and the ack that it has for the message. Texts are dropped right here."""
     try:
-        chat = client().get_messages(server_url, name, message.address or message.phone, count=CHAT_DEPTH)
+        with asked_if_disconnected(actor, name):
+            chat = client().get_messages(server_url, name, message.address or message.phone, count=CHAT_DEPTH)
     except (WppError, InvalidPhone):
         return False, None
     return True, next((one.ack for one in chat if message_key(one.id) == message_key(message.wpp_id or "")), None)

@@ -19,6 +19,7 @@ from services.db.engine import transaction
 from services.db.models import Record, events, messages, sessions
 from services.db.models import contacts as contact_rows
 from services.errors import ConfigurationError, ServiceError, WppError
+from services.sessions import asked_if_disconnected
 from services.wppconnect import events as webhook
 from services.wppconnect.connection import client
 
@@ -120,7 +121,8 @@ def identify(limit: int = AT_ONCE) -> int:
 def _name_groups(rows: Sequence[Record]) -> None:
     """The groups of one session by its list of chats, which is the only answer that holds their names."""
     try:
-        chats = client().list_chats(rows[0].server_url, rows[0].session_name)
+        with asked_if_disconnected(SYSTEM, rows[0].session_name):
+            chats = client().list_chats(rows[0].server_url, rows[0].session_name)
     except (WppError, ConfigurationError) as error:
         log.info("groups_not_named", groups=len(rows), error=type(error).__name__)
         return
@@ -134,7 +136,8 @@ def _name_groups(rows: Sequence[Record]) -> None:
 
 def _identify_one(row: Record) -> None:
     try:
-        found = client().identify(row.server_url, row.session_name, row.lid)
+        with asked_if_disconnected(SYSTEM, row.session_name):
+            found = client().identify(row.server_url, row.session_name, row.lid)
     except (WppError, ConfigurationError) as error:
         log.info("lid_not_identified", contact=str(row.id), error=type(error).__name__)
         return

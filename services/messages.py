@@ -447,7 +447,8 @@ def chat_of(actor: Actor, message_id: UUID, limit: int = 5) -> list[ChatMessage]
     if row is None:
         raise NotFound(f"message {message_id}")
     try:
-        chat = client().get_messages(row.server_url, row.session_name, row.address or row.phone, count=CHAT_DEPTH)
+        with sessions.asked_if_disconnected(actor, row.session_name):
+            chat = client().get_messages(row.server_url, row.session_name, row.address or row.phone, count=CHAT_DEPTH)
     except WppChatNotFound:
         return []
     since = row.sending_at.timestamp() - CHAT_LOOK_BACK.total_seconds() if row.sending_at else 0.0
@@ -485,7 +486,8 @@ def deliver(claimed: Claimed) -> Outcome | None:
     if not claimed.sending and not _mark_sending(claimed, found):
         return None
     try:
-        sent = courier.send(claimed, found)
+        with sessions.asked_if_disconnected(SYSTEM, claimed.session_name):
+            sent = courier.send(claimed, found)
     except WppOutcomeUnknown:
         return Outcome(State.UNCERTAIN, "unknown", address=found)
     except MediaUnavailable:
@@ -747,7 +749,8 @@ def _next_reconciliation() -> Any:
 
 def _reconcile_one(row: Record) -> None:
     try:
-        chat = client().get_messages(row.server_url, row.session_name, row.address or row.phone, count=CHAT_DEPTH)
+        with sessions.asked_if_disconnected(SYSTEM, row.session_name):
+            chat = client().get_messages(row.server_url, row.session_name, row.address or row.phone, count=CHAT_DEPTH)
     except (WppError, ConfigurationError) as error:
         log.info("reconcile_unanswered", message=str(row.id), error=type(error).__name__)
         return

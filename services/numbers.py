@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, func, select, text, update
 
-from services import settings
+from services import sessions, settings
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.models import Record, number_checks
@@ -92,7 +92,8 @@ def check(
     name, server_url, allowed = _reserve(actor, session_id, asked)
     answers: dict[str, Known] = {}
     for phone in (one for one in asked if one in allowed):
-        answer = client().check_number(server_url, name, phone)
+        with sessions.asked_if_disconnected(actor, name):
+            answer = client().check_number(server_url, name, phone)
         answers[phone] = _remember(actor, session_id, phone, answer)
         progress(len(answers), len(allowed))
     return answers

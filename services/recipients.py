@@ -34,7 +34,7 @@ from services.errors import (
     WppError,
 )
 from services.messages import Content
-from services.sessions import Status
+from services.sessions import Status, asked_if_disconnected
 from services.templates import NAME, PHONE, Draft, Template
 from services.wppconnect.connection import client
 from services.wppconnect.phone import display, is_group, spellings
@@ -166,9 +166,11 @@ def _book(actor: Actor, *, groups: bool) -> list[Acquaintance]:
         return []
     try:
         if groups:
-            chats = client().list_chats(line.server_url, line.session_id)
+            with asked_if_disconnected(actor, line.session_id):
+                chats = client().list_chats(line.server_url, line.session_id)
             return [Acquaintance(one.id, one.name) for one in chats if one.is_group and valid(one.id)]
-        book = client().all_contacts(line.server_url, line.session_id)
+        with asked_if_disconnected(actor, line.session_id):
+            book = client().all_contacts(line.server_url, line.session_id)
     except (WppError, ConfigurationError) as error:
         log.info("book_unanswered", groups=groups, error=type(error).__name__)
         return []

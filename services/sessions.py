@@ -13,9 +13,10 @@ open in one browser only: a start that meets another one hangs, and closing a st
 browser behind for up to a minute (measured against wppconnect-server 2.10.4).
 """
 
+import contextlib
 import hashlib
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -49,6 +50,7 @@ from services.errors import (
     N_,
     ConfigurationError,
     Conflict,
+    DatabaseUnavailable,
     Forbidden,
     NotFound,
     SessionBeingCleaned,
@@ -546,6 +548,24 @@ def ask_everybody() -> int:
     with transaction(SYSTEM) as tx:
         done = tx.execute(update(sessions).where(sessions.c.status != Status.DISCONNECTED).values(check_at=func.now()))
     return int(done.rowcount)
+
+
+@contextlib.contextmanager
+def asked_if_disconnected(actor: Actor, name: str) -> Iterator[None]:
+    """Have the session asked about at once where a call inside says that it is not up; the error goes on.
+
+    The server answers 404 `Disconnected` to whatever needs a living page (wppconnect-server 2.10.4), and posts nothing
+    of it: the answer is the evidence. Whoever may see the session may have it asked.
+    """
+    try:
+        yield
+    except WppDisconnected:
+        up = update(sessions).where(sessions.c.session_id == name, sessions.c.status == Status.CONNECTED)
+        undue = sessions.c.check_at.is_(None) | (sessions.c.check_at > func.now())
+        # What the call said stays true while the database is away, and may be all that tells that nothing left.
+        with contextlib.suppress(DatabaseUnavailable), transaction(actor) as tx:
+            tx.execute(up.where(undue).values(check_at=func.now()))
+        raise
 
 
 def next_check_in() -> float | None:

@@ -27,7 +27,7 @@ from services.db.models import sessions as session_rows
 from services.db.search import containing
 from services.errors import N_, Conflict, InvalidInput, NotFound
 from services.messages import Content, Message, State
-from services.sessions import Status
+from services.sessions import Status, asked_if_disconnected
 from services.wppconnect.connection import client
 from services.wppconnect.events import message_key
 from services.wppconnect.phone import is_group
@@ -254,7 +254,8 @@ def react(actor: Actor, message_id: UUID, emoji: str) -> None:
         raise NotFound(f"message {message_id}")
     if row.wpp_id is None or row.status != Status.CONNECTED:
         raise NoReaction("nothing to react to")
-    client().react(row.server_url, row.name, row.wpp_id, emoji)
+    with asked_if_disconnected(actor, row.name):
+        client().react(row.server_url, row.name, row.wpp_id, emoji)
     made = insert(message_marks).values(
         session_id=row.session_id,
         wpp_id=row.wpp_id,
