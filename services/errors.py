@@ -47,6 +47,7 @@
     ├── NoServerAvailable           503  no WPPConnect server has room: nothing was begun, safe to try again
     └── WppError                         a call to a WPPConnect server went wrong
         ├── WppUnreachable          503  nothing arrived there: safe to try again
+        │   └── WppNoAnswer         503  it was only a question, and no answer came or none that says anything
         ├── WppDisconnected         409  the server says that the session is not up: nothing was sent, safe to try again
         ├── WppRefused              502  the server said no: trying again gives the same answer
         │   └── WppUnauthorized     502  the server does not accept our token
@@ -435,6 +436,10 @@ class WppUnreachable(WppError):
     safe_to_retry = True
     message = N_("O servidor do WhatsApp não está respondendo.")
     hint = N_("Tente de novo em um minuto; nossa equipe já vê essa falha.")
+
+
+class WppNoAnswer(WppUnreachable):
+    """A question reached the server, so it is not the server that is away: the session, or WhatsApp, is silent."""
 
 
 class WppDisconnected(WppError):

@@ -137,7 +137,7 @@ class Route:
 
     def broken(self, why: str) -> errors.WppError:
         """The error for a request that left and whose answer never came, or tells nothing."""
-        kind = errors.WppOutcomeUnknown if self.changes else errors.WppUnreachable
+        kind = errors.WppOutcomeUnknown if self.changes else errors.WppNoAnswer
         return kind(f"{self.name}: {why}")
 
 

@@ -3,8 +3,8 @@ repeat a call is decided above, from the error (`safe_to_retry`) and from eviden
 
     What went wrong                                     a call that changes things   a call that only reads
     no connection, none free in the pool                WppUnreachable               WppUnreachable
-    time-out or break after the request left            WppOutcomeUnknown            WppUnreachable
-    5xx, unreadable 2xx                                 WppOutcomeUnknown            WppUnreachable
+    time-out or break after the request left            WppOutcomeUnknown            WppNoAnswer
+    5xx, unreadable 2xx                                 WppOutcomeUnknown            WppNoAnswer
     404 JSON with `status: Disconnected`                WppDisconnected              WppDisconnected
     401                                                 WppUnauthorized              WppUnauthorized
     401 with `chat_not_found`                           –                            WppChatNotFound

@@ -96,7 +96,7 @@ def test_it_maps_every_transport_error(kind: type[httpx.RequestError]) -> None:
         expected = (errors.WppUnreachable, errors.WppUnreachable)
     else:
         assert kind.__name__ in MAY_HAVE_LEFT, "a kind of error that nobody has thought about"
-        expected = (errors.WppOutcomeUnknown, errors.WppUnreachable)
+        expected = (errors.WppOutcomeUnknown, errors.WppNoAnswer)
     found = transport_failure(error, answers.SEND), transport_failure(error, answers.STATUS)
     assert (type(found[0]), type(found[1])) == expected
     assert SECRET not in str(found)
@@ -155,7 +155,7 @@ def test_it_does_not_know_the_outcome_of_a_change_cut_short(call: Call, behave: 
 @pytest.mark.parametrize("behave", [hang, reset, hang_up, truncated, not_http, bad_gzip, half_headers])
 def test_it_may_repeat_a_read_cut_short(behave: Callable[..., None]) -> None:
     with raw_server(behave) as url:
-        assert type(failure(read, url)) is errors.WppUnreachable
+        assert type(failure(read, url)) is errors.WppNoAnswer
 
 
 def test_it_does_not_wait_for_a_body_that_drips() -> None:
@@ -169,14 +169,14 @@ def test_it_does_not_wait_for_a_body_that_drips() -> None:
     with raw_server(says("HTTP/1.1 200 OK", "Content-Length: 10000", then=drip)) as url:
         found = failure(read, url)
         stop.set()
-    assert type(found) is errors.WppUnreachable
+    assert type(found) is errors.WppNoAnswer
     assert time.monotonic() - started < 5
 
 
 def test_it_reads_only_so_much(fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.wppconnect.client.MAX_ANSWER_BYTES", 1000)
     fake.answers(200, {"status": "CLOSED", "padding": "x" * 1000})
-    assert type(failure(read, fake.url)) is errors.WppUnreachable
+    assert type(failure(read, fake.url)) is errors.WppNoAnswer
 
 
 # What the server says
@@ -195,20 +195,20 @@ INNER = {"status": "error", "response": "Error on open list", "error": {}}
         (404, {"status": "Other"}, errors.WppRefused, errors.WppRefused),
         (401, BAD_TOKEN, errors.WppUnauthorized, errors.WppUnauthorized),
         (401, "Unauthorized", errors.WppUnauthorized, errors.WppUnauthorized),
-        (401, INNER, errors.WppOutcomeUnknown, errors.WppUnreachable),
+        (401, INNER, errors.WppOutcomeUnknown, errors.WppNoAnswer),
         (400, {"status": "Connected", "message": "Não existe."}, errors.WppOutcomeUnknown, errors.WppRefused),
         (413, "<html>", errors.WppRefused, errors.WppRefused),
         (429, {}, errors.WppRefused, errors.WppRefused),
         (302, "", errors.WppRefused, errors.WppRefused),
-        (500, {"status": "Error", "error": {"token": SECRET}}, errors.WppOutcomeUnknown, errors.WppUnreachable),
-        (502, "<html>Bad Gateway</html>", errors.WppOutcomeUnknown, errors.WppUnreachable),
-        (503, "", errors.WppOutcomeUnknown, errors.WppUnreachable),
-        (201, "<html>", errors.WppOutcomeUnknown, errors.WppUnreachable),
-        (201, "", errors.WppOutcomeUnknown, errors.WppUnreachable),
-        (201, '{"status":"succ', errors.WppOutcomeUnknown, errors.WppUnreachable),
-        (201, "[" * 100_000, errors.WppOutcomeUnknown, errors.WppUnreachable),
-        (201, ["no object"], errors.WppOutcomeUnknown, errors.WppUnreachable),
-        (201, "null", errors.WppOutcomeUnknown, errors.WppUnreachable),
+        (500, {"status": "Error", "error": {"token": SECRET}}, errors.WppOutcomeUnknown, errors.WppNoAnswer),
+        (502, "<html>Bad Gateway</html>", errors.WppOutcomeUnknown, errors.WppNoAnswer),
+        (503, "", errors.WppOutcomeUnknown, errors.WppNoAnswer),
+        (201, "<html>", errors.WppOutcomeUnknown, errors.WppNoAnswer),
+        (201, "", errors.WppOutcomeUnknown, errors.WppNoAnswer),
+        (201, '{"status":"succ', errors.WppOutcomeUnknown, errors.WppNoAnswer),
+        (201, "[" * 100_000, errors.WppOutcomeUnknown, errors.WppNoAnswer),
+        (201, ["no object"], errors.WppOutcomeUnknown, errors.WppNoAnswer),
+        (201, "null", errors.WppOutcomeUnknown, errors.WppNoAnswer),
     ],
 )
 def test_it_maps_every_answer(
