@@ -4,7 +4,7 @@ import streamlit as st
 
 from services import sessions
 from services.sessions import Status
-from ui import brake, compose, errors, live, navigation, session_card, several
+from ui import brake, compose, errors, live, navigation, session_card, several, uncertain
 from ui.guard import guard
 from ui.text import _
 
@@ -34,6 +34,7 @@ def outbox() -> None:
         own = sessions.get(actor)
         if own is not None:
             session_card.out_of_reach(actor, own)
+        uncertain.banner(actor)
         compose.recent(actor)
 
 

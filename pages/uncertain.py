@@ -11,7 +11,7 @@ st.title(_("Incertos"), anchor=False)
 st.caption(
     _(
         "O envio foi interrompido no meio e ninguém confirmou. O Plushify confere a conversa sozinho por meia hora e "
-        "nunca reenvia por conta própria; o que sobrar é você quem decide."
+        "nunca reenvia por conta própria; o que sobrar é você quem decide. Também o que esperou demais para sair."
     )
 )
 
@@ -21,6 +21,7 @@ def doubts() -> None:
     actor = guard()
     live.listen("message")
     with errors.stopping():
+        uncertain.asked(actor)
         uncertain.own(actor)
         if actor.is_staff:
             uncertain.counts(actor)

@@ -178,6 +178,7 @@ class Result:
     reason: str | None
     state: messages.State | None
     failure: str | None
+    waiting: messages.Wait | None
     message_id: UUID | None
     released_at: datetime | None
     sent_at: datetime | None
@@ -632,6 +633,8 @@ def detail(result: Result) -> str:
     """Why, in a sentence (in the source language); nothing where all is well."""
     if result.reason is not None:
         return SKIPS_SAID.get(result.reason, "")
+    if result.waiting is not None:
+        return messages.WAITING[result.waiting.reason]
     return messages.FAILURES[result.failure][0] if result.failure in messages.FAILURES else ""
 
 
@@ -829,6 +832,7 @@ def _results() -> Select[Any]:
         campaign_recipients,
         message_rows.c.state.label("message_state"),
         message_rows.c.failure,
+        *messages.WAITING_COLUMNS,
         message_rows.c.sent_at,
         message_rows.c.delivered_at,
         message_rows.c.read_at,
@@ -880,6 +884,7 @@ def _result(row: Record) -> Result:
         reason=row.reason,
         state=messages.State(row.message_state) if row.message_state else None,
         failure=row.failure,
+        waiting=messages.wait_of(row),
         message_id=row.message_id,
         released_at=row.released_at,
         sent_at=row.sent_at,

@@ -17,7 +17,7 @@ from services.db.engine import transaction
 from services.diagnostics import Result, Step, masked
 from services.errors import N_, NotFound
 from services.evidence import moment
-from services.messages import State
+from services.messages import Reason, State, Wait
 from services.wppconnect import events as webhook
 
 # A claim, a call and its commit take no longer than the lane's lease; what is still `sending` then was cut off.
@@ -34,6 +34,50 @@ ACK_WORDS = {
 }
 
 _ACK_TIMES = text("select * from app.message_acks(:message, :keys)")
+
+# What a queued message waits for, as a step of its story.
+WAITED: dict[Reason, str] = {
+    Reason.SERVER: N_("Espera desde então: o servidor do WhatsApp não responde."),
+    Reason.SESSION: N_("Espera desde então: o WhatsApp está desconectado."),
+    Reason.NO_ANSWER: N_("Espera desde então: o WhatsApp não responde."),
+    Reason.SETUP: N_("Espera desde então: o servidor do WhatsApp não nos aceita."),
+    Reason.FILES: N_("Espera desde então: o arquivo não pôde ser lido."),
+    Reason.NUMBERS: N_("Espera desde então: o número ainda não pôde ser conferido."),
+    Reason.OWNER: N_("Começou a esperar: nada podia sair."),
+}
+# What it comes to, and what to do.
+HELD_UP: dict[Reason, tuple[str, str, Step]] = {
+    Reason.SERVER: (
+        N_("Está na fila e nada saiu: o servidor do WhatsApp não responde."),
+        N_("Ela sai sozinha quando ele voltar. Veja o Diagnóstico da sessão."),
+        Step.ASK,
+    ),
+    Reason.SESSION: (
+        N_("Está na fila e nada saiu: o servidor diz que a sessão caiu."),
+        N_("Ela sai sozinha quando a sessão voltar. Veja o Diagnóstico da sessão."),
+        Step.ASK,
+    ),
+    Reason.NO_ANSWER: (
+        N_("Está na fila e nada saiu: o WhatsApp não responde por esta sessão."),
+        N_("Tentamos de novo sozinhos. Veja o Diagnóstico da sessão."),
+        Step.ASK,
+    ),
+    Reason.SETUP: (
+        N_("Está na fila e nada saiu: o servidor do WhatsApp não aceita nossa credencial."),
+        N_("Fale com o suporte. Ela sai sozinha quando o acesso voltar."),
+        Step.SUPPORT,
+    ),
+    Reason.FILES: (
+        N_("Está na fila e nada saiu: o arquivo dela não pôde ser lido agora."),
+        N_("Tentamos de novo sozinhos; se demorar, fale com o suporte."),
+        Step.SUPPORT,
+    ),
+    Reason.NUMBERS: (
+        N_("Está na fila e nada saiu: o número ainda não pôde ser conferido no WhatsApp."),
+        N_("As consultas por hora são poucas. Tentamos de novo sozinhos em minutos."),
+        Step.ASK,
+    ),
+}
 
 Params = Mapping[str, str | int]
 
@@ -110,6 +154,12 @@ def _way_out(row: Mapping[str, Any]) -> Iterator[Moment]:
     yield Moment(N_("Entrou na fila."), created)
     if run_at - created > timedelta(seconds=1):
         yield Moment(N_("Hora marcada para sair."), run_at, ahead=run_at > moment(row["now"]))
+    if row["state"] == State.QUEUED and (wait := _wait(row)) is not None:
+        yield Moment(WAITED[wait.reason], wait.since, Result.WARNING)
+    elif row["waiting_since"]:
+        yield Moment(N_("Começou a esperar: nada podia sair."), moment(row["waiting_since"]), Result.WARNING)
+    if row["asked_at"]:
+        yield Moment(N_("Esperou demais: só sai se o dono disser."), moment(row["asked_at"]), Result.WARNING)
     if row["claimed_at"]:
         yield Moment(N_("Um worker a pegou (tentativa {n})."), moment(row["claimed_at"]), params={"n": row["attempts"]})
     if row["sending_at"]:
@@ -119,6 +169,18 @@ def _way_out(row: Mapping[str, Any]) -> Iterator[Moment]:
         yield Moment(what if other else N_("Enviada ao servidor."), moment(row["sending_at"]))
     if row["accepted_at"] and row["accepted_at"] != row["reconciled_at"]:
         yield Moment(N_("O servidor aceitou e deu uma identificação."), moment(row["accepted_at"]))
+
+
+def _wait(row: Mapping[str, Any]) -> Wait | None:
+    """What a queued message waits for now, as its owner's list says it."""
+    due = moment(row["run_at"])
+    since = moment(row["waiting_since"])
+    if row["asked_at"]:
+        return Wait(Reason.OWNER, since or moment(row["asked_at"]))
+    if row["lane_waiting_reason"] and due <= moment(row["now"]):
+        held = max(due, moment(row["lane_waiting_since"]))
+        return Wait(Reason(row["lane_waiting_reason"]), min(held, since) if since else held)
+    return Wait(Reason(row["waiting_reason"]), since or due) if row["waiting_reason"] else None
 
 
 def _acknowledged(row: Mapping[str, Any], acks: list[tuple[datetime, int]]) -> Iterator[Moment]:
@@ -190,7 +252,7 @@ class _Row:
         self.now: datetime = moment(row["now"])
         self.state = State(row["state"])
         self.failure: str | None = row["failure"]
-        self.attempts: int = row["attempts"]
+        self.wait = _wait(row)
         self.ahead: int = row["ahead"]
         self.reads: int = row["reconciliations"]
         self.due: datetime = moment(row["run_at"])
@@ -222,15 +284,17 @@ def _queued(row: _Row) -> Conclusion:
             N_("Fale com o suporte. Nada se perdeu."),
         )
         return Conclusion(Result.FAULT, what, todo, step=Step.SUPPORT)
+    if row.wait is not None and row.wait.reason is Reason.OWNER:
+        what = N_("Esperou demais e não sai mais sozinha.")
+        return Conclusion(Result.WARNING, what, N_("Decida em “Incertos”: enviar agora ou descartar."), step=Step.SEND)
     if not row.connected:
         what = N_("Está na fila, mas o WhatsApp está desconectado.")
-        return Conclusion(Result.WARNING, what, N_("Conecte: ela sai sozinha ou avisa que falhou."), step=Step.PAIR)
+        return Conclusion(Result.WARNING, what, N_("Conecte: ela sai sozinha em seguida."), step=Step.PAIR)
+    if row.wait is not None:
+        what, todo, step = HELD_UP[row.wait.reason]
+        return Conclusion(Result.WARNING, what, todo, step=step)
     if row.due > row.now:
         return Conclusion(Result.OK, N_("Ainda não é hora: tem hora marcada para sair."), N_("Nada a fazer."))
-    if row.attempts:
-        what = N_("Tentamos {n} vezes e nada saiu: o servidor não respondeu ou diz que a sessão caiu.")
-        todo = N_("Tentamos de novo sozinhos. Veja o Diagnóstico da sessão.")
-        return Conclusion(Result.WARNING, what, todo, {"n": row.attempts}, Step.ASK)
     if row.ahead:
         what = N_("Está na fila: há {n} mensagens desta sessão na frente.")
         return Conclusion(Result.OK, what, N_("Saem uma por vez. Espere."), {"n": row.ahead})

@@ -23,6 +23,7 @@ def app() -> App:
     made = App(connector=connector)
     # The sixth field of a cron line is seconds (croniter's form, which procrastinate takes).
     made.periodic(cron="* * * * * */5")(made.task(name="reconcile_uncertain", queueing_lock="reconcile")(_reconcile))
+    made.periodic(cron="* * * * *")(made.task(name="ask_owners", queueing_lock="ask_owners")(_ask_owners))
     made.periodic(cron="* * * * * */20")(made.task(name="look_at_servers", queueing_lock="servers")(_look_at_servers))
     # Mondays at noon UTC: morning where most of these screens are.
     weekly = made.task(
@@ -41,6 +42,11 @@ async def _note_connected(_connection: psycopg.AsyncConnection) -> None:
 def _reconcile(timestamp: int) -> int:  # noqa: ARG001
     """Settle uncertain messages whose chat is due to be read."""
     return messages.reconcile()
+
+
+def _ask_owners(timestamp: int) -> int:  # noqa: ARG001
+    """Ask the owners of what waited too long."""
+    return messages.ask_owners()
 
 
 def _look_at_servers(timestamp: int) -> None:  # noqa: ARG001

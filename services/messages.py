@@ -2,11 +2,14 @@
 
     queued ─claimed, number checked─▶ sending ──201 with an id──▶ accepted ──ack 1──▶ sent ──2──▶ delivered ──3──▶ read
        │                                 │                            │
-       ├─nothing was sent─▶ failed       ├─refused─▶ failed           └─ack < 0─▶ failed
-       └─taken back─▶ cancelled          └─time-out, 5xx, crash─▶ uncertain ──found in the chat─▶ accepted …
+       ├─not on WhatsApp─▶ failed        ├─refused─▶ failed           └─ack < 0─▶ failed
+       ├─taken back─▶ cancelled          ├─time-out, 5xx, crash─▶ uncertain ──found in the chat─▶ accepted …
+       ◀──────server or session away─────┘
 
-Nothing that may have left is ever sent again: `uncertain` is settled by an ack or by reading the chat, and what stays
-uncertain waits for a person.
+What certainly did not leave stays queued and says what it waits for (`Reason`); how long that takes never fails it.
+What waited for longer than SEND_ASK_AFTER_HOURS does not leave by itself any more: its owner is asked (`asked`,
+`answer`). Nothing that may have left is ever sent again: `uncertain` is settled by an ack or by reading the chat, and
+what stays uncertain waits for a person.
 """
 
 import json
@@ -18,13 +21,27 @@ from typing import Any, Literal
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, and_, case, func, literal, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    DateTime,
+    Text,
+    and_,
+    case,
+    func,
+    literal,
+    literal_column,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
-from services import courier, numbers, sessions
+from services import courier, numbers, sessions, settings
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.db.models import Record, lanes, messages, parked_acks
+from services.db.models import campaigns as campaign_rows
 from services.db.models import media as media_rows
 from services.db.models import sessions as session_rows
 from services.db.notify import ring
@@ -42,8 +59,13 @@ from services.errors import (
     SessionNotConnected,
     TooLateToCancel,
     WppChatNotFound,
+    WppDisconnected,
     WppError,
+    WppNoAnswer,
     WppOutcomeUnknown,
+    WppRefused,
+    WppUnauthorized,
+    WppUnreachable,
 )
 from services.media import Media
 from services.wppconnect.answers import ChatMessage
@@ -56,12 +78,13 @@ log = structlog.get_logger(__name__)
 # WhatsApp itself takes 65,536 characters; a text of this length still reads on a phone and fits every client.
 TEXT_LIMIT = 4096
 KEY_LIMIT = 200
-MAX_ATTEMPTS = 5
 CHAT_DEPTH = 50
 # How long before a doubtful message its owner is shown what else left.
 CHAT_LOOK_BACK = timedelta(minutes=10)
-# When a message is tried again whose number could not be asked about: the hour's budget for such questions is spent.
+# When a message is tried again whose number could not be asked about: the hour's budget for such questions is spent, or
+# this many questions in a row had no answer. What stands behind it has its turn meanwhile.
 NUMBERS_LATER = timedelta(minutes=10)
+QUESTIONS_IN_A_ROW = 5
 # When an uncertain message's chat is read: soon, then ever later; after the last it waits for a person.
 RECONCILE_AFTER = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 60, 300, 1800))
 
@@ -85,6 +108,29 @@ class State(StrEnum):
     RECEIVED = "received"  # inbound
 
 
+class Reason(StrEnum):
+    """What a message waits for that is due and certainly did not leave."""
+
+    SERVER = "server"  # nobody answers at its server's address
+    SESSION = "session"  # its session is not up
+    NO_ANSWER = "no_answer"  # the server is there, and what must be asked before a send has no answer
+    SETUP = "setup"  # the server is configured no longer, or does not take our secret
+    FILES = "files"  # the media store does not give its file
+    NUMBERS = "numbers"  # its number cannot be asked about yet
+    OWNER = "owner"  # it waited too long: it leaves when its owner says so
+
+
+# What is waited for → the sentence, before `há 4 min`.
+WAITING: dict[Reason, str] = {
+    Reason.SERVER: N_("Esperando o servidor do WhatsApp voltar"),
+    Reason.SESSION: N_("Esperando seu WhatsApp reconectar"),
+    Reason.NO_ANSWER: N_("Esperando o WhatsApp responder"),
+    Reason.SETUP: N_("Esperando a equipe acertar o acesso ao servidor do WhatsApp"),
+    Reason.FILES: N_("Esperando o arquivo poder ser lido"),
+    Reason.NUMBERS: N_("Esperando poder conferir o número no WhatsApp"),
+    Reason.OWNER: N_("Esperando a sua decisão em “Incertos”"),
+}
+
 # Failure by negative ack. Words of WhatsApp Web's own list of acks; that they are posted is measured.
 FAILURE_OF_ACK = {
     -2: "expired",
@@ -99,7 +145,7 @@ ACKNOWLEDGEABLE = (State.SENDING, State.ACCEPTED, State.SENT, State.DELIVERED, S
 # Ack of WhatsApp → state. Source: wppconnect-server 2.10.4, `onack`.
 STATE_OF_ACK = {1: State.SENT, 2: State.DELIVERED, 3: State.READ, 4: State.READ}
 
-# Failure code → what happened, and what to do.
+# Failure code → what happened, and what to do. `disconnected` and `unreachable` are of messages of earlier versions.
 FAILURES: dict[str, tuple[str, str]] = {
     "not_on_whatsapp": (
         N_("Esse número não está no WhatsApp; nada foi enviado."),
@@ -206,6 +252,14 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class Wait:
+    """Why something that is due does not leave, and since when."""
+
+    reason: Reason
+    since: datetime
+
+
+@dataclass(frozen=True)
 class Message:
     """A message as its owner sees it. `phone` is digits with country code; `seq` orders all messages as they came."""
 
@@ -222,6 +276,7 @@ class Message:
     filename: str | None
     detail: Mapping[str, Any]
     failure: str | None
+    waiting: Wait | None
     run_at: datetime
     created_at: datetime
     sent_at: datetime | None
@@ -264,7 +319,8 @@ class Claimed:
 class Outcome:
     """What became of one delivery. `retry` is true only where it is certain that nothing left.
 
-    `later` puts a retry off without holding up what else waits in the lane.
+    `waiting` holds up the whole lane until what it names is back; with `later` only this message is put off.
+    `answered`: the server and the session did their part, so that nothing need wait for them.
     """
 
     state: Literal[State.QUEUED, State.ACCEPTED, State.FAILED, State.UNCERTAIN]
@@ -272,7 +328,9 @@ class Outcome:
     wpp_id: str | None = None
     address: str | None = None
     ack: int = 0
+    waiting: Reason | None = None
     later: timedelta | None = None
+    answered: bool = False
 
     @property
     def retry(self) -> bool:
@@ -474,6 +532,94 @@ def waiting_decisions(actor: Actor) -> list[Waiting]:
     return [Waiting(row.user_id, row.email, row.waiting, row.oldest) for row in rows]
 
 
+class Choice(StrEnum):
+    """What a person makes of a message that waited too long."""
+
+    SEND = "send"  # it leaves as soon as it can
+    DISCARD = "discard"
+
+
+@dataclass(frozen=True)
+class Question:
+    """How many messages of one campaign (or, without one, of none) wait for their owner's word, and since when the
+    oldest was held up."""
+
+    campaign_id: UUID | None
+    campaign: str | None
+    count: int
+    oldest: datetime
+
+
+def asked(actor: Actor, limit: int = 50) -> list[Message]:
+    """The actor's own messages that waited too long and leave only when they say so, oldest first."""
+    with transaction(actor) as tx:
+        rows = tx.execute(select(*_COLUMNS).where(_asked(actor)).order_by(messages.c.seq).limit(limit)).all()
+    return [_message(row) for row in rows]
+
+
+def questions(actor: Actor) -> list[Question]:
+    """What `asked` would list, summed up by campaign: one decision may be for many."""
+    summed = (
+        select(
+            messages.c.campaign_id,
+            campaign_rows.c.name,
+            func.count().label("waiting"),
+            func.min(messages.c.waiting_since).label("oldest"),
+        )
+        .outerjoin(campaign_rows, campaign_rows.c.id == messages.c.campaign_id)
+        .where(_asked(actor))
+        .group_by(messages.c.campaign_id, campaign_rows.c.name)
+        .order_by(func.min(messages.c.seq))
+    )
+    with transaction(actor) as tx:
+        rows = tx.execute(summed).all()
+    return [Question(row.campaign_id, row.name, row.waiting, row.oldest) for row in rows]
+
+
+def answer(
+    actor: Actor,
+    choice: Choice,
+    *,
+    message_id: UUID | None = None,
+    campaign_id: UUID | None = None,
+    loose: bool = False,
+) -> int:
+    """Decide about the actor's own messages that waited too long: one, those of a campaign, those of none (`loose`), or
+    all.
+
+    Those that go on leave in their order as soon as they can, and may wait as long once more. Returns how many there
+    were: 0 the second time.
+    """
+    chosen = _asked(actor)
+    if message_id is not None:
+        chosen = and_(chosen, messages.c.id == message_id)
+    if campaign_id is not None:
+        chosen = and_(chosen, messages.c.campaign_id == campaign_id)
+    if loose:
+        chosen = and_(chosen, messages.c.campaign_id.is_(None))
+    onward: dict[str, Any] = {"run_at": func.now(), "waiting_since": None, "waiting_reason": None, "asked_at": None}
+    ended: dict[str, Any] = {"state": State.CANCELLED, "ended_at": func.now()}
+    with transaction(actor) as tx:
+        # The lane first, as everybody does.
+        own = select(session_rows.c.id).where(session_rows.c.user_id == actor.user_id)
+        due = func.least(lanes.c.due_at, func.now())
+        tx.execute(update(lanes).where(lanes.c.session_id.in_(own)).values(due_at=due))
+        values = onward if choice is Choice.SEND else ended
+        done = tx.execute(update(messages).where(chosen).values(updated_at=func.now(), **values))
+    ring(actor, {("lanes", ""), ("live", f"message:{actor.user_id}"), ("live", f"campaign:{actor.user_id}")})
+    return int(done.rowcount)
+
+
+def waits(actor: Actor) -> Wait | None:
+    """What everything that is due in the actor's own session waits for; None while it leaves, or nothing is due."""
+    due = select(lanes.c.waiting_reason, func.greatest(lanes.c.waiting_since, lanes.c.due_at).label("since")).where(
+        session_rows.c.user_id == actor.user_id, session_rows.c.id == lanes.c.session_id, lanes.c.due_at <= func.now()
+    )
+    with transaction(actor) as tx:
+        row = tx.execute(due).one_or_none()
+    return Wait(Reason(row.waiting_reason), row.since) if row is not None and row.waiting_reason else None
+
+
 # --- what the worker does ---------------------------------------------------------------------------------------------
 
 
@@ -490,13 +636,11 @@ def deliver(claimed: Claimed) -> Outcome | None:
             sent = courier.send(claimed, found)
     except WppOutcomeUnknown:
         return Outcome(State.UNCERTAIN, "unknown", address=found)
-    except MediaUnavailable:
-        return _nothing_left(claimed, MediaUnavailable())
     except NotFound:
         return Outcome(State.FAILED, "file_gone")
-    except (InvalidInput, ConfigurationError, WppError) as error:
+    except (InvalidInput, ConfigurationError, MediaUnavailable, WppError) as error:
         return _nothing_left(claimed, error)
-    return Outcome(State.ACCEPTED, wpp_id=sent.id, address=found, ack=sent.ack)
+    return Outcome(State.ACCEPTED, wpp_id=sent.id, address=found, ack=sent.ack, answered=True)
 
 
 def settle_all(tx: Connection, ended: Sequence[tuple[Claimed, Outcome]]) -> set[UUID]:
@@ -555,6 +699,17 @@ def known_as(tx: Connection, session_id: UUID, wpp_id: str) -> str:
     """The name under which the session's row has a WhatsApp message; `wpp_id` itself where there is no row."""
     known: str | None = tx.execute(select(messages.c.wpp_id).where(of_wpp_id(session_id, wpp_id))).scalar_one_or_none()
     return known or wpp_id
+
+
+def ask_owners() -> int:
+    """Ask the owners of what waited too long; from then on it does not leave by itself. Returns how many messages."""
+    patience = timedelta(hours=settings.get().send_ask_after_hours)
+    with transaction(SYSTEM, rings_later=True) as tx:
+        users = tx.execute(_ASK, {"patience": patience}).scalars().all()
+    ring(SYSTEM, {("live", f"{topic}:{user_id}") for user_id in users for topic in ("message", "campaign")})
+    if users:
+        log.info("owners_asked", messages=len(users))
+    return len(users)
 
 
 def turn_of(session_id: UUID, wpp_id: str) -> ColumnElement[Any]:
@@ -617,12 +772,25 @@ def reconcile(limit: int = 50) -> int:
 
 
 def _nothing_left(claimed: Claimed, error: ServiceError) -> Outcome:
-    """The outcome of a failure of which it is certain that nothing left."""
-    if not error.safe_to_retry:
-        return Outcome(State.FAILED, "refused")
-    if claimed.attempt < MAX_ATTEMPTS:
-        return Outcome(State.QUEUED)
-    return Outcome(State.FAILED, "disconnected" if error.http_status == 409 else "unreachable")
+    """The outcome of a failure of which it is certain that nothing left: only a refusal of this message ends it."""
+    match error:
+        case MediaUnavailable():
+            return _held_up(Reason.FILES)
+        case WppDisconnected():
+            return _held_up(Reason.SESSION)
+        case WppNoAnswer() if claimed.attempt % QUESTIONS_IN_A_ROW == 0:
+            return Outcome(State.QUEUED, waiting=Reason.NUMBERS, later=NUMBERS_LATER)
+        case WppNoAnswer():
+            return _held_up(Reason.NO_ANSWER)
+        case WppUnreachable():
+            return _held_up(Reason.SERVER)
+        case WppUnauthorized() | ConfigurationError():
+            return _held_up(Reason.SETUP)
+    return Outcome(State.FAILED, "refused", answered=isinstance(error, WppRefused))
+
+
+def _held_up(reason: Reason) -> Outcome:
+    return Outcome(State.QUEUED, waiting=reason)
 
 
 def _address(claimed: Claimed) -> str | Outcome:
@@ -637,8 +805,10 @@ def _address(claimed: Claimed) -> str | Outcome:
         return _nothing_left(claimed, error)
     if found is None:
         log.info("number_check_postponed", message=str(claimed.id))
-        return Outcome(State.QUEUED, later=NUMBERS_LATER)
-    return (found.address or claimed.phone) if found.exists else Outcome(State.FAILED, "not_on_whatsapp")
+        return Outcome(State.QUEUED, waiting=Reason.NUMBERS, later=NUMBERS_LATER)
+    if not found.exists:
+        return Outcome(State.FAILED, "not_on_whatsapp", answered=True)
+    return found.address or claimed.phone
 
 
 def _mark_sending(claimed: Claimed, address: str) -> bool:
@@ -649,6 +819,7 @@ def _mark_sending(claimed: Claimed, address: str) -> bool:
                 messages.c.id == claimed.id,
                 messages.c.attempts == claimed.attempt,
                 messages.c.state == State.QUEUED,
+                messages.c.asked_at.is_(None),
                 lanes.c.session_id == messages.c.session_id,
                 lanes.c.free_at > func.clock_timestamp(),
                 lanes.c.stopped_at.is_(None),
@@ -781,6 +952,25 @@ def _adopt_uncertain(tx: Connection, row: Record, candidate: ChatMessage) -> boo
 
 # --- statements and rows ----------------------------------------------------------------------------------------------
 
+# By the index of what was held up before, and by that of the lanes that wait.
+_ASK = text(
+    """
+    with overdue as (
+      select m.id from messages m
+       where m.state = 'queued' and m.asked_at is null and m.waiting_since <= now() - :patience
+      union
+      select m.id from lanes l join messages m on m.session_id = l.session_id
+       where l.waiting_since <= now() - :patience
+         and m.state = 'queued' and m.asked_at is null and m.run_at <= now() - :patience
+    ), held as (
+      select m.id from messages m where m.id in (select id from overdue) for update skip locked
+    )
+    update messages m set asked_at = now(), updated_at = now(), waiting_since = coalesce(m.waiting_since,
+        greatest(m.run_at, (select l.waiting_since from lanes l where l.session_id = m.session_id)))
+      from held where held.id = m.id and m.state = 'queued' and m.asked_at is null
+    returning m.user_id
+    """
+)
 _WAITING = text(
     "select c.*, d.email from app.uncertain_counts() c left join app.directory d using (user_id)"
     " order by waiting desc, oldest"
@@ -797,13 +987,17 @@ _SETTLE = text(
     """
     with ended as (
       select * from jsonb_to_recordset(cast(:ended as jsonb)) as e (id uuid, session_id uuid, attempt int, state text,
-        failure text, wpp_id text, address text, ack int, later double precision)
+        failure text, wpp_id text, address text, ack int, waiting text, later double precision)
     )
     update messages m set
         state = e.state,
         failure = e.failure,
         address = coalesce(e.address, m.address),
         run_at = case when e.later is null then m.run_at else clock_timestamp() + make_interval(secs => e.later) end,
+        waiting_reason = case when e.later is not null then e.waiting end,
+        waiting_since = case when e.waiting is null then m.waiting_since else coalesce(m.waiting_since,
+          (select greatest(m.run_at, l.waiting_since) from lanes l
+            where l.session_id = m.session_id and l.waiting_since is not null), clock_timestamp()) end,
         accepted_at = case when e.state = 'accepted' then now() end,
         ended_at = case when e.state = 'failed' then now() end,
         reconcile_at = case when e.state = 'uncertain' then now() + :soon end,
@@ -839,6 +1033,7 @@ def _as_json(ended: Sequence[tuple[Claimed, Outcome]]) -> str:
             "wpp_id": outcome.wpp_id,
             "address": outcome.address,
             "ack": outcome.ack,
+            "waiting": outcome.waiting,
             "later": outcome.later.total_seconds() if outcome.later else None,
         }
         for claimed, outcome in ended
@@ -846,6 +1041,18 @@ def _as_json(ended: Sequence[tuple[Claimed, Outcome]]) -> str:
     return json.dumps(rows)
 
 
+# A text, so that it also serves where rows are returned by what changes them.
+_WAITING_REASON = literal_column(
+    "case when messages.state <> 'queued' then null when messages.asked_at is not null then 'owner'"
+    " when messages.run_at > now() then messages.waiting_reason else coalesce("
+    "(select l.waiting_reason from lanes l where l.session_id = messages.session_id), messages.waiting_reason) end",
+    Text,
+)
+_WAITING_SINCE = literal_column(
+    "case when messages.state = 'queued' then coalesce(messages.waiting_since, greatest(messages.run_at,"
+    " (select l.waiting_since from lanes l where l.session_id = messages.session_id))) end",
+    DateTime(timezone=True),
+)
 _COLUMNS = (
     messages.c.id,
     messages.c.seq,
@@ -866,6 +1073,8 @@ _COLUMNS = (
     messages.c.delivered_at,
     messages.c.read_at,
     messages.c.ended_at,
+    _WAITING_REASON.label("held_up_by"),
+    _WAITING_SINCE.label("held_up_since"),
 )
 # What is sent again, beyond what its owner is shown.
 _CONTENT = (
@@ -964,12 +1173,21 @@ def _put_again(tx: Connection, actor: Actor, old: Record) -> Record:
     return put(tx, actor.user_id, old.session_id, old.phone, content, key, old.contact_name, origin=origin)
 
 
+def _asked(actor: Actor) -> ColumnElement[bool]:
+    return and_(messages.c.user_id == actor.user_id, messages.c.state == State.QUEUED, messages.c.asked_at.is_not(None))
+
+
 def _own(actor: Actor, message_id: UUID) -> Any:
     return and_(messages.c.id == message_id, messages.c.user_id == actor.user_id, messages.c.direction == "out")
 
 
 def _key(user_id: UUID, key: str) -> Any:
     return and_(messages.c.user_id == user_id, messages.c.idempotency_key == key)
+
+
+def wait_of(row: Record) -> Wait | None:
+    """What the message of a row waits for that was read with `WAITING_COLUMNS`."""
+    return Wait(Reason(row.held_up_by), row.held_up_since) if row.held_up_by else None
 
 
 def _message(row: Record) -> Message:
@@ -987,6 +1205,7 @@ def _message(row: Record) -> Message:
         filename=row.filename,
         detail=row.detail,
         failure=row.failure,
+        waiting=wait_of(row),
         run_at=row.run_at,
         created_at=row.created_at,
         sent_at=row.sent_at,
@@ -998,4 +1217,5 @@ def _message(row: Record) -> Message:
 
 # For those who store and read messages together with what else they know of them.
 COLUMNS = _COLUMNS
+WAITING_COLUMNS = (_WAITING_REASON.label("held_up_by"), _WAITING_SINCE.label("held_up_since"))
 from_row = _message

@@ -148,9 +148,10 @@ select jsonb_build_object(
   'findings', (select jsonb_object_agg(kind, n) from (
      select kind, count(*) as n from public.findings where ended_at is null group by 1) f),
   'queue_depth', (select count(*) from (
-     select from public.messages where state = 'queued' and run_at <= clock_timestamp() limit :limit) q),
+     select from public.messages
+      where state = 'queued' and asked_at is null and run_at <= clock_timestamp() limit :limit) q),
   'queue_age', (select greatest(extract(epoch from clock_timestamp() - min(due_at)), 0) from public.lanes
-     where due_at is not null and stopped_at is null),
+     where ready_at is not null),
   'messages', jsonb_build_object(
      'sending', (select count(*) from (select from public.messages where state = 'sending' limit :limit) m),
      'uncertain', (select count(*) from (select from public.messages where state = 'uncertain' limit :limit) m)),

@@ -123,6 +123,7 @@ class Settings(BaseSettings):
     send_pace_seconds: float = Field(1.0, ge=0, allow_inf_nan=False)
     send_concurrency: int = Field(32, ge=1, le=200)
     send_lease_seconds: float = Field(60.0, ge=1)
+    send_ask_after_hours: int = Field(24, ge=1, le=24 * 30)
     number_checks_per_hour: int = Field(300, ge=0, le=100_000)
     number_known_days: int = Field(30, ge=1, le=MAX_DAYS)
     number_absent_days: int = Field(1, ge=1, le=MAX_DAYS)

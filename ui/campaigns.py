@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pandas as pd
 import streamlit as st
 
-from services import campaigns, documents, export, optouts, recipients
+from services import campaigns, documents, export, messages, optouts, recipients
 from services.campaigns import OPEN, Campaign, Pacing, Place, Progress, Result, Show, State
 from services.db.actor import Actor
 from services.errors import EmptyList
@@ -17,7 +17,7 @@ from services.governor import Forecast, Why
 from services.messages import State as MessageState
 from services.recipients import Recipient
 from services.wppconnect.phone import display
-from ui import bubble, confirm, errors, navigation, templates, times
+from ui import bubble, confirm, errors, navigation, status, templates, times, uncertain
 from ui import recipients as chosen_people
 from ui.text import _
 
@@ -192,6 +192,7 @@ def progress(actor: Actor, one: Campaign, far: Progress) -> None:
     }
     for column, (label, value) in zip(st.columns(3) + st.columns(3), figures.items(), strict=True):
         column.metric(label, value, border=True)
+    uncertain.banner(actor, one.id)
     if one.state is State.ACTIVE:
         _waits(actor)
         foretold(_expected(actor, one))
@@ -213,6 +214,10 @@ def _expected(actor: Actor, one: Campaign) -> Forecast:
 def _waits(actor: Actor) -> None:
     found = campaigns.standing(actor)
     if found is None or found.why in (None, Why.PACE):
+        return
+    held_up = messages.waits(actor) if found.why is Why.BACKLOG else None
+    if held_up is not None:
+        st.info(status.waiting(held_up), icon=":material/hourglass_empty:")
         return
     until = times.clock(found.look_at) if found.look_at else ""
     words = {
@@ -341,7 +346,7 @@ def _row(one: Result) -> dict[str, str | int]:
         _("Telefone"): display(one.phone),
         _("Nome"): export.neutral(one.name or ""),
         _("Situação"): _(campaigns.situation(one)),
-        _("Detalhe"): _(campaigns.detail(one)),
+        _("Detalhe"): status.waiting(one.waiting) if one.waiting else _(campaigns.detail(one)),
         _("Quando"): times.to_the_second(moment) if moment else "",
     }
 

@@ -230,6 +230,8 @@ def _message(actor: Actor, message: Message) -> None:
     shown(actor, message)
     if message.failure and message.state in (State.FAILED, State.UNCERTAIN):
         st.caption(status.message_failure(message.failure))
+    if message.waiting is not None:
+        st.caption(f":material/hourglass_empty: {status.waiting(message.waiting)}")
     with st.container(horizontal=True, vertical_alignment="center"):
         dossier.link(message.id, message.state)
         if message.state is State.QUEUED and st.button(

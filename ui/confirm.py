@@ -175,6 +175,26 @@ def drop_message(act: Callable[[Actor], None]) -> None:
     )
 
 
+def send_waiting(count: int, act: Callable[[Actor], None]) -> None:
+    """Ask whether messages that waited too long shall leave now; `act` does it."""
+    _ask(
+        _("Enviar {n} mensagens agora?").format(n=count),
+        _("Elas saem na ordem, uma por vez. Confira se o que dizem ainda vale hoje."),
+        act,
+        yes=(_("Enviar agora"), ":material/send:"),
+    )
+
+
+def discard_waiting(count: int, act: Callable[[Actor], None]) -> None:
+    """Ask whether messages that waited too long shall never leave; `act` does it."""
+    _ask(
+        _("Descartar {n} mensagens?").format(n=count),
+        _("Nenhuma delas saiu, e nenhuma vai sair."),
+        act,
+        yes=(_("Descartar"), ":material/delete:"),
+    )
+
+
 def drain(name: str, what: str, start: Callable[[Actor], None]) -> None:
     """Ask an admin whether a server shall get no new session, with the consequence `what` (Markdown)."""
     _ask(_("Esvaziar {name}?").format(name=name), what, start, Role.ADMIN, yes=(_("Esvaziar"), ":material/output:"))

@@ -258,6 +258,8 @@ def _bubble(actor: Actor, contact: Contact, bubble: Bubble) -> None:
                 st.rerun(scope="fragment")
         if message.failure and message.state in (State.FAILED, State.UNCERTAIN):
             st.caption(status.message_failure(message.failure))
+        if message.waiting is not None:
+            st.caption(f":material/hourglass_empty: {status.waiting(message.waiting)}")
 
 
 def _content(contact: Contact, bubble: Bubble) -> None:

@@ -1,6 +1,6 @@
 """How states look: a word, a colour and an icon, the same on every page."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import streamlit as st
@@ -8,7 +8,7 @@ import streamlit as st
 from services import settings
 from services.findings import WORDS, Kind
 from services.messages import FAILURES as MESSAGE_FAILURES
-from services.messages import Message, State
+from services.messages import WAITING, Message, State, Wait
 from services.sessions import FAILURES as SESSION_FAILURES
 from services.sessions import Status, proof_words
 from ui import times
@@ -66,6 +66,14 @@ def session_failure(code: str) -> str:
 def message_failure(code: str) -> str:
     """What happened and what to do, as Markdown."""
     return _sentence(MESSAGE_FAILURES.get(code, _GENERIC))
+
+
+def waiting(wait: Wait) -> str:
+    """Why something does not leave, and for how long already: `Esperando seu WhatsApp reconectar, há 4 min.`"""
+    what = _(WAITING[wait.reason])
+    if times.since(wait.since) < timedelta(minutes=1):
+        return f"{what}."
+    return _("{what}, {ago}.").format(what=what, ago=times.ago(wait.since))
 
 
 def message_badge(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""Doubts and their end: what is known of each uncertain message, and the three things that its owner can make of it."""
+"""Decisions: what is known of each uncertain message and what its owner can make of it; and what waited too long."""
 
 from datetime import UTC, datetime
 from functools import partial
@@ -6,14 +6,14 @@ from uuid import UUID
 
 import streamlit as st
 
-from services import dossier, messages
+from services import dossier, messages, settings
 from services.db.actor import Actor
 from services.errors import ServiceError
-from services.messages import Decision, Message
+from services.messages import Choice, Decision, Message, Question
 from services.wppconnect.answers import ChatMessage
-from ui import compose, confirm, errors, times
+from ui import compose, confirm, errors, navigation, times
 from ui import dossier as story
-from ui.text import _
+from ui.text import _, literal
 
 
 def own(actor: Actor) -> None:
@@ -24,6 +24,80 @@ def own(actor: Actor) -> None:
     for message in found:
         with st.container(border=True, key=f"doubt_{message.id}"):
             _doubt(actor, message)
+
+
+def banner(actor: Actor, campaign_id: UUID | None = None) -> None:
+    """On other pages: that messages (of one campaign, or any) wait for the actor's word, and the way there."""
+    found = [one for one in messages.questions(actor) if campaign_id in (None, one.campaign_id)]
+    if found:
+        count = sum(one.count for one in found)
+        st.warning(
+            _("**{n} mensagens esperaram demais e não saem mais sozinhas.** Decida o que fazer com elas.").format(
+                n=count
+            ),
+            icon=":material/hourglass_disabled:",
+        )
+        navigation.link("uncertain.py", _("Decidir em “Incertos”"), ":material/help:")
+
+
+def asked(actor: Actor) -> None:
+    """What waited too long and leaves only when the actor says so: one decision for many, or one by one."""
+    found = messages.questions(actor)
+    if not found:
+        return
+    st.subheader(_("Esperaram demais"), anchor=False)
+    st.caption(
+        _(
+            "O servidor ou o seu WhatsApp esteve fora por mais de {n} h. Nada disto saiu, e nada sai sem a sua palavra."
+        ).format(n=settings.get().send_ask_after_hours)
+    )
+    for number, question in enumerate(found):
+        with st.container(border=True, key=f"question_{number}"):
+            _question(question, number)
+    with st.expander(_("Ver as mensagens, uma a uma")):
+        for message in messages.asked(actor):
+            with st.container(border=True, key=f"asked_{message.id}"):
+                compose.head(message)
+                compose.shown(actor, message)
+                _choices(actor, message.id)
+    st.subheader(_("Não se sabe se saíram"), anchor=False)
+
+
+def _question(question: Question, number: int) -> None:
+    name = question.campaign if question.campaign_id else _("Fora de campanhas")
+    st.markdown(
+        _("**{name}**: {n} mensagens, {ago}").format(
+            name=literal(name or _("Campanha")), n=question.count, ago=times.ago(question.oldest)
+        )
+    )
+    with st.container(horizontal=True):
+        if st.button(_("Enviar agora"), icon=":material/send:", key=f"question_send_{number}"):
+            confirm.send_waiting(question.count, partial(_answer, Choice.SEND, question.campaign_id))
+        if st.button(_("Descartar"), icon=":material/delete:", key=f"question_drop_{number}", type="tertiary"):
+            confirm.discard_waiting(question.count, partial(_answer, Choice.DISCARD, question.campaign_id))
+
+
+def _answer(choice: Choice, campaign_id: UUID | None, actor: Actor) -> None:
+    try:
+        messages.answer(actor, choice, campaign_id=campaign_id, loose=campaign_id is None)
+    except ServiceError as error:
+        errors.report(error)
+        errors.show(error)
+        return
+    st.rerun()
+
+
+def _choices(actor: Actor, message_id: UUID) -> None:
+    words = {
+        Choice.SEND: (_("Enviar agora"), ":material/send:"),
+        Choice.DISCARD: (_("Descartar"), ":material/delete:"),
+    }
+    with st.container(horizontal=True):
+        for choice, (word, icon) in words.items():
+            if st.button(word, icon=icon, key=f"{choice}_{message_id}", type="tertiary"):
+                with errors.shown():
+                    messages.answer(actor, choice, message_id=message_id)
+                    st.rerun(scope="fragment")
 
 
 def counts(actor: Actor) -> None:

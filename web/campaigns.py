@@ -12,6 +12,7 @@ from services import campaigns, recipients, templates
 from services.campaigns import Campaign, Pacing, Place, Progress, State
 from services.entries import Entry
 from services.keys import Scope
+from services.messages import Reason
 from services.messages import State as MessageState
 from web.answers import answer
 from web.operations import Call, Operation
@@ -107,6 +108,8 @@ class ResultShape(BaseModel):
     reason: str | None
     state: MessageState | None
     failure: str | None
+    waiting_reason: Reason | None
+    waiting_since: datetime | None
     message_id: UUID | None
 
 
@@ -161,6 +164,8 @@ async def results(call: Call) -> Response:
             reason=each.reason,
             state=each.state,
             failure=each.failure,
+            waiting_reason=each.waiting.reason if each.waiting else None,
+            waiting_since=each.waiting.since if each.waiting else None,
             message_id=each.message_id,
         )
         for each in shown

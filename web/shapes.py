@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from services import qr
 from services.errors import InvalidInput
-from services.messages import Direction, Kind, Message, State
+from services.messages import Direction, Kind, Message, Reason, State
 from services.sessions import Session, Status
 
 PAGE_LIMIT = 200
@@ -144,6 +144,11 @@ class MessageShape(BaseModel):
     filename: str | None
     detail: dict[str, Any] = Field(description="What its kind has beyond text and file: a place, a contact card, …")
     failure: str | None = Field(description="Why it failed, as a stable code.")
+    waiting_reason: Reason | None = Field(
+        description="What it waits for that is due and did not leave; it leaves by itself afterwards, but for `owner`:"
+        " it waited too long and its owner decides."
+    )
+    waiting_since: datetime | None
     run_at: datetime
     created_at: datetime
     sent_at: datetime | None
@@ -165,6 +170,8 @@ class MessageShape(BaseModel):
             filename=message.filename,
             detail=dict(message.detail),
             failure=message.failure,
+            waiting_reason=message.waiting.reason if message.waiting else None,
+            waiting_since=message.waiting.since if message.waiting else None,
             run_at=message.run_at,
             created_at=message.created_at,
             sent_at=message.sent_at,

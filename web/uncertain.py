@@ -1,7 +1,9 @@
-"""Doubts by the API: messages of which nobody knows whether they left, the evidence, and their owner's decision."""
+"""Decisions by the API: messages of which nobody knows whether they left, with the evidence, and those that waited too
+long to leave by themselves."""
 
 from datetime import UTC, datetime
 from typing import Self
+from uuid import UUID
 
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
@@ -9,13 +11,14 @@ from starlette.responses import Response
 
 from services import messages
 from services.keys import Scope
-from services.messages import Decision
+from services.messages import Choice, Decision
 from services.wppconnect.answers import ChatMessage
 from web.answers import answer
 from web.operations import Call, Operation
 from web.shapes import Input, MessageShape
 
 UNCERTAIN = "/functions/v1/incertas-whatsapp"
+WAITING = "/functions/v1/em-espera-whatsapp"
 
 
 class DecisionBody(Input):
@@ -26,6 +29,32 @@ class DecisionBody(Input):
 
 class UncertainList(BaseModel):
     items: list[MessageShape] = Field(description="The oldest of them first, up to 50.")
+
+
+class ChoiceBody(Input):
+    """About one message, those of one campaign, or all."""
+
+    choice: Choice = Field(description="`send`: they leave as soon as they can; `discard`: they never leave.")
+    message_id: UUID | None = None
+    campaign_id: UUID | None = None
+
+
+class QuestionShape(BaseModel):
+    campaign_id: UUID | None = Field(description="Null: of no campaign.")
+    campaign: str | None
+    count: int
+    oldest: datetime
+
+
+class AskedList(BaseModel):
+    """Messages that waited too long: they leave when their owner says so, and not before."""
+
+    items: list[MessageShape] = Field(description="The oldest of them first, up to 50.")
+    sums: list[QuestionShape] = Field(description="All of them, by campaign.")
+
+
+class AnsweredShape(BaseModel):
+    count: int = Field(description="How many messages it was about; 0 the second time.")
 
 
 class SaidShape(BaseModel):
@@ -59,7 +88,33 @@ async def decide(call: Call) -> Response:
     return answer(MessageShape.of(await run_in_threadpool(messages.decide, call.actor, call.id, call.body.decision)))
 
 
+async def asked(call: Call) -> Response:
+    found = await run_in_threadpool(messages.asked, call.actor)
+    sums = [
+        QuestionShape(campaign_id=one.campaign_id, campaign=one.campaign, count=one.count, oldest=one.oldest)
+        for one in await run_in_threadpool(messages.questions, call.actor)
+    ]
+    return answer(AskedList(items=[MessageShape.of(one) for one in found], sums=sums))
+
+
+async def choose(call: Call) -> Response:
+    wanted: ChoiceBody = call.body
+    one, campaign = wanted.message_id, wanted.campaign_id
+    count = await run_in_threadpool(
+        lambda: messages.answer(call.actor, wanted.choice, message_id=one, campaign_id=campaign)
+    )
+    return answer(AnsweredShape(count=count))
+
+
 OPERATIONS = (
+    Operation(
+        "GET", WAITING, "asked", "Messages that waited too long and leave only when their owner says so", Scope.READ,
+        asked, {200: AskedList},
+    ),
+    Operation(
+        "POST", WAITING, "choose", "Send them now, or discard them", Scope.SEND, choose, {200: AnsweredShape}, (),
+        ChoiceBody,
+    ),
     Operation(
         "GET", UNCERTAIN, "uncertain", "Messages of which nobody knows whether they left", Scope.READ, several,
         {200: UncertainList},

@@ -165,10 +165,17 @@ lanes = Table(
     _time("due_at"),
     _time("stopped_at"),
     Column("stopped_by_staff", Boolean, nullable=False, server_default="false"),
+    Column("waiting_reason", Text),
+    _time("waiting_since"),
+    _time("retry_at"),
+    Column("tries", Integer, nullable=False, server_default="0"),
     Column(
         "ready_at",
         DateTime(timezone=True),
-        Computed("case when stopped_at is null and due_at is not null then greatest(free_at, due_at) end"),
+        Computed(
+            "case when stopped_at is null and due_at is not null"
+            " then nullif(greatest(free_at, due_at, retry_at), 'infinity'::timestamptz) end"
+        ),
     ),
 )
 
@@ -239,6 +246,9 @@ messages = Table(
     Column("fetches", Integer, nullable=False, server_default="0"),
     _time("decided_at"),
     Column("decision", Text),
+    Column("waiting_reason", Text),
+    _time("waiting_since"),
+    _time("asked_at"),
 )
 
 message_marks = Table(

@@ -13,7 +13,7 @@ from services.db.actor import Actor
 from services.diagnostics import Result, Step
 from services.dossier import Dossier
 from services.errors import NotFound
-from services.messages import State
+from services.messages import Outcome, Reason, State
 from services.wppconnect import events as webhook
 from tests.conftest import Database, connected
 from tests.installation import Control
@@ -152,7 +152,18 @@ def test_it_hands_what_stays_in_doubt_to_a_person(sender: Actor, control: Contro
     ("change", "what", "result", "step"),
     [
         ("state = 'queued'", "Está na fila e é a próxima a sair.", Result.OK, None),
-        ("state = 'queued', attempts = 2", "Tentamos 2 vezes e nada saiu", Result.WARNING, Step.ASK),
+        (
+            "state = 'queued', asked_at = now(), waiting_since = now() - interval '25 hours'",
+            "Esperou demais e não sai mais sozinha.",
+            Result.WARNING,
+            Step.SEND,
+        ),
+        (
+            "state = 'queued', waiting_reason = 'numbers'",
+            "o número ainda não pôde ser conferido",
+            Result.WARNING,
+            Step.ASK,
+        ),
         ("state = 'queued', run_at = now() + interval '1 hour'", "Ainda não é hora", Result.OK, None),
         ("state = 'sending', sending_at = now()", "Está sendo enviada agora.", Result.OK, None),
         (
@@ -193,6 +204,22 @@ def test_it_concludes_rightly(
     end = dossier.of(user, message).conclusion
     assert what in end.what.format(**end.params)
     assert (end.result, end.step) == (result, step)
+
+
+@pytest.mark.parametrize("reason", [Reason.SERVER, Reason.SESSION, Reason.NO_ANSWER, Reason.SETUP, Reason.FILES])
+def test_it_says_what_a_message_waits_for_and_since_when(database: Database, user: Actor, reason: Reason) -> None:
+    connected(database, user)
+    health.beat("worker")
+    message = queue(user)
+    (one,) = dispatch.claim(1)[0]
+    dispatch.finish(one, Outcome(State.QUEUED, waiting=reason), NO_PACE)
+    found = dossier.of(user, message)
+    assert found.conclusion.what == dossier.HELD_UP[reason][0]
+    assert (found.conclusion.result, found.conclusion.step) == (Result.WARNING, dossier.HELD_UP[reason][2])
+    since = {step.what: step.at for step in found.moments}[dossier.WAITED[reason]]
+    shown = messages.get(user, message).waiting
+    assert shown is not None
+    assert (shown.reason, shown.since) == (reason, since)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sandbox.server import SandboxServer
 from services import attachments, dispatch, messages
 from services import settings as services_settings
 from services.db.actor import SYSTEM, Actor
@@ -251,39 +250,6 @@ def test_two_uncertain_twins_are_never_settled_by_one_message(
     settle_from_chat(database)
     states = [message.state for message in messages.recent(sender)]
     assert states.count(State.UNCERTAIN) == 1
-
-
-def test_it_tries_again_only_while_nothing_left(
-    sender: Actor, server: SandboxServer, control: Control, database: Database
-) -> None:
-    messages.queue(sender, PHONE, "Paciência", "key")
-    control.fault("server_down")
-    for attempt in range(1, messages.MAX_ATTEMPTS + 1):
-        database.execute("update lanes set free_at = now()")
-        deliver_all()
-        expected = State.QUEUED if attempt < messages.MAX_ATTEMPTS else State.FAILED
-        assert only(sender).state is expected
-    assert only(sender).failure == "unreachable"
-    assert outbox(control, sender) == []
-
-
-def test_it_fails_for_a_server_that_is_no_longer_configured(user: Actor, database: Database) -> None:
-    connected(database, user, "http://gone.example:21465")
-    messages.queue(user, PHONE, "Olá!", "key")
-    deliver_all()
-    assert only(user).state is State.FAILED
-
-
-def test_it_waits_longer_after_each_failure(sender: Actor, control: Control, database: Database) -> None:
-    messages.queue(sender, PHONE, "Paciência", "key")
-    control.fault("server_down")
-    waits = []
-    for _attempt in range(3):
-        database.execute("update lanes set free_at = now()")
-        deliver_all()
-        waits.append(database.one("select extract(epoch from free_at - clock_timestamp()) from lanes"))
-    assert waits == sorted(waits)
-    assert waits[-1] > 4
 
 
 # --- kinds --------------------------------------------------------------------------------------------------------
