@@ -4,7 +4,7 @@ messages, channels and lists are no groups, and what can be read only later is f
 from alembic import op
 
 revision = "0039"
-down_revision = "0035"
+down_revision = "0038"
 branch_labels = None
 depends_on = None
 
