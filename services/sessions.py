@@ -45,7 +45,7 @@ from sqlalchemy.dialects.postgresql import insert
 from services import audit, glass, servers, settings, timeline
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
-from services.db.models import Record, lanes, sessions
+from services.db.models import Record, findings, lanes, sessions
 from services.errors import (
     N_,
     ConfigurationError,
@@ -537,9 +537,12 @@ def tend(limit: int = 50) -> int:
             .values(check_at=func.now() + case((settled, period), else_=CHECK_LEASE))
             .returning(*_TARGET_COLUMNS)
         ).all()
-    if rows:
-        with ThreadPoolExecutor(min(len(rows), CHECKS_AT_ONCE), thread_name_prefix="check") as pool:
-            list(pool.map(_check, [_target(row) for row in rows]))
+        away = set(tx.execute(_SERVERS_AWAY).scalars())
+    # A page on a server that does not answer is asked about once the server does (`findings.server_up`).
+    asked = [_target(row) for row in rows if not (row.server_url in away and _is_settled(row))]
+    if asked:
+        with ThreadPoolExecutor(min(len(asked), CHECKS_AT_ONCE), thread_name_prefix="check") as pool:
+            list(pool.map(_check, asked))
     return len(rows)
 
 
@@ -548,6 +551,10 @@ def ask_everybody() -> int:
     with transaction(SYSTEM) as tx:
         done = tx.execute(update(sessions).where(sessions.c.status != Status.DISCONNECTED).values(check_at=func.now()))
     return int(done.rowcount)
+
+
+def _is_settled(row: Record) -> bool:
+    return row.status == Status.CONNECTED and row.settling_since is None
 
 
 @contextlib.contextmanager
@@ -983,6 +990,7 @@ def _refuse_if_up(target: _Target) -> None:
 
 # --- statements and rows ----------------------------------------------------------------------------------------------
 
+_SERVERS_AWAY = select(findings.c.server_url).where(findings.c.session_id.is_(None), findings.c.ended_at.is_(None))
 _NO_CODES: dict[str, Any] = {
     "qr_code": None,
     "qr_urlcode": None,

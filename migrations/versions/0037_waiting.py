@@ -61,7 +61,7 @@ end $$;
 # Whoever moves a session moves its lane with it, in the same transaction.
 HELD = """
 create function app.hold_lane() returns trigger
-language plpgsql volatile security definer set search_path = '' as $f$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $f$
 begin
   if new.status = 'conectado' then
     update public.lanes set waiting_reason = null, waiting_since = null, retry_at = null, tries = 0
@@ -77,7 +77,7 @@ create trigger hold_lane after update of status on public.whatsapp_sessions
   for each row when (old.status is distinct from new.status) execute function app.hold_lane();
 
 create function app.begin_lane() returns trigger
-language plpgsql volatile security definer set search_path = '' as $f$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $f$
 begin
   if exists (select from public.whatsapp_sessions s where s.id = new.session_id and s.status <> 'conectado') then
     new.waiting_reason := 'session';
@@ -96,7 +96,7 @@ update public.lanes l set waiting_reason = 'session', waiting_since = clock_time
 # Not waited for: who holds such a row is just settling or taking it back, and may be waiting for this lane.
 REMEMBERED = """
 create function app.remember_waiting() returns trigger
-language plpgsql volatile security definer set search_path = '' as $f$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $f$
 begin
   update public.messages set waiting_since = greatest(run_at, old.waiting_since) where id in (
     select m.id from public.messages m
@@ -111,7 +111,7 @@ revoke execute on function app.hold_lane, app.begin_lane, app.remember_waiting f
 """
 
 BELL = """
-create function app.ring_waiting() returns trigger language plpgsql set search_path = '' as $f$
+create function app.ring_waiting() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $f$
 begin
   if new.retry_at is null then
     perform pg_notify('lanes', '');
@@ -144,7 +144,7 @@ create or replace view app.rubbish_sessions as
 
 EVIDENCE = """
 create or replace function app.message_evidence(message uuid) returns jsonb
-language plpgsql stable security definer set search_path = '' as $f$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $f$
 begin
   return (
     select (to_jsonb(m) - array['body', 'idempotency_key', 'request_id', 'contact_name', 'filename', 'detail',

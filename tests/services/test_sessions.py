@@ -434,6 +434,20 @@ def test_it_disconnects_a_session_whose_page_is_gone(
     assert (state["status"], state["phone"], state["browser"]) == (None, None, False)
 
 
+def test_it_asks_no_server_that_is_known_to_be_away(
+    user: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    pair(user, control, database)
+    control.fault("page_crashes", name_of(user))
+    database.execute("insert into findings (server_url, kind, state) values (%s, 'server_down', 'open')", server.url)
+    database.execute("update whatsapp_sessions set check_at = now()")
+    assert sessions.tend() == 1
+    assert own(user).status is Status.CONNECTED
+    assert (sessions.next_check_in() or 0) > 5
+    database.execute("update findings set state = 'healed', ended_at = now()")
+    tend_until(user, lambda session: session.status is Status.DISCONNECTED, database)
+
+
 def test_it_restarts_a_session_that_says_connected_and_is_not(
     user: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
