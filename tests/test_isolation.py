@@ -273,6 +273,11 @@ def _furnished(database: Database, actor: Actor) -> Tenant:
         "insert into findings (session_id, user_id, kind) values (%s, %s, 'zombie')", session_id, actor.user_id
     )
     database.execute(
+        "insert into proof_questions (session_id, server_url, phone, reason, certain)"
+        " values (%s, 'http://127.0.0.1:9', '5511987654321', 'quiet', true)",
+        session_id,
+    )
+    database.execute(
         "insert into broken_glass (actor_id, user_id, scope, reason, until)"
         " values (%s, %s, 'qr', %s, now() + interval '15 minutes')",
         actor.user_id, actor.user_id, mark,
