@@ -76,7 +76,9 @@ def test_it_foretells_in_a_sentence() -> None:
         campaigns.foretold(Forecast(412, ends, ends, over, {date(2020, 11, 25): 412}))
 
     now = datetime.now(UTC)
-    at = AppTest.from_function(page, args=(now, 12)).run()
+    at = AppTest.from_function(page, args=(now, 12), default_timeout=60).run()
     assert "**412 mensagens**, termina às" in texts(at)
     assert "passa do limite de hoje em 12." in texts(at)
-    assert "não termina com estas regras" in texts(AppTest.from_function(page, args=(None, 0)).run())
+    assert "não termina com estas regras" in texts(
+        AppTest.from_function(page, args=(None, 0), default_timeout=60).run()
+    )

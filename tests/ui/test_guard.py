@@ -59,7 +59,7 @@ def sentence(error: type[Unauthenticated | Forbidden]) -> str:
 
 
 def tab(path: Path, actor: Actor | None = None) -> AppTest:
-    at = AppTest.from_file(str(path), default_timeout=20)
+    at = AppTest.from_file(str(path), default_timeout=60)
     if actor is not None and actor.user_id is not None:
         at.session_state[guard.SIGN_IN] = identity.open_sign_in(actor.user_id)
     return at
@@ -194,7 +194,7 @@ def test_it_runs_the_app_anew_where_a_fragment_is_the_first_to_find_nobody_signe
     database: Database, drawn_for_somebody: bool, runs: int
 ) -> None:
     """A push may rerun a fragment between the click on "Sair" and the app's own run: the page must not stay."""
-    at = AppTest.from_function(a_page_that_counts_its_runs, default_timeout=20)
+    at = AppTest.from_function(a_page_that_counts_its_runs, default_timeout=60)
     at.session_state["drawn_for_somebody"] = drawn_for_somebody
     at.run()
     assert at.session_state["runs"] == runs

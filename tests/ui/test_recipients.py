@@ -28,7 +28,7 @@ def look(actor: Actor, database: Database) -> AppTest:
         " select %s, %s, phone, phone <> %s, now(), now() + interval '1 day' from unnest(%s::text[]) phone",
         line, actor.user_id, CAIO, [ANA, BIA, CAIO],
     )  # fmt: skip
-    at = AppTest.from_function(several, args=(actor,), default_timeout=20).run()
+    at = AppTest.from_function(several, args=(actor,), default_timeout=60).run()
     assert not at.exception
     return at
 

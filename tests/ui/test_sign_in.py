@@ -26,7 +26,7 @@ def ana(database: Database) -> UUID:
 
 @pytest.fixture
 def tab(database: Database) -> AppTest:
-    return AppTest.from_file(str(MAIN), default_timeout=20).run()
+    return AppTest.from_file(str(MAIN), default_timeout=60).run()
 
 
 def submit(at: AppTest, email: str, password: str) -> AppTest:
@@ -88,7 +88,7 @@ def test_it_locks_across_tabs_and_says_how_long(ana: UUID, tab: AppTest, email: 
     for _ in range(5):
         submit(tab, email, "uma senha errada")
         assert [element.value for element in tab.warning] == [REFUSED]
-    other = AppTest.from_file(str(MAIN), default_timeout=20).run()
+    other = AppTest.from_file(str(MAIN), default_timeout=60).run()
     submit(other, email, PASSWORD)
     (warning,) = other.warning
     assert warning.value == f"**{SignInLocked.message}** " + SignInLocked.hint.format(minutes=15)

@@ -92,7 +92,7 @@ def failing() -> None:
 
 
 def test_it_shows_an_error_as_a_sentence_and_a_next_step_and_never_its_detail() -> None:
-    at = AppTest.from_function(failing, default_timeout=20).run()
+    at = AppTest.from_function(failing, default_timeout=60).run()
     assert not at.exception
     (warning,) = at.warning
     assert warning.value == ("**A mensagem passa de 4096 caracteres.** Encurte o texto ou divida-o em duas mensagens.")
@@ -123,7 +123,7 @@ def pressed_above_what_redraws_itself() -> None:
 
 
 def test_it_tells_once_what_a_press_came_to_where_a_change_comes_together_with_it() -> None:
-    at = AppTest.from_function(pressed_above_what_redraws_itself, default_timeout=20).run()
+    at = AppTest.from_function(pressed_above_what_redraws_itself, default_timeout=60).run()
     at.button(key="above").click().run()
     assert len(at.warning) == 1
     assert not at.run().warning
@@ -141,7 +141,7 @@ def unforeseen() -> None:
 
 
 def test_it_shows_the_plain_sentence_for_what_nobody_foresaw() -> None:
-    at = AppTest.from_function(unforeseen, default_timeout=20).run()
+    at = AppTest.from_function(unforeseen, default_timeout=60).run()
     (error,) = at.error
     assert error.value == f"**{ServiceError.message}** {ServiceError.hint}"
     assert "uma senha" not in str(at)
