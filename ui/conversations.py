@@ -21,6 +21,8 @@ from ui.text import _, literal
 
 CONTACT, PERSON = "contato", "pessoa"
 CHOSEN, ANSWERED, KEY = "thread_chosen", "thread_answered", "thread_key"
+# The text that was sent off last and its field, until it is queued.
+SENT_OFF = "thread_sent_off"
 PAGES, LIST_PAGES, CARD = "thread_pages", "chats_pages", "thread_card"
 HEIGHT = 560
 CHAT_ICONS = {
@@ -409,14 +411,25 @@ def composer(actor: Actor) -> None:
                 st.session_state.pop(ANSWERED, None)
                 st.rerun()
     key = st.session_state.setdefault(KEY, uuid4().hex)
-    text = st.chat_input(why or _("Escreva uma mensagem"), key=f"draft_{opened}", disabled=why is not None)
+    field = f"draft_{opened}"
+    if (lost := st.session_state.get(SENT_OFF)) is not None and lost[0] == field and not st.session_state.get(field):
+        st.session_state[field] = lost[1]
+        del st.session_state[SENT_OFF]
+    placeholder = why or _("Escreva uma mensagem")
+    text = st.chat_input(placeholder, key=field, disabled=why is not None, on_submit=_send_off, args=(field,))
     if text:
         with errors.shown(kept=False):
-            threads.reply(actor, opened, text, key, answered[0] if answered else None)
+            quoted = answered[0] if answered else None
+            errors.patiently(lambda: threads.reply(actor, opened, text, key, quoted))  # the key lets it happen once
             st.session_state[KEY] = uuid4().hex
-            st.session_state.pop(ANSWERED, None)
-            st.session_state.pop(CHOSEN, None)
+            for done_with in (ANSWERED, CHOSEN, SENT_OFF):
+                st.session_state.pop(done_with, None)
             st.rerun()
+
+
+def _send_off(field: str) -> None:
+    """Before the run: should it be cut off, the text goes back into its field."""
+    st.session_state[SENT_OFF] = (field, st.session_state[field])
 
 
 def _why_not(contact: Contact, connected: bool) -> str | None:

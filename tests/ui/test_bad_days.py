@@ -229,6 +229,32 @@ def test_it_keeps_what_is_being_written_whenever_the_database_goes_away(screen: 
     assert not faults, "\n".join(map(str, faults))
 
 
+@pytest.mark.usefixtures("patient")
+def test_it_sends_once_or_gives_back_what_was_sent_off_whenever_the_database_goes_away(
+    database: Database, admin: Actor, screen: AppTest, outage: Outage
+) -> None:
+    """The field of a conversation is empty as soon as its text is sent off: a run that is cut off must not keep it."""
+    contact = database.one("select id from contacts where user_id = %s", admin.user_id)
+    database.execute("update contacts set blocked_at = null, phone = '5511987654321'")
+    database.execute("update whatsapp_sessions set status = 'conectado'")
+    go(screen, "conversations", contato=str(contact))
+    faults, given_back = [], 0
+    for moment in count(1):
+        text = f"Já vai, número {moment}"
+        outage.comes_at(moment, FAILURES)
+        screen.chat_input[0].set_value(text).run()
+        hit = outage.over()
+        left = database.one("select count(*) from messages where body = %s", text)
+        back = int(screen.chat_input[0].proto.value == text)
+        given_back += back
+        if screen.exception or left + back != 1:
+            faults.append((moment, left, back, errors(screen)))
+        if not hit:
+            break
+    assert not faults, "\n".join(map(str, faults))
+    assert given_back
+
+
 def test_it_tells_in_the_end_what_fails_again_and_again(
     screen: AppTest, outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
