@@ -20,7 +20,6 @@ import structlog
 from sqlalchemy import Connection, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services import contacts as contacts_service
 from services import conversations, inbox, messages, rules
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
@@ -40,7 +39,7 @@ from services.gaps import LOOKBACK, Reason, State
 from services.sessions import asked_if_disconnected
 from services.wppconnect.connection import client
 from services.wppconnect.events import InboundMessage, Mark
-from services.wppconnect.phone import ChatKind, chat_kind, of_address
+from services.wppconnect.phone import ChatKind, chat_kind
 
 log = structlog.get_logger(__name__)
 
@@ -257,7 +256,7 @@ def _read_chat(gap: _Claimed, address: str) -> str | None:
             break
         called = page.chat
         with _held(gap) as tx:
-            _same_person(tx, gap, address, called)
+            conversations.same_person(tx, gap.session_id, address, called)
             recovered = _take(tx, gap, page.entries)
             tx.execute(
                 update(gap_chats)
@@ -274,14 +273,6 @@ def _read_chat(gap: _Claimed, address: str) -> str | None:
         mine = (gap_chats.c.gap_id == gap.id, gap_chats.c.address == address)
         tx.execute(update(gap_chats).where(*mine).values(state=state, why=why))
     return None
-
-
-def _same_person(tx: Connection, gap: _Claimed, address: str, called: str) -> None:
-    """A chat that WhatsApp has under the other name of the person: both are known from now on."""
-    phone = of_address(called) or of_address(address)
-    lid = next((name for name in (called, address) if name.endswith("@lid")), None)
-    if address != called and phone and lid:
-        contacts_service.identify(tx, gap.session_id, lid, phone)
 
 
 def _not_read(gap: _Claimed, address: str, why: str) -> str:

@@ -109,6 +109,14 @@ def take_in(
     )
 
 
+def same_person(tx: Connection, session_id: UUID, address: str, called: str) -> None:
+    """A chat that was asked for by one address and that WhatsApp has under another: the two are one person."""
+    phone = of_address(called) or of_address(address)
+    lid = next((name for name in (called, address) if name.endswith("@lid")), None)
+    if address != called and phone and lid:
+        contacts.identify(tx, session_id, lid, phone)
+
+
 def mark(tx: Connection, session_id: UUID, found: Mark, at: datetime) -> bool:
     """Note what became of a message; of two of the same person the newer counts. False where the session is gone.
 

@@ -73,8 +73,8 @@ def test_its_day_is_that_of_the_rules_own_zone(user: Actor, session_id: UUID) ->
     assert comes_in(session_id, at=before_midnight + timedelta(minutes=15)) == [What.REPLIED]
 
 
-@pytest.mark.parametrize("kind", ["e2e_notification", "call", "ciphertext"])
-def test_it_answers_no_group_no_note_and_no_call(user: Actor, session_id: UUID, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["call", "ciphertext"])
+def test_it_answers_no_group_and_no_call(user: Actor, session_id: UUID, kind: str) -> None:
     rules.save_auto_reply(user, "Fechado.", ZONE, CLOSED)
     assert comes_in(session_id, chat="1203630@g.us") == []
     assert comes_in(session_id, kind=kind) == []
