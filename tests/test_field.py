@@ -118,7 +118,6 @@ ROWS = [
     Row(field.sends_into("error_but_delivered"), "uncertain_send"),
     Row(field.despite_error, "delivered_despite_error"),
     Row(field.sends_into("ack_before_reply", "read"), "ack_before_reply"),
-    Row(field.lid, "lid_instead_of_phone"),
     Row(field.sends_into("ninth_digit", "read", phone="(11) 98877-6655"), "ninth_digit"),
     Row(field.huge, "huge_media"),
 ]
