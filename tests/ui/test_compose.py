@@ -1,14 +1,16 @@
 """What the pages "Enviar" and "Incertos" offer; the walks through them are in tests/browser."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from services import messages, optouts
 from services.db.actor import Actor
-from services.messages import Kind
+from services.messages import Kind, Reason, Wait
 from tests.conftest import Database, connected
 from tests.ui.test_cleanup import texts
 from tests.ui.test_guard import ROOT, look, tab
-from ui import bubble
+from ui import bubble, status
 
 SEND = ROOT / "pages" / "send.py"
 
@@ -46,6 +48,29 @@ def test_it_warns_of_writing_to_whoever_asked_for_silence(database: Database, us
     assert "pediu para não receber" not in texts(at)
     at.text_input(key="compose_phone").set_value("(11) 91234-5678").run()
     assert "pediu para não receber" in texts(at)
+
+
+def test_what_waited_too_long_is_its_owners_to_decide(database: Database, user: Actor, staff: Actor) -> None:
+    connected(database, user)
+    late = messages.queue(user, "11912345678", "de anteontem", "one")
+    messages.queue(user, "11912345679", "também", "two")
+    database.execute("update messages set asked_at = now(), waiting_since = now() - interval '50 hours'")
+    at = look(ROOT / "pages" / "uncertain.py", user)
+    assert "**Fora de campanhas**: 2 mensagens, há 2 dias" in texts(at)
+    assert "de anteontem" in texts(at)
+    assert "de anteontem" not in texts(look(ROOT / "pages" / "uncertain.py", staff))
+    at.button(key=f"discard_{late.id}").click().run()
+    assert messages.get(user, late.id).state is messages.State.CANCELLED
+    assert [one.body for one in messages.asked(user)] == ["também"]
+
+
+@pytest.mark.parametrize(
+    ("ago", "sentence"),
+    [(10, "Esperando o servidor do WhatsApp voltar."), (250, "Esperando o servidor do WhatsApp voltar, há 4 min.")],
+)
+def test_it_says_what_is_waited_for_and_for_how_long(ago: int, sentence: str) -> None:
+    since = datetime.now(UTC) - timedelta(seconds=ago)
+    assert status.waiting(Wait(Reason.SERVER, since)) == sentence
 
 
 def test_a_doubt_is_its_owners_and_staff_see_that_it_is(database: Database, user: Actor, staff: Actor) -> None:
