@@ -40,12 +40,13 @@ NOBODYS_MESSAGE = f"false_{NOBODYS_PHONE}@c.us_3EB0C0FFEE0000000000"
 
 # Seconds. A whole check takes two minutes at most.
 CONNECT = 3.0
-ANSWER = 10.0
+ANSWER = 6.0
 FIRST_QR = 40.0
 UNSCANNED_END = 100.0
 POSTED = 5.0
 QUICKEST = 5.0  # where the clock is a stand-in's, the machine's own slowness still takes its time
 POLL = 0.2
+SHOWN_CHARACTERS = 300
 MAX_BYTES = 16 * 1024 * 1024
 
 OnFact = Callable[[int, int], None]
@@ -235,7 +236,7 @@ class Walk:
         self.listener.wait(enough, seconds, self.taken)
         arrived = self.listener.wait(_never, self.settle, self.taken)
         self.taken += len(arrived)
-        found = contract.post_differences(situation, arrived, self.clock)
+        found = [self._cleaned(one) for one in contract.post_differences(situation, arrived, self.clock)]
         if lead is not None and arrived and recorded.posts[0].after:
             first = next((post.at for post in arrived if post.kind == expected[0]), arrived[0].at)
             found += contract.lead_differences(situation, first - lead, self.clock)
@@ -268,7 +269,10 @@ class Walk:
 
     def clean(self, said: Any) -> str:
         """What a server said, short and without the secret, should it say that."""
-        return str(said).replace(self.caller.secret, "…").replace(quote(self.caller.secret, safe=""), "…")[:400]
+        text = str(said)  # the secret goes before anything is cut, or half of it would stay
+        for spelling in (self.caller.secret, quote(self.caller.secret, safe="")):
+            text = text.replace(spelling, "…")
+        return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
 
     def _cleaned(self, one: Difference) -> Difference:
         return Difference(one.situation, self.clean(one.path), one.part, one.expected, self.clean(one.answered))

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 RECORDED = Path(__file__).with_name("recorded")
-SHOWN_CHARACTERS = 300
 # A shape that was recorded as an empty list says nothing of its elements.
 ANYTHING = "anything"
 # A webhook's spacing may be twice or half the recorded, and some seconds more or less: machines are slow or quick.
@@ -258,7 +257,7 @@ def answer_differences(situation: str, answer: Answer) -> list[Difference]:
     for path, said in recorded.words.items():
         now = said_at(answer.body, path)
         if now not in said:
-            found.append(Difference(situation, path, Part.WORD, "|".join(map(str, said)), _cut(str(now), 40)))
+            found.append(Difference(situation, path, Part.WORD, "|".join(map(str, said)), str(now)))
     return found
 
 
@@ -326,7 +325,7 @@ def lead_differences(situation: str, seconds: float, clock: float = 1.0) -> list
 def told(answer: Answer, words: Mapping[str, Any] | None = None) -> str:
     """An answer in a line, without what anybody wrote in it but those `words`."""
     if answer.status is None:
-        return _cut(str(answer.body))
+        return str(answer.body)
     return _told(answer.status, answer.type, shape(answer.body), words or {})
 
 
@@ -334,17 +333,12 @@ def _told(status: int | None, kind: str, body: Any, words: Mapping[str, Any]) ->
     if status is None:
         return "no answer"
     said = "".join(f", {path} = {word}" for path, word in words.items())
-    return _cut(
-        f"{status} {kind} {json.dumps(body, ensure_ascii=False) if kind == 'application/json' else ''}".rstrip() + said
-    )
+    shown = f" {json.dumps(body, ensure_ascii=False)}" if kind == "application/json" else ""
+    return f"{status} {kind}{shown}{said}"
 
 
 def _status(status: int | None) -> str:
     return "no answer" if status is None else str(status)
-
-
-def _cut(text: str, limit: int = SHOWN_CHARACTERS) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 # --- what can be seen without a phone ---------------------------------------------------------------------------------

@@ -72,13 +72,13 @@ def test_it_says_the_version_and_each_fact_and_leaves_nothing_running(server: Sa
 
 
 def test_it_exits_with_1_and_says_what_was_expected_and_answered_but_no_secret(server: Sandbox, tmp_path: Path) -> None:
-    server.fault("other_answer", route="get-phone-number", status=404, body={"status": f"at {SECRET}"})
+    server.fault("other_answer", route="get-phone-number", status=404, body={"status": f"at {SECRET}", SECRET: 1})
     done = call(tmp_path, server.base_url)
     assert done.returncode == 1
     differing = {"never started: get-phone-number", "QR shown: get-phone-number"}
     assert names(done, Outcome.DIFFERS) - NOT_YET_TRUE == differing, done.stdout
     assert "expected: 404 application/json" in done.stdout
-    assert 'answered: 404 application/json {"status": "text"}, status = at …' in done.stdout
+    assert 'answered: 404 application/json {"status": "text", "…": "number"}, status = at …' in done.stdout
     assert "word status (recorded Disconnected, now at …)" in done.stdout
     assert SECRET not in done.stdout + done.stderr
 
