@@ -177,7 +177,7 @@ def _print_report(report: Report) -> None:
     for fact in report.facts:
         for line in _fact_lines(fact):
             typer.echo(line)
-    typer.echo(", ".join(f"{len(report.of(outcome))} {outcome}" for outcome in Outcome))
+    typer.echo(", ".join(f"{outcome}: {len(report.of(outcome))}" for outcome in Outcome))
 
 
 def _fact_lines(fact: Fact) -> Iterator[str]:
