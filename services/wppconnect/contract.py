@@ -98,7 +98,7 @@ class RecordedPost:
 
 @dataclass(frozen=True)
 class RecordedPosts:
-    """The webhooks of one situation. `any_order`: they were seen in either. `besides`: kinds that may come between."""
+    """The webhooks of one situation. `any_order`: seen in either. `besides`: kinds or events that may come too."""
 
     posts: tuple[RecordedPost, ...]
     any_order: bool
@@ -168,13 +168,22 @@ def shape(value: Any) -> Any:
 
 def merged(one: Any, other: Any) -> Any:
     """The one shape of two values."""
-    if one == other:
-        return one
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
+    sides = _alternatives(one)
+    for added in _alternatives(other):
+        like = next((place for place, side in enumerate(sides) if _is_like(side, added)), None)
+        if like is None:
+            sides.append(added)
+        else:
+            sides[like] = _merged_alike(sides[like], added)
+    return sides[0] if len(sides) == 1 else {"either": sides}
+
+
+def _merged_alike(one: Any, other: Any) -> Any:
+    if isinstance(one, Mapping):
         return _merged_objects(one, other)
-    if isinstance(one, list) and isinstance(other, list):
+    if isinstance(one, list):
         return [functools.reduce(merged, one + other)] if one + other else []
-    return {"either": [*_alternatives(one), *(each for each in _alternatives(other) if each not in _alternatives(one))]}
+    return one
 
 
 def _merged_objects(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -278,7 +287,7 @@ def post_differences(situation: str, arrived: list[Post], clock: float = 1.0) ->
     found = [
         Difference(situation, post.kind, Part.UNEXPECTED)
         for post in arrived
-        if post.kind not in expected and post.kind.split(" ")[0] not in recorded.besides
+        if not recorded.besides.intersection((post.kind, post.kind.split(" ")[0])) and post.kind not in expected
     ]
     kinds = [post.kind for post in there]
     for kind in dict.fromkeys(expected):

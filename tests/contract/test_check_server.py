@@ -20,8 +20,6 @@ from tests.contract.conftest import SECRET, Sandbox, sandbox_with
 from tests.installation import ROOT, wait_for
 
 CLOCK = 0.02
-# What the sandbox does otherwise than the recorded server; see LISTED in test_recorded.py.
-NOT_YET_TRUE = {"never started: pn-lid", "nobody reads the QR"}
 
 Done = subprocess.CompletedProcess[str]
 
@@ -61,9 +59,9 @@ def test_it_says_the_version_and_each_fact_and_leaves_nothing_running(server: Sa
     done = call(tmp_path, server.base_url)
     assert done.stderr == ""
     assert done.stdout.startswith("version 2.10.4\n")
-    assert names(done, Outcome.DIFFERS) == NOT_YET_TRUE, done.stdout
-    assert names(done, Outcome.HOLDS) == set(contract.FACTS) - NOT_YET_TRUE, done.stdout
-    assert done.returncode == (1 if NOT_YET_TRUE else 0)
+    assert names(done, Outcome.DIFFERS) == set(), done.stdout
+    assert names(done, Outcome.HOLDS) == set(contract.FACTS), done.stdout
+    assert done.returncode == 0
     assert SECRET not in done.stdout
     sessions = {one["name"]: one["status"] for one in server.state()["sessions"]}
     assert sessions.pop("user_other") == "CONNECTED", "nobody else's is touched"
@@ -76,7 +74,7 @@ def test_it_exits_with_1_and_says_what_was_expected_and_answered_but_no_secret(s
     done = call(tmp_path, server.base_url)
     assert done.returncode == 1
     differing = {"never started: get-phone-number", "QR shown: get-phone-number"}
-    assert names(done, Outcome.DIFFERS) - NOT_YET_TRUE == differing, done.stdout
+    assert names(done, Outcome.DIFFERS) == differing, done.stdout
     assert "expected: 404 application/json" in done.stdout
     assert 'answered: 404 application/json {"status": "text", "…": "number"}, status = at …' in done.stdout
     assert "word status (recorded Disconnected, now at …)" in done.stdout
@@ -126,7 +124,7 @@ def test_it_tells_where_a_server_differs(
 ) -> None:
     server.fault(fault, **options)
     report = looked_at(server)
-    assert {fact.name for fact in report.of(Outcome.DIFFERS)} - NOT_YET_TRUE == differing
+    assert {fact.name for fact in report.of(Outcome.DIFFERS)} == differing
     assert said in [str(one) for fact in report.facts for one in fact.differences]
 
 
@@ -135,7 +133,7 @@ def test_it_does_not_call_a_difference_what_nobody_would_notice(server: Sandbox)
     server.fault(
         "other_answer", route="check-connection-session", body={"status": False, "message": "Disconnected", "new": 1}
     )
-    assert {fact.name for fact in looked_at(server).of(Outcome.DIFFERS)} == NOT_YET_TRUE
+    assert {fact.name for fact in looked_at(server).of(Outcome.DIFFERS)} == set()
 
 
 def test_it_does_not_call_a_difference_what_it_could_not_see(server: Sandbox) -> None:
@@ -145,7 +143,7 @@ def test_it_does_not_call_a_difference_what_it_could_not_see(server: Sandbox) ->
     report = looked_at(server)
     unseen = {"a start shows its QR", contract.WEBHOOK_CREDENTIALS, "nobody reads the QR", "healthz"}
     assert {fact.name for fact in report.of(Outcome.UNCHECKED)} == unseen
-    assert {fact.name for fact in report.of(Outcome.DIFFERS)} == NOT_YET_TRUE - unseen
+    assert {fact.name for fact in report.of(Outcome.DIFFERS)} == set()
 
 
 @pytest.mark.parametrize(

@@ -238,8 +238,6 @@ def test_it_does_not_warn_of_a_route_that_never_gets_to_the_server(pair: Pair, u
 # --- a check ----------------------------------------------------------------------------------------------------------
 
 CLOCK = 0.02
-# What the sandbox does otherwise than the recorded server; see LISTED in tests/contract/test_recorded.py.
-NOT_YET_TRUE = {"never started: pn-lid", "nobody reads the QR"}
 
 
 def checked(actor: Actor, server: SandboxServer) -> Check:
@@ -256,7 +254,7 @@ def differing(check: Check) -> set[str]:
 def test_a_check_is_kept_by_server_and_version(pair: Pair, admin: Actor, database: Database) -> None:
     first = checked(admin, pair[0])
     assert (first.version, first.error, first.done) == ("2.10.4", None, first.steps)
-    assert differing(first) == NOT_YET_TRUE
+    assert differing(first) == set()
     assert {fact.name for fact in first.facts} == set(contract.FACTS)
     assert not first.of(Outcome.UNCHECKED), "a server on this machine reaches this process"
     again = checked(admin, pair[0])
