@@ -464,7 +464,7 @@ def report_status(tx: Connection, name: str, value: str, received_at: datetime, 
     elif value in UP and current:
         _up(tx, name, received_at)
     elif value in ENDINGS and current:
-        ended = _end(tx, name, _failure_of(value), received_at, only=_ends(value))
+        ended = _end(tx, name, _failure_of(value), received_at, only=_ends(value, received_at))
         if not ended:
             _explain(tx, name, value)
             _ask_soon(tx, name, value, received_at)
@@ -1086,10 +1086,11 @@ def _as_read(target: _Target) -> Any:
     )
 
 
-def _ends(value: str) -> Any:
+def _ends(value: str, received_at: datetime) -> Any:
     """Which statuses an ending may end: an unscanned start's ending says nothing of a session that is up, and none of a
-    start that was not asked for yet."""
-    pairs = and_(sessions.c.status == Status.PAIRING, sessions.c.start_at.is_(None))
+    start that was not asked for yet when it came. What is closed before a start says so as that start is asked for."""
+    asked = and_(sessions.c.start_at.is_(None), func.coalesce(sessions.c.start_asked_at <= received_at, True))
+    pairs = and_(sessions.c.status == Status.PAIRING, asked)
     return pairs if value in PAIRING_ENDINGS else or_(pairs, sessions.c.status == Status.CONNECTED)
 
 

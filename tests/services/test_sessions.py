@@ -676,6 +676,19 @@ def test_it_closes_a_session_that_then_stays_closed(
     assert sessions.connect(user).status is Status.PAIRING
 
 
+@pytest.mark.parametrize("word", ["closesession", "browserClose"])
+def test_it_takes_no_end_for_a_starts_that_was_told_before_the_start(
+    user: Actor, server: SandboxServer, database: Database, word: str
+) -> None:
+    """What a start closes first says so through the URL that is the newest until the start is asked for."""
+    sessions.connect(user)
+    asked: datetime = database.one("select start_asked_at from whatsapp_sessions")
+    report(user, word, at=asked - timedelta(milliseconds=50))
+    assert own(user).status is Status.PAIRING
+    report(user, word, at=asked + timedelta(milliseconds=50))
+    assert own(user).status is Status.DISCONNECTED
+
+
 def test_it_does_not_call_closed_what_is_still_up(
     user: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
