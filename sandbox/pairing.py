@@ -257,9 +257,11 @@ def close(world: World, session: Session) -> bool:
     session.closed = True
     if was_up:
         _stop_work(browser)
+        if browser is not None:
+            _leave_profile(session, browser)
         message = {"message": f"Session: {session.name} disconnected", "connected": False}
         emit(world, session, "closesession", message)
-        world.spawn(_farewell(world, session, browser, [], 0.0))
+        world.spawn(_farewell(world, session, browser, [], world.config.farewell_delay))
     return was_up
 
 

@@ -42,6 +42,7 @@ STEP_LEASE_SECONDS = 90
 # Whoever needs more than this in a day is not healed by it.
 STEPS_A_DAY = 10
 SAMPLE_MINUTES = 5
+HURRIED_SECONDS = 1.0
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -104,16 +105,17 @@ class Sweeper:
     """The rounds of one worker: each `health_sweep_seconds`, and whenever a quiet session's question has its turn."""
 
     def __init__(self) -> None:
-        self._next = 0.0
+        self._next = self._last = 0.0
 
     def hurry(self) -> None:
-        """Make the next round due now: a session that is wanted has just fallen."""
-        self._next = 0.0
+        """Make the next round due: a session has just fallen, or come up. At most one round a second."""
+        self._next = min(self._next, self._last + HURRIED_SECONDS)
 
     def step(self) -> bool:
         """One round where it is due. True while more sessions are due than a round takes."""
         if time.monotonic() < self._next:
             return False
+        self._last = time.monotonic()
         more = sweep()
         if not more:
             pause = settings.get().health_sweep_seconds

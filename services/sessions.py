@@ -82,6 +82,8 @@ PAIRING_TIMEOUT = timedelta(minutes=3)
 SYNC_TIMEOUT = timedelta(minutes=5)
 # Measured: a session is announced 0.6 to 1.5 s before its server says CONNECTED. Until then it is "not yet", no loss.
 SETTLE_TIMEOUT = timedelta(seconds=60)
+# So long after a start what was closed before it may still be told of: the receiver knows a secret again for 5 s.
+EARLIER_ENDS_WITHIN = timedelta(seconds=6)
 # A server that was just asked may not say yet that the start runs.
 START_SHOWS_WITHIN = timedelta(seconds=10)
 CHECK_WHILE_PAIRING = timedelta(seconds=3)
@@ -537,7 +539,7 @@ def tend(limit: int = 50) -> int:
             .values(check_at=func.now() + case((settled, period), else_=CHECK_LEASE))
             .returning(*_TARGET_COLUMNS)
         ).all()
-        away = set(tx.execute(_SERVERS_AWAY).scalars())
+        away = _servers_away(tx)
     # A page on a server that does not answer is asked about once the server does (`findings.server_up`).
     asked = [_target(row) for row in rows if not (row.server_url in away and _is_settled(row))]
     if asked:
@@ -551,6 +553,11 @@ def ask_everybody() -> int:
     with transaction(SYSTEM) as tx:
         done = tx.execute(update(sessions).where(sessions.c.status != Status.DISCONNECTED).values(check_at=func.now()))
     return int(done.rowcount)
+
+
+def _servers_away(tx: Connection) -> set[str]:
+    known = select(findings.c.server_url).where(findings.c.session_id.is_(None), findings.c.ended_at.is_(None))
+    return set(tx.execute(known).scalars())
 
 
 def _is_settled(row: Record) -> bool:
@@ -680,7 +687,7 @@ def _check_ended(target: _Target) -> None:
     if alive:
         (client().logout_session if target.failure is None else client().close_session)(target.server_url, target.name)
         log.info("stopped_session_ended_again", session=target.name)
-    comes_back = state.status in RUNNING and stopped and target.settling_since is not None
+    comes_back = state.status in RUNNING and target.settling_since is not None
     with transaction(SYSTEM) as tx:
         _report(tx, target, "CLOSED" if alive else state.status, func.clock_timestamp())
         waits = comes_back and not _settled_too_long(target, state.status)
@@ -990,7 +997,6 @@ def _refuse_if_up(target: _Target) -> None:
 
 # --- statements and rows ----------------------------------------------------------------------------------------------
 
-_SERVERS_AWAY = select(findings.c.server_url).where(findings.c.session_id.is_(None), findings.c.ended_at.is_(None))
 _NO_CODES: dict[str, Any] = {
     "qr_code": None,
     "qr_urlcode": None,
@@ -1088,10 +1094,14 @@ def _as_read(target: _Target) -> Any:
 
 def _ends(value: str, received_at: datetime) -> Any:
     """Which statuses an ending may end: an unscanned start's ending says nothing of a session that is up, and none of a
-    start that was not asked for yet when it came. What is closed before a start says so as that start is asked for."""
-    asked = and_(sessions.c.start_at.is_(None), func.coalesce(sessions.c.start_asked_at <= received_at, True))
-    pairs = and_(sessions.c.status == Status.PAIRING, asked)
-    return pairs if value in PAIRING_ENDINGS else or_(pairs, sessions.c.status == Status.CONNECTED)
+    start that was not asked for yet, or just now: what was closed before it may say so only then. That is asked about.
+    """
+    begun = func.coalesce(sessions.c.start_asked_at + EARLIER_ENDS_WITHIN <= received_at, True)
+    pairs = and_(sessions.c.status == Status.PAIRING, sessions.c.start_at.is_(None), begun)
+    if value in PAIRING_ENDINGS:
+        return pairs
+    up = sessions.c.status == Status.CONNECTED
+    return or_(pairs, and_(up, begun) if value in ("browserClose", "closesession") else up)
 
 
 def _failure_of(value: str) -> str | ColumnElement[str]:

@@ -30,7 +30,7 @@ grant select (start_at, start_asked_at, start_phone, profile_free_at, settling_s
   on public.whatsapp_sessions to authenticated;
 """
 
-# A session that fell and is wanted is looked after at once, not at the next round.
+# A session that fell and is wanted is looked after at once, not at the next round; with its return its healing ends.
 HURRY = """
 create function app.hurry_health() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as $f$
 begin
@@ -38,7 +38,8 @@ begin
   return null;
 end $f$;
 create trigger hurry_health after update of status on public.whatsapp_sessions for each row
-  when (old.status = 'conectado' and new.status = 'desconectado' and new.wants_up)
+  when (old.status is distinct from new.status
+        and (new.status = 'conectado' or (old.status = 'conectado' and new.status = 'desconectado' and new.wants_up)))
   execute function app.hurry_health();
 """
 

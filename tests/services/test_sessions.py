@@ -680,12 +680,15 @@ def test_it_closes_a_session_that_then_stays_closed(
 def test_it_takes_no_end_for_a_starts_that_was_told_before_the_start(
     user: Actor, server: SandboxServer, database: Database, word: str
 ) -> None:
-    """What a start closes first says so through the URL that is the newest until the start is asked for."""
+    """What a start closes first says so through the URL that is the newest until the start is asked for, and that the
+    receiver takes for the newest a moment longer."""
     sessions.connect(user)
     asked: datetime = database.one("select start_asked_at from whatsapp_sessions")
-    report(user, word, at=asked - timedelta(milliseconds=50))
-    assert own(user).status is Status.PAIRING
-    report(user, word, at=asked + timedelta(milliseconds=50))
+    for moment in (asked - timedelta(milliseconds=50), asked + timedelta(seconds=5)):
+        report(user, word, at=moment)
+        assert own(user).status is Status.PAIRING
+        assert sessions.next_check_in() == 0, "it is asked about"
+    report(user, word, at=asked + timedelta(seconds=7))
     assert own(user).status is Status.DISCONNECTED
 
 
