@@ -194,11 +194,14 @@ select s.id, s.user_id, s.server_url, 'dropped' from public.whatsapp_sessions s
 on conflict do nothing returning session_id, user_id, kind
 """)
 
+# One that waits for an earlier browser to end was not asked for yet.
 _STUCK = text(f"""
 insert into public.findings (session_id, user_id, server_url, kind)
 select s.id, s.user_id, s.server_url, 'stuck' from public.whatsapp_sessions s
  where s.status = 'pareando' and s.qr_count = 0 and s.phone_code is null and s.scanned_at is null
-   and s.pairing_started_at < clock_timestamp() - make_interval(secs => :stuck) and {_NO_FINDING}
+   and s.start_at is null
+   and greatest(s.pairing_started_at, s.start_asked_at) < clock_timestamp() - make_interval(secs => :stuck)
+   and {_NO_FINDING}
 on conflict do nothing returning session_id, user_id, kind
 """)
 

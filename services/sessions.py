@@ -691,7 +691,12 @@ def _check_ended(target: _Target) -> None:
     with transaction(SYSTEM) as tx:
         _report(tx, target, "CLOSED" if alive else state.status, func.clock_timestamp())
         waits = comes_back and not _settled_too_long(target, state.status)
-        _update(tx, target, check_at=func.now() + CHECK_WHILE_WAITING if waits else None)
+        _update(
+            tx,
+            target,
+            check_at=func.now() + CHECK_WHILE_WAITING if waits else None,
+            profile_free_at=func.now() + LOGOUT_ENDS_WITHIN if alive else sessions.c.profile_free_at,
+        )
 
 
 def _give_up_or_wait(tx: Connection, target: _Target, failure: str, wait: timedelta, state: str | None = None) -> bool:

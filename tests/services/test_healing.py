@@ -213,6 +213,18 @@ def test_it_frees_a_start_that_shows_no_code(
     assert steps(staff, user) == ["step.restart ok"]
 
 
+def test_a_start_that_waits_for_another_one_is_not_stuck(
+    user: Actor, staff: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    sessions.connect(user)
+    wait_for(lambda: control.session(name_of(user))["scannable"])  # type: ignore[index]
+    assert sessions.connect(user, phone="11987654321").waits_until is not None
+    database.execute(f"update whatsapp_sessions set pairing_started_at = {AGO}")
+    with transaction(SYSTEM) as tx:
+        findings.find(tx)
+    assert open_findings(staff) == []
+
+
 def test_it_starts_a_stuck_code_pairing_by_code_again(
     user: Actor, staff: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
