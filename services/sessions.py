@@ -271,7 +271,7 @@ class _Target:
     start_phone: str | None
     profile_free_at: datetime | None
     settling_since: datetime | None
-    stopped_at: datetime | None
+    ended_on_purpose_at: datetime | None
     failure: str | None
     codes_shown: bool
 
@@ -680,7 +680,7 @@ def _check_ended(target: _Target) -> None:
     """A session that ended gives signs of life: it is up after all, or comes back though it was stopped."""
     state = client().status_session(target.server_url, target.name)
     alive = state.status == "CONNECTED" and client().check_connection(target.server_url, target.name)
-    stopped = target.stopped_at is not None
+    stopped = target.ended_on_purpose_at is not None
     if alive and not stopped:
         _settle(target)
         return
@@ -924,7 +924,7 @@ def _begin_pairing(tx: Connection, owner: UUID, phone: str | None, server_url: s
             start_asked_at=case((stays, sessions.c.start_asked_at), else_=None),
             profile_free_at=case((stays, sessions.c.profile_free_at), else_=None),
             settling_since=None,
-            stopped_at=None,
+            ended_on_purpose_at=None,
             check_at=func.now() + CHECK_LEASE,
             updated_at=func.now(),
             **_NO_CODES,
@@ -985,7 +985,7 @@ def _stop(tx: Connection, target: _Target, failure: str | None, *, now_free: boo
         .where(sessions.c.id == target.id)
         .values(
             wants_up=False,
-            stopped_at=func.now(),
+            ended_on_purpose_at=func.now(),
             settling_since=None if now_free else func.now(),
             profile_free_at=None if now_free else func.now() + LOGOUT_ENDS_WITHIN,
             check_at=None if now_free else func.now() + CHECK_WHILE_WAITING,
@@ -1025,7 +1025,7 @@ _TARGET_COLUMNS = (
     sessions.c.start_phone,
     sessions.c.profile_free_at,
     sessions.c.settling_since,
-    sessions.c.stopped_at,
+    sessions.c.ended_on_purpose_at,
     sessions.c.failure,
     sessions.c.qr_count,
     sessions.c.phone_code,
@@ -1065,7 +1065,7 @@ def _connected(at: Any) -> dict[str, Any]:
         "scanned_at": None,
         "pairing_phone": None,
         "start_at": None,
-        "stopped_at": None,
+        "ended_on_purpose_at": None,
         **_NO_CODES,
     }
 
@@ -1134,7 +1134,7 @@ def _scanned(tx: Connection, name: str, at: datetime) -> None:
         .values(scanned_at=at, start_at=None, check_at=func.now(), **_NO_CODES, **_reported("qrReadSuccess", at))
     )
     # Whoever gave a pairing up and then reads its code all the same wants it.
-    tx.execute(_in_status(name, Status.DISCONNECTED).values(stopped_at=None))
+    tx.execute(_in_status(name, Status.DISCONNECTED).values(ended_on_purpose_at=None))
 
 
 def _up(tx: Connection, name: str, at: datetime) -> None:
@@ -1246,7 +1246,7 @@ def _target(row: Record) -> _Target:
         start_phone=row.start_phone,
         profile_free_at=row.profile_free_at,
         settling_since=row.settling_since,
-        stopped_at=row.stopped_at,
+        ended_on_purpose_at=row.ended_on_purpose_at,
         failure=row.failure,
         codes_shown=row.qr_count > 0 or row.phone_code is not None,
     )

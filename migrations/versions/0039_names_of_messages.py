@@ -16,6 +16,8 @@ language sql immutable parallel safe as $f$
   select case when split_part(wpp_id, '_', 3) = '' then wpp_id
     else split_part(wpp_id, '_', 1) || '_' || split_part(wpp_id, '_', 3) end
 $f$;
+revoke execute on function app.message_key from public;
+grant execute on function app.message_key to authenticated, service_role;
 comment on function app.message_key is 'what all names of one WhatsApp message have in common';
 """
 

@@ -14,7 +14,7 @@ alter table public.whatsapp_sessions
   add column start_phone text,
   add column profile_free_at timestamptz,
   add column settling_since timestamptz,
-  add column stopped_at timestamptz;
+  add column ended_on_purpose_at timestamptz;
 comment on column public.whatsapp_sessions.start_at is
   'a start is wanted that the server was not asked for yet: when to try it next, and the lease of whoever tries';
 comment on column public.whatsapp_sessions.start_asked_at is 'when the server was last asked to start it';
@@ -23,10 +23,10 @@ comment on column public.whatsapp_sessions.profile_free_at is
   'until then a browser that is ending, or a start that nobody scanned, holds its profile';
 comment on column public.whatsapp_sessions.settling_since is
   'since when the server says that it comes up and does not say CONNECTED yet';
-comment on column public.whatsapp_sessions.stopped_at is
+comment on column public.whatsapp_sessions.ended_on_purpose_at is
   'when somebody ended it on purpose: where its server brings it back, it is ended again';
-grant select (start_at, start_asked_at, start_phone, profile_free_at, settling_since, stopped_at),
-  update (start_at, start_asked_at, start_phone, profile_free_at, settling_since, stopped_at)
+grant select (start_at, start_asked_at, start_phone, profile_free_at, settling_since, ended_on_purpose_at),
+  update (start_at, start_asked_at, start_phone, profile_free_at, settling_since, ended_on_purpose_at)
   on public.whatsapp_sessions to authenticated;
 """
 
@@ -37,6 +37,7 @@ begin
   perform pg_notify('health', '');
   return null;
 end $f$;
+revoke execute on function app.hurry_health from public;
 create trigger hurry_health after update of status on public.whatsapp_sessions for each row
   when (old.status is distinct from new.status
         and (new.status = 'conectado' or (old.status = 'conectado' and new.status = 'desconectado' and new.wants_up)))

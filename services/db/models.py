@@ -82,7 +82,7 @@ sessions = Table(
     Column("start_phone", Text),
     _time("profile_free_at"),
     _time("settling_since"),
-    _time("stopped_at"),
+    _time("ended_on_purpose_at"),
     _time("questioned_at"),
 )
 
