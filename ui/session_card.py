@@ -99,7 +99,8 @@ def show(actor: Actor, session: Session) -> None:
 
 def out_of_reach(actor: Actor, session: Session) -> None:
     """Says it where the worker found that WhatsApp does not answer for the session: so its queue waits."""
-    since = findings.since(actor, findings.Kind.ZOMBIE, session.id)
+    with errors.stopping():
+        since = findings.since(actor, findings.Kind.ZOMBIE, session.id)
     if since is not None:
         words = _(
             "**O WhatsApp não responde por esta sessão** ({ago}). O que está na fila espera e sai quando ele responder;"
