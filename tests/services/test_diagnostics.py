@@ -24,7 +24,7 @@ from tests.installation import Control, Installation, running_installation, wait
 SECRET = "the-secret-key-of-the-sandbox"
 # Fast, but for acks: those come after the reply has been committed.
 CONFIG = Config(
-    secret=SECRET, clock_scale=0.02, first_qr_lifetime=30.0, auto_close=3000.0, ack_delays=(5.0, 5.0, 5.0),
+    secret=SECRET, clock_scale=0.02, first_qr_lifetime=30.0, auto_close=3000.0, ack_delays=(25.0, 5.0, 5.0),
     stuck_timeout=3000.0, hang=25.0,
 )  # fmt: skip
 
@@ -69,7 +69,13 @@ class Subject:
         self.events("qrcode")
         self.field.control.scan(self.name, "5511987654321")
         wait_for(lambda: self.row("status") == "conectado" and self.row("phone_number"))
-        self.events("status-find", 4)
+        self.events("status-find", 3)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the server says CONNECTED, a moment after it posted inChat, and the worker has seen it."""
+        wait_for(lambda: (found := self.field.control.session(self.name)) and found["status"] == "CONNECTED")
+        wait_for(lambda: self.row("settling_since is null"), what="settled")
 
     def send(self, phone: str = "(11) 91234-5678", state: str = "accepted") -> Message:
         if state == "accepted":
@@ -214,7 +220,8 @@ def restart_all(one: Subject) -> None:
         each.age()
     one.field.control.fault("restart_all")
     for each in (one, neighbour):
-        each.events("status-find", 6)
+        each.events("status-find", 5)
+        each.settle()
     wait_for(lambda: diagnostics.examine(one.actor).names, what="the others' return")
 
 
@@ -235,7 +242,7 @@ def phone_removed(one: Subject) -> None:
 def phone_offline(one: Subject) -> None:
     one.pair()
     one.field.control.event(one.name, {"event": "status-find", "status": "phoneNotConnected", "session": one.name})
-    one.events("status-find", 5)
+    one.events("status-find", 4)
 
 
 def no_session(one: Subject) -> None:
