@@ -775,6 +775,7 @@ def _advance(actor: Actor, target: _Target, *, close_first: bool = False) -> Non
         if datetime.now(UTC) < _runs_until(target, state):
             with transaction(actor) as tx:
                 _report(tx, target, state.status, func.clock_timestamp())
+                _update(tx, target, **_NO_CODES)
                 _try_later(tx, target, CHECK_WHILE_WAITING)
             return
         client().close_session(target.server_url, target.name)
@@ -790,8 +791,11 @@ def _worth_taking_over(target: _Target, state: SessionState) -> bool:
     by_code = {"QRCODE": False, "PHONECODE": True}.get(state.status, target.start_phone is not None)
     if by_code != (target.phone is not None) or (by_code and target.start_phone != target.phone):
         return False
+    # A code is known only from its own start.
+    if state.status == "PHONECODE" and (_start_ended(target) or not target.codes_shown):
+        return False
     if _start_ended(target):
-        return state.status in SHOWING_CODES
+        return state.status == "QRCODE"
     age = datetime.now(UTC) - _as_time(target.start_asked_at)
     # What shows nothing for long may have met a locked profile.
     return age < (START_LIFETIME - WORTH_TAKING_OVER if state.status in SHOWING_CODES else START_SHOWS_WITHIN)
@@ -827,7 +831,8 @@ def _shorten_qr(tx: Connection, target: _Target) -> None:
     """The QR of a start that was taken over lives no longer than that start."""
     ends = NEXT_QR_LIFETIME + datetime.now(UTC) if _start_ended(target) else None
     limit = ends or (_as_time(target.start_asked_at) + FIRST_QR_LIFETIME)
-    _update(tx, target, qr_expires_at=func.least(sessions.c.qr_expires_at, limit))
+    shown = sessions.c.qr_expires_at.is_not(None)
+    _update(tx, target, qr_expires_at=case((shown, func.least(sessions.c.qr_expires_at, limit)), else_=None))
 
 
 def _try_later(tx: Connection, target: _Target, wait: timedelta) -> None:
@@ -849,6 +854,7 @@ def _ask_to_start(actor: Actor, target: _Target) -> None:
                 start_phone=target.phone,
                 profile_free_at=None,
                 check_at=func.now() + CHECK_WHILE_PAIRING,
+                **_NO_CODES,
             )
         )
     if not begun.rowcount:
@@ -904,6 +910,8 @@ def _begin_pairing(tx: Connection, owner: UUID, phone: str | None, server_url: s
         .on_conflict_do_nothing()
     )
     stays = sessions.c.server_url == server_url
+    # The server does not tell a code again: what takes its start over goes on showing it.
+    same_code = and_(stays, sessions.c.status == Status.PAIRING, sessions.c.start_phone == phone)
     row = tx.execute(
         update(sessions)
         .where(
@@ -927,7 +935,11 @@ def _begin_pairing(tx: Connection, owner: UUID, phone: str | None, server_url: s
             ended_on_purpose_at=None,
             check_at=func.now() + CHECK_LEASE,
             updated_at=func.now(),
-            **_NO_CODES,
+            **_NO_CODES
+            | {
+                "phone_code": case((same_code, sessions.c.phone_code), else_=None),
+                "phone_code_at": case((same_code, sessions.c.phone_code_at), else_=None),
+            },
         )
         .returning(*_TARGET_COLUMNS)
     ).one_or_none()

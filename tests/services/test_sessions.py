@@ -115,6 +115,26 @@ def test_it_pairs_by_phone_code(user: Actor, server: SandboxServer, database: Da
     assert session.pairing_phone == "5511987654321"
 
 
+def test_it_takes_a_start_by_code_over_with_its_code(user: Actor, server: SandboxServer, database: Database) -> None:
+    """Its server tells a code only once."""
+    sessions.connect(user, phone="(11) 98765-4321")
+    first = tend_until(user, lambda found: found.phone_code, database)
+    again = sessions.reconnect(user)
+    assert (again.phone_code, again.qr, again.waits_until) == (first.phone_code, None, None)
+    assert database.one("select qr_expires_at from whatsapp_sessions") is None
+
+
+def test_it_shows_no_code_of_an_earlier_start_while_another_kind_waits(
+    user: Actor, server: SandboxServer, database: Database
+) -> None:
+    sessions.connect(user)
+    tend_until(user, lambda found: found.qr, database)
+    waiting = sessions.connect(user, phone="(11) 98765-4321")
+    assert (waiting.qr, waiting.phone_code) == (None, None)
+    assert waiting.waits_until is not None
+    assert database.one("select qr_urlcode is null and qr_expires_at is null from whatsapp_sessions")
+
+
 def test_it_starts_anew_on_the_server_where_a_start_was_still_under_way(
     user: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
