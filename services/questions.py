@@ -145,6 +145,9 @@ def server_says(server_url: str, name: str) -> Sight:
         if client().check_connection(server_url, name):
             return Sight.ANSWERED
         state = client().status_session(server_url, name).status
+        # It may have come up between the two questions.
+        if state == "CONNECTED" and client().check_connection(server_url, name):
+            return Sight.ANSWERED
     except WppUnreachable:
         return Sight.UNREACHABLE
     except (WppError, ConfigurationError) as error:

@@ -616,6 +616,10 @@ def _check_up(target: _Target) -> None:
             _settle(target)
         return
     state = client().status_session(target.server_url, target.name)
+    # It may have come up between the two questions.
+    if state.status == "CONNECTED" and client().check_connection(target.server_url, target.name):
+        _settle(target)
+        return
     with transaction(SYSTEM) as tx:
         if state.status == "CONNECTED":
             # Measured: it says so for ever after its Chrome has died or its page has crashed.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sandbox.server import SandboxServer, running
 from sandbox.state import Config
-from services import sessions, timeline
+from services import questions, sessions, timeline
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.errors import (
@@ -425,6 +425,19 @@ def test_it_stays_connected_while_its_server_restarts(
 
     tend_until(user, settled, database)
     assert seen == {Status.CONNECTED}
+
+
+def test_a_session_that_comes_up_between_two_questions_is_not_lost(
+    user: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    pair(user, control, database)
+    not_yet = {"connected": False}
+    control.fault("other_answer", name_of(user), times=1, route="check-connection-session", body=not_yet)
+    database.execute("update whatsapp_sessions set check_at = now()")
+    assert sessions.tend() == 1
+    assert own(user).status is Status.CONNECTED
+    control.fault("other_answer", name_of(user), times=1, route="check-connection-session", body=not_yet)
+    assert questions.server_says(server.url, name_of(user)) is questions.Sight.ANSWERED
 
 
 @pytest.mark.parametrize("crash", ["chrome_dies", "page_crashes"])
