@@ -172,7 +172,7 @@ select :wave, s.id, s.user_id, s.server_url from public.whatsapp_sessions s
 _SETTLED = text("""
 update public.wave_items i set state = n.state
   from (select i.wave_id, i.session_id, case
-            when s.status = 'conectado' and s.last_proof_at > i.started_at then 'done'
+            when s.status = 'conectado' and s.settling_since is null and s.connected_at > i.started_at then 'done'
             when i.started_at < clock_timestamp() - make_interval(secs => :seconds) then 'failed' end as state
           from public.wave_items i join public.whatsapp_sessions s on s.id = i.session_id
          where i.state = 'under_way') n
