@@ -135,7 +135,7 @@ def everything_of(database: Database, actor: Actor) -> list[Any]:
     tables = ("messages", "templates", "template_versions", "media", "schedules", "schedule_runs", "campaigns",
               "campaign_recipients", "contacts", "message_marks", "opt_outs", "rules", "rule_uses", "gaps", "gap_chats",
               "endpoints", "deliveries")  # fmt: skip
-    stopped = "select stopped_at from lanes l join whatsapp_sessions s on s.id = l.session_id where s.user_id = %s"
+    stopped = "select l.stopped_at from lanes l join whatsapp_sessions s on s.id = l.session_id where s.user_id = %s"
     return [
         database.execute(stopped, actor.user_id),
         *(database.execute(f"select * from {name} where user_id = %s order by 1, 2", actor.user_id) for name in tables),
@@ -245,6 +245,8 @@ def test_it_shows_nobody_anothers_rows(
 @pytest.mark.usefixtures("unlimited")
 def test_it_shows_everybody_their_own(http: httpx.Client, database: Database, ana: Actor) -> None:
     database.execute("update messages set state = 'uncertain', sending_at = now(), uncertain_at = now()")
+    waiting = messages.queue(ana, "11 98765-4321", MARK, "waits").id
+    database.execute("update messages set asked_at = now(), waiting_since = now() where id = %s", waiting)
     for method, path in OPERATIONS:
         # The chat itself is read from the server; the brake and the report say nothing but figures.
         if method != "GET" or path.endswith("/conversa") or path in (BRAKE, REPORTS):
