@@ -460,11 +460,10 @@ def test_it_brings_a_killed_database_up_with_what_was_committed(stage: Stage) ->
 
 
 def test_it_finishes_a_clean_up_whose_worker_was_killed(stage: Stage) -> None:
-    people = [stage.new_user() for _ in range(4)]
-    for actor in people:
-        sessions.connect(actor)
-        wait_for(partial(_qr, actor), what="a QR")
+    people = paired(stage, 4)
     stage.processes.stop("worker")
+    for actor in people:
+        sessions.close(actor)
     stage.database.execute("update whatsapp_sessions set status = 'desconectado', check_at = null,"
                            " updated_at = now() - interval '8 days'")  # fmt: skip
     stage.database.execute(
@@ -493,7 +492,8 @@ def test_it_finishes_a_clean_up_whose_worker_was_killed(stage: Stage) -> None:
     stage.database.execute("update whatsapp_sessions set cleaning_until = now()")
     again = cleanup.run(SYSTEM)
     assert wait_for(partial(_finished, again.id), what="the next run").counts == {Kind.SESSIONS: 1}
-    assert not [one for one in stage.processes.control.state()["sessions"] if one["stored"]]
+    # Its token file stays; the phone that it was paired with does not.
+    assert [one["phone"] for one in stage.processes.control.state()["sessions"]] == [None] * 4
 
 
 def _more_than(run_id: int, gone: int) -> bool:
