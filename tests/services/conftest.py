@@ -41,6 +41,7 @@ def sender(user: Actor, server: SandboxServer, control: Control, database: Datab
     sessions.connect(user)
     wait_for(lambda: (state := control.session(name)) and state["status"] == "QRCODE")
     control.scan(name, "5511987654000")
+    wait_for(lambda: (state := control.session(name)) and state["status"] == "CONNECTED")
     with transaction(SYSTEM) as tx:
         sessions.report_status(tx, name, "inChat", datetime.now(UTC), current=True)
     return user

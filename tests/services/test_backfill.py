@@ -145,6 +145,7 @@ def test_it_comes_back_later_while_the_server_is_away_and_gives_up_in_the_end(
     assert (gap.state, gap.why) == ("waiting", "wppconnect_inacessivel")
     assert gap.next_at > datetime.now(UTC) + timedelta(seconds=10)
     server.start()
+    wait_for(lambda: (session := control.session(name(paired))) and session["status"] == "CONNECTED")
     database.execute("update gaps set next_at = now()")
     read(database)
     assert (newest(paired).state, bodies(database)) == ("done", ["um"])

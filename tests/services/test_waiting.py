@@ -55,6 +55,13 @@ def try_again(database: Database) -> None:
     deliver_all()
 
 
+def back(server: SandboxServer, control: Control, database: Database) -> None:
+    """The server is back, with its sessions."""
+    server.start()
+    wait_for(lambda: all(one["status"] == "CONNECTED" for one in control.state()["sessions"]))
+    try_again(database)
+
+
 def hours_pass(database: Database, hours: float) -> None:
     """Everything that waits does so for this much longer."""
     for column in ("run_at", "waiting_since", "created_at"):
@@ -101,8 +108,7 @@ def test_it_waits_for_a_server_that_is_away_and_then_leaves_once_and_in_order(
     wait = dispatch.next_due_in()
     assert wait is not None
     assert 0 < wait <= 5, "it is asked again soon, and not at once"
-    server.start()
-    try_again(database)
+    back(server, control, database)
     assert outbox(control, sender)[-3:] == ["um", "dois", "três"]
     assert reasons(sender)[-3:] == [None] * 3
 
@@ -304,11 +310,6 @@ def overdue(sender: Actor, server: SandboxServer, control: Control, database: Da
     return sender
 
 
-def back(server: SandboxServer, database: Database) -> None:
-    server.start()
-    try_again(database)
-
-
 def ask(database: Database) -> int:
     """What the worker does each minute."""
     asked = messages.ask_owners()
@@ -319,7 +320,7 @@ def ask(database: Database) -> int:
 def test_what_waited_too_long_never_leaves_by_itself(
     overdue: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
-    back(server, database)
+    back(server, control, database)
     assert outbox(control, overdue) == ["nova"]
     assert ask(database) == 2
     assert reasons(overdue) == [Reason.OWNER, Reason.OWNER, None]
@@ -334,7 +335,7 @@ def test_what_waited_too_long_never_leaves_by_itself(
 def test_it_leaves_when_its_owner_says_so_in_order_and_once(
     overdue: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
-    back(server, database)
+    back(server, control, database)
     ask(database)
     assert messages.answer(overdue, Choice.SEND) == 2
     assert messages.answer(overdue, Choice.SEND) == 0
@@ -348,7 +349,7 @@ def test_it_is_let_go_when_its_owner_says_so(
     assert ask(database) == 2
     first, _second = messages.asked(overdue)
     assert messages.answer(overdue, Choice.DISCARD, message_id=first.id) == 1
-    back(server, database)
+    back(server, control, database)
     assert outbox(control, overdue) == ["nova"]
     assert states(overdue)[:2] == [State.CANCELLED, State.QUEUED]
     assert messages.cancel(overdue, messages.asked(overdue)[0].id).state is State.CANCELLED
@@ -530,7 +531,7 @@ def test_nothing_is_failed_that_only_waited_nor_sent_twice_nor_out_of_order(
 def test_what_waited_too_long_keeps_neither_its_lane_busy_nor_others_from_leaving(
     overdue: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
-    back(server, database)
+    back(server, control, database)
     assert outbox(control, overdue) == ["nova"]
     assert dispatch.next_due_in() is None, "although nobody was asked yet"
 
