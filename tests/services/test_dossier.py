@@ -107,15 +107,16 @@ def test_it_tells_that_an_ack_came_before_the_reply_and_was_kept_until_it(
     assert first < story.index("O servidor aceitou e deu uma identificação.")
 
 
-def test_it_tells_of_an_ack_that_is_parked_under_a_lid(sender: Actor, database: Database) -> None:
+def test_it_joins_an_ack_under_a_lid_to_its_message(sender: Actor, database: Database) -> None:
     message = queue(sender)
     deliver()
     with_lid = wpp_id(database, message).split("_")
     with_lid[1] = "212345678901234@lid"
     ack(database, sender, "_".join(with_lid), 2)
     found = dossier.of(sender, message)
-    assert "Chegou a confirmação 2, mas com outro endereço (@lid): ficou guardada." in told(found)
-    assert found.conclusion.what.startswith("Ela saiu: a confirmação chegou com um código anônimo")
+    assert "Chegou ao celular da pessoa (confirmação 2)." in told(found)
+    assert found.state is State.DELIVERED
+    assert database.one("select count(*) from parked_acks") == 0
 
 
 def test_it_tells_of_doubt_and_of_its_end(sender: Actor, control: Control, database: Database) -> None:
