@@ -507,8 +507,8 @@ def test_the_hot_queries_use_their_indexes(user: Actor, database: Database) -> N
     )
     database.execute("analyze messages")
     plans = {
-        "messages_waiting": "select id from messages where session_id = %s and state = 'queued' and run_at <= now()"
-        " order by run_at, seq limit 1",
+        "messages_waiting": "select id from messages where session_id = %s and state = 'queued' and asked_at is null"
+        " and run_at <= now() order by run_at, seq limit 1",
         "messages_in_flight": "select id from messages where session_id = %s and state = 'sending'",
     }
     for index, query in plans.items():
