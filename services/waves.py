@@ -1,6 +1,6 @@
 """Restarting many sessions, a few of each server at a time: a fleet that comes back all at once falls again.
 
-    start ─▶ waiting ──worker claims──▶ under_way ──proved up again──▶ done
+    start ─▶ waiting ──worker claims──▶ under_way ──connected anew───▶ done
                 │                          └──not in time, refused──▶ failed
                 └──the session ended meanwhile──▶ left_out
 
