@@ -55,8 +55,9 @@ class ServerFaults:
         down = self.world.faults.strike("server_down", session)
         if down is not None:
             return Response(status_code=int(down["status"])) if down["status"] else Dropped()
-        other = self.world.faults.options("other_answer")
+        other = self.world.faults.options("other_answer", session)
         if other is not None and scope["path"].endswith(f"/{other['route']}"):
+            self.world.faults.strike("other_answer", session)
             return JSONResponse(other["body"], int(other["status"]))
         if scope["path"].startswith(BLOCKABLE) and self.world.faults.strike("paths_blocked") is not None:
             return Response("<html><body><h1>403 Forbidden</h1></body></html>", 403, media_type="text/html")
