@@ -431,7 +431,7 @@ def test_a_session_that_comes_up_between_two_questions_is_not_lost(
     user: Actor, server: SandboxServer, control: Control, database: Database
 ) -> None:
     pair(user, control, database)
-    not_yet = {"connected": False}
+    not_yet = {"status": False, "message": "Disconnected"}
     control.fault("other_answer", name_of(user), times=1, route="check-connection-session", body=not_yet)
     database.execute("update whatsapp_sessions set check_at = now()")
     assert sessions.tend() == 1
