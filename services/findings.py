@@ -185,12 +185,14 @@ _NO_FINDING = """
     'zombie', 'dropped', 'silent', 'stuck'))
 """
 
-# A moment's grace after a close: whoever restarts a session by other means goes through the same status.
+# A moment's grace after a close, because whoever restarts a session by other means goes through the same status; and
+# after a loss that was found by asking, because the server's own word, on its way, says whether a start can help.
 _DROPPED = text(f"""
 insert into public.findings (session_id, user_id, server_url, kind)
 select s.id, s.user_id, s.server_url, 'dropped' from public.whatsapp_sessions s
  where s.status = 'desconectado' and s.failure is not null and s.wants_up
-   and (s.failure <> 'closed' or s.updated_at < clock_timestamp() - interval '3 seconds') and {_NO_FINDING}
+   and (s.failure not in ('closed', 'lost') or s.updated_at < clock_timestamp() - interval '3 seconds')
+   and {_NO_FINDING}
 on conflict do nothing returning session_id, user_id, kind
 """)
 
