@@ -103,10 +103,9 @@ def connected(handler: Handler) -> Endpoint:
 
     async def with_contacts(call: Call) -> Response:
         world, session = call.world, call.session
-        zombie = world.faults.options("zombie", session.name)
         phone = call.body.get("phone") or []
         # A phone sent as a JSON number breaks the real middleware, whose error handler says Disconnected.
-        if not session.connected or (zombie or {}).get("page_gone") or not isinstance(phone, str | list):
+        if not world.page_lives(session) or not isinstance(phone, str | list):
             return call.reply(404, DISCONNECTED)
         contacts, missing = _checked(call, to_addresses(phone, call.body))
         refused = call.reply(400, _no_such_number(missing[0])) if missing else None

@@ -115,8 +115,7 @@ async def qrcode_session(call: Call) -> Response:
 
 async def check_connection(call: Call) -> Response:
     """False only when the page itself is gone: a dead session on a live page is always Connected."""
-    zombie = call.world.faults.options("zombie", call.session.name) or {}
-    alive = call.session.connected and not zombie.get("page_gone")
+    alive = call.world.page_lives(call.session)
     return call.reply(200, {"status": alive, "message": "Connected" if alive else "Disconnected"})
 
 

@@ -252,6 +252,11 @@ class World:
         """True for a zombie: its page lives and WhatsApp is out of reach."""
         return session.dead or session.away or self.faults.options("zombie", session.name) is not None
 
+    def page_lives(self, session: Session) -> bool:
+        """True when the server finds a page to talk to, through whatever faults are on."""
+        zombie = self.faults.options("zombie", session.name) or {}
+        return session.connected and not zombie.get("page_gone")
+
     def asks_whatsapp(self, session: Session, digits: str) -> bool:
         """Whether a question about that number must leave the browser: not for a contact's, nor for one just asked."""
         at = session.answered.get(digits)
