@@ -346,16 +346,22 @@ def disconnect(actor: Actor, user_id: UUID | None = None) -> Session:
 
 
 def close(actor: Actor, user_id: UUID | None = None) -> Session:
-    """Stop the session on its server and leave it stopped; the phone stays paired. Raises as `disconnect`."""
+    """Stop the session on its server and leave it stopped; the phone stays paired.
+
+    A pairing is only given up, as by `disconnect`, and one that is coming up is closed by the worker once it is up:
+    closing it before that would leave its browser behind. Raises as `disconnect`.
+    """
     owner = _owner(actor, user_id)
     target = _target_of(actor, owner)
     if target is None:
         raise NotFound(f"no session of {owner}")
-    if target.status is not Status.PAIRING or target.scanned:
+    only_pairs = target.status is Status.PAIRING and not target.scanned
+    comes_up = not only_pairs and client().status_session(target.server_url, target.name).status in RUNNING
+    if not only_pairs and not comes_up:
         client().close_session(target.server_url, target.name)
         _refuse_if_up(target)
     with transaction(actor) as tx:
-        _stop(tx, target, "closed", now_free=True)
+        _stop(tx, target, "closed", now_free=not comes_up)
         _note_for_other(tx, actor, owner, target.id, "session.close")
     return _require(actor, owner)
 

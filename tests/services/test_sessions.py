@@ -709,6 +709,23 @@ def test_it_closes_a_session_that_then_stays_closed(
     assert sessions.connect(user).status is Status.PAIRING
 
 
+def test_a_session_that_is_closed_while_it_comes_up_leaves_no_browser_on_its_profile(
+    user: Actor, slow_server: SandboxServer, database: Database
+) -> None:
+    control = Control(slow_server.url)
+    sessions.connect(user)
+    tend_until(user, lambda session: session.qr, database)
+    control.scan(name_of(user), "5511987654321")
+    report(user, "qrReadSuccess")
+    report(user, "inChat")
+    assert (sessions.close(user).status, state_of(user, control)) == (Status.DISCONNECTED, "QRCODE")
+    tend_until(user, lambda session: state_of(user, control) not in ("QRCODE", "CONNECTED"), database)
+    assert own(user).failure == "closed"
+    sessions.connect(user)
+    tend_until(user, lambda session: session.status is Status.CONNECTED, database)
+    assert control.state()["locked_starts"] == 0
+
+
 @pytest.mark.parametrize("word", ["closesession", "browserClose"])
 def test_it_takes_no_end_for_a_starts_that_was_told_before_the_start(
     user: Actor, server: SandboxServer, database: Database, word: str
