@@ -10,7 +10,7 @@ About whom. WhatsApp minds questions about strangers, so nobody's number is made
 1. `HEALTH_NUMBERS`: the operator's own, saved in nobody's phone.
 2. Other sessions of this installation: they exist and are ours. Who has talked with one is not asked about it, because
    it may be a contact. Their owners see nothing of it, and nobody but the worker reads the table.
-3. A number whose question went unanswered before: the browser did not answer it, so it is no contact's.
+3. A number whose question or check went unanswered before: the browser did not answer it, so it is no contact's.
 4. Whom the session itself has written to, with an acknowledgement. They may be contacts: silence convicts, an answer
    proves nothing.
 
@@ -205,6 +205,7 @@ def _with_numbers(tx: Connection, wanted: Sequence[Question]) -> list[Question]:
             "reasons": [one.reason for one in wanted],
             "own": configured.own_numbers(),
             "same": configured.health_same_number_seconds,
+            "hangs": HANGS_SECONDS,
         },
     ).all()
     by_session = {row.session_id: row for row in rows}
@@ -343,6 +344,11 @@ select asking.id, asking.server_url, n.phone, asking.reason, n.certain
        where u.session_id = asking.id and u.answered_at is null and u.asked_at > clock_timestamp() - interval '1 day'
          and u.asked_at < clock_timestamp() - interval '1 second'
       union all
+      select k.phone, 3, true from public.number_checks k
+       where k.session_id = asking.id and (k.checked_at is null or k.checked_at < k.asked_at)
+         and k.asked_at > clock_timestamp() - interval '1 day'
+         and k.asked_at < clock_timestamp() - make_interval(secs => :hangs)
+      union all
       (select k.phone, 4, false from public.number_checks k
         where k.session_id = asking.id and k.confirmed_at is not null
           and k.asked_at < clock_timestamp() - make_interval(secs => :same)
@@ -354,7 +360,7 @@ select asking.id, asking.server_url, n.phone, asking.reason, n.certain
        and not exists (select from public.proof_questions q where q.session_id = asking.id and q.phone = c.phone
          and q.answered_at > clock_timestamp() - make_interval(secs => :same))
        and not exists (select from public.number_checks q where q.session_id = asking.id and q.phone = c.phone
-         and q.asked_at > clock_timestamp() - make_interval(secs => :same))
+         and q.checked_at >= q.asked_at and q.asked_at > clock_timestamp() - make_interval(secs => :same))
      order by c.place, random() limit 1) n
 returning id, session_id, phone, certain
 """)

@@ -215,6 +215,19 @@ def test_it_asks_at_once_where_a_number_check_hangs(database: Database) -> None:
     assert [one.reason for one in questions.due()] == [Reason.SUSPECT]
 
 
+def test_it_asks_about_the_number_whose_check_hangs_where_there_is_no_other(
+    user: Actor, staff: Actor, server: SandboxServer, control: Control, database: Database
+) -> None:
+    pair(user, control, database)
+    control.whatsapp_away(name_of(user))
+    database.execute(
+        "insert into number_checks (session_id, user_id, phone, asked_at)"
+        " select id, user_id, '5511966664444', clock_timestamp() - interval '20 s' from whatsapp_sessions"
+    )
+    assert healing.question() == 1
+    assert [one.kind for one in findings.listing(staff).findings] == [Kind.ZOMBIE]
+
+
 def test_it_takes_a_send_that_hung_before_the_last_proof_for_nothing(database: Database) -> None:
     fleet(database, 2)
     database.execute("update whatsapp_sessions set last_proof_at = clock_timestamp()")
