@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import HealthCheck, Phase, given
+from hypothesis import HealthCheck, Phase, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -176,6 +176,7 @@ def world(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(lives=LIVES)
+@example(lives=[(2, "page_crashes"), (2, "zombie"), (2, "page_crashes"), (1, "close"), (0, "close")])
 def test_no_life_strands_a_session(world: World, database: Database, lives: list[tuple[int, str]]) -> None:
     world.people = [_somebody(database) for _ in range(3)]
     world.queued.clear()
