@@ -26,14 +26,19 @@ from tests.installation import SERVER_TOKEN, Control, Installation, running_inst
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
-# A minute of the server's own clock is twelve seconds here; the console's clocks are those of life.
+# A minute of the server's own clock is twelve seconds here; the console's clocks are those of life. But three quiet
+# sessions would wait for their question for hours, so they are asked each ten seconds, and a browser forgets as soon.
 CLOCK_SCALE = 0.2
+NUMBERS_REMEMBERED = 10.0
 SETTLED_WITHIN = 120.0
 ENVIRONMENT = {
     "SEND_PACE_SECONDS": "0",
     "HEALTH_SWEEP_SECONDS": "1",
     "HEALTH_STEP_SECONDS": "10",
     "HEALTH_PAGE_SECONDS": "2",
+    "HEALTH_ASKS_PER_DAY": "8640",
+    "HEALTH_SAME_NUMBER_SECONDS": "3",
+    "HEALTH_NUMBERS": "+55 11 98888-0001, +55 11 98888-0002, +55 11 98888-0003",
 }
 ACTS = (
     "connect",
@@ -156,7 +161,7 @@ def _name(actor: Actor) -> str:
 
 @pytest.fixture
 def world(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
-    with running(Config(secret=SERVER_TOKEN, clock_scale=CLOCK_SCALE)) as server:
+    with running(Config(secret=SERVER_TOKEN, clock_scale=CLOCK_SCALE, numbers_remembered=NUMBERS_REMEMBERED)) as server:
         where = {"WPP_SERVER_URL": server.url}
         with running_installation(database.url, tmp_path, ("webhook", "worker"), **ENVIRONMENT, **where) as processes:
             for name, value in processes.environment.items():
@@ -176,6 +181,7 @@ def world(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(lives=LIVES)
+@example(lives=[(0, "wait"), (1, "wait"), (0, "restart"), (1, "connect"), (1, "zombie")])
 @example(lives=[(2, "page_crashes"), (2, "zombie"), (2, "page_crashes"), (1, "close"), (0, "close")])
 def test_no_life_strands_a_session(world: World, database: Database, lives: list[tuple[int, str]]) -> None:
     world.people = [_somebody(database) for _ in range(3)]
