@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 # A file's tests stay in one process; the walks come first, so that no long one is left over at the end.
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
 # They start processes, programs or no database at all: PostgreSQL's version is nothing to them.
-NO_SQL := wppconnect db/test_embedded.py test_supervisor.py test_settings.py test_log.py test_diagnostics.py
+NO_SQL := wppconnect db/test_embedded.py operations/test_supervisor.py test_settings.py test_log.py \
+  diagnostics/test_session_checks.py
 PG15_BIN ?= /usr/lib/postgresql/15/bin
 
 .DEFAULT_GOAL := help

@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 import streamlit as st
 from starlette.middleware import Middleware
 
-from services import log, metrics
+from services import log
 from services.db.actor import ANONYMOUS
-from ui import cookie, errors, files, headers, live
+from services.operations import metrics
+from ui.components import media
+from ui.shell import cookie, errors, headers, live
 
 log.configure("console")
 
@@ -17,7 +19,7 @@ log.configure("console")
 async def lifespan(_app: st.App) -> AsyncIterator[None]:
     log.configure("console")  # again: uvicorn has given its loggers handlers of their own by now
     async with live.listening():
-        with metrics.noted("console", ANONYMOUS):
+        with metrics.saving_counters("console", ANONYMOUS):
             yield
 
 
@@ -25,10 +27,10 @@ app = st.App(
     "ui/main.py",
     routes=[
         *cookie.routes(),
-        *files.routes(),
+        *media.routes(),
         *live.routes(),
     ],
-    middleware=[Middleware(headers.Origin), Middleware(headers.SecurityHeaders)],
+    middleware=[Middleware(headers.ClientAddress), Middleware(headers.SecurityHeaders)],
     lifespan=lifespan,
     on_script_error=errors.on_script_error,
 )

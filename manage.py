@@ -10,16 +10,21 @@ from typing import Annotated
 import structlog
 import typer
 
-from services import backup as archives
-from services import chain, identity, rollups, settings, supervisor
-from services import cleanup as cleaning
-from services import demo as demonstration
-from services import doctor as examination
+from demo import month as demonstration
+from demo import people
+from services import settings
+from services.accounts import provisioning
 from services.db.actor import SYSTEM, Role
 from services.db.migrate import migrate as run_migrations
 from services.errors import BackupError, ConfigurationError, DemoRefused, ServiceError, WppUnauthorized, WppUnreachable
+from services.operations import backup as archives
+from services.operations import backup_archive, backup_restore, database_access, retention_worker, supervisor
+from services.operations import doctor as examination
+from services.operations import retention as cleaning
+from services.reporting import rollups
+from services.security import audit_chain
 from services.wppconnect import check as contract_check
-from services.wppconnect.contract import Fact, Outcome, Report
+from services.wppconnect.contract_facts import Fact, Outcome, Report
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -30,7 +35,7 @@ MISCONFIGURED = 2
 # Of one fact's differences, as many as say what it is about.
 DIFFERENCES_SHOWN = 8
 
-_FAULTS: dict[chain.Fault, str] = {
+_FAULTS: dict[audit_chain.Fault, str] = {
     "missing": "missing",
     "unlinked": "not the one that followed the record before it",
     "changed": "not as it was written",
@@ -48,7 +53,7 @@ def up() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the database up to the newest schema."""
-    with _plain_errors(), supervisor.any_database():
+    with _plain_errors(), database_access.open_running_or_own_database():
         _migrate()
         typer.echo("The schema is up to date.")
 
@@ -61,10 +66,10 @@ def create_user(
     password_stdin: Annotated[bool, typer.Option(help="Read the password from standard input.")] = False,
 ) -> None:
     """Create a user who may sign in."""
-    with _plain_errors(), supervisor.any_database():
+    with _plain_errors(), database_access.open_running_or_own_database():
         password = sys.stdin.readline().rstrip("\r\n") if password_stdin else typer.prompt("Password", hide_input=True)
         _migrate()  # the first user may come before the first start
-        user_id = identity.create_user(email, password, role, name)
+        user_id = provisioning.create_user(email, password, role, name)
         typer.echo(f"Created {email} ({role}): {user_id}")
 
 
@@ -73,8 +78,8 @@ def audit_verify(
     expect: Annotated[str, typer.Option(help="A head printed before: it must still be in the chain.")] = "",
 ) -> None:
     """Prove that the audit log is as it was written, and print its head: keep that elsewhere."""
-    with _plain_errors(), supervisor.any_database():
-        verdict = chain.verify(SYSTEM, expect)
+    with _plain_errors(), database_access.open_running_or_own_database():
+        verdict = audit_chain.verify(SYSTEM, expect)
         if verdict.broken is not None:
             typer.echo(
                 f"error: record {verdict.broken} of the audit log is {_FAULTS[verdict.fault or 'missing']}", err=True
@@ -92,17 +97,17 @@ def cleanup(
     run: Annotated[bool, typer.Option("--run/--dry-run", help="Delete it, or only say what would go.")] = False,
 ) -> None:
     """Say what is past its retention, or delete it."""
-    with _plain_errors(), supervisor.any_database():
+    with _plain_errors(), database_access.open_running_or_own_database():
         _print_findings()
         if run:
-            done = cleaning.run_here()
+            done = retention_worker.run_in_this_process()
             went = ", ".join(f"{kind} {count}" for kind, count in done.counts.items()) or "nothing"
             typer.echo(f"Gone: {went}. Sessions postponed: {done.postponed}.")
             raise typer.Exit(FAILED if done.error else 0)
 
 
 def _print_findings() -> None:
-    for one in cleaning.preview(SYSTEM):
+    for one in cleaning.preview_run(SYSTEM):
         oldest = f"{one.oldest:%Y-%m-%d %H:%M}" if one.oldest else "-"
         typer.echo(f"{one.kind:<17}{one.count:>9}  oldest {oldest:<17}kept {one.retention.days} d")
 
@@ -110,7 +115,7 @@ def _print_findings() -> None:
 @cli.command()
 def rebuild_reports() -> None:
     """Count the figures of every report anew from the messages; the numbers stay the same, and readable meanwhile."""
-    with _plain_errors(), supervisor.any_database():
+    with _plain_errors(), database_access.open_running_or_own_database():
         count = rollups.rebuild(lambda done, of: typer.echo(f"\r{done} of {of}", nl=False, err=True))
         typer.echo(f"Counted anew: {count} quarter hours of one person each.")
 
@@ -119,9 +124,9 @@ def rebuild_reports() -> None:
 def doctor() -> None:
     """Examine the installation: a line for each point, exit code 1 where one is ill. Changes nothing."""
     with _plain_errors(logs_from=logging.CRITICAL):
-        supervisor.use_running_database()
+        database_access.use_running_database()
         ill = False
-        for finding in examination.examine():
+        for finding in examination.run_checks():
             ill = ill or not finding.ok
             typer.echo(finding.line())
         raise typer.Exit(FAILED if ill else 0)
@@ -145,9 +150,9 @@ def check_server(
     with _plain_errors(logs_from=logging.CRITICAL):
         secret = _secret_of(url, secret_stdin)
         try:
-            where = _listen_at(listen) if listen else contract_check.default_listen(url)
+            where = _listen_at(listen) if listen else contract_check.get_default_listen(url)
             with _progress() as bar:
-                report = contract_check.check(url, secret, where, lambda done, of: bar(done, of, "facts"), clock)
+                report = contract_check.check_server(url, secret, where, lambda done, of: bar(done, of, "facts"), clock)
         except WppUnauthorized:
             raise ConfigurationError("the server does not take this SECRET_KEY") from None
         except WppUnreachable as error:
@@ -193,8 +198,8 @@ def _fact_lines(fact: Fact) -> Iterator[str]:
 @cli.command()
 def backup(file: Annotated[Path, typer.Argument(help="Where to write it; nothing is overwritten.")]) -> None:
     """Write database, media and secrets into one file, while everything goes on working. Keep that file safe."""
-    with _plain_errors(), supervisor.any_database(), _progress() as on_progress:
-        taken = archives.create(file, on_progress)
+    with _plain_errors(), database_access.open_running_or_own_database(), _progress() as on_progress:
+        taken = archives.create_backup(file, on_progress)
     typer.echo(f"{file}: {sum(taken.rows.values())} rows as of {taken.taken_at}, {taken.media} media")
     if taken.missing:
         typer.echo(f"warning: the media store does not give {len(taken.missing)} files that rows name", err=True)
@@ -203,27 +208,27 @@ def backup(file: Annotated[Path, typer.Argument(help="Where to write it; nothing
 @cli.command()
 def restore(file: Annotated[Path, typer.Argument(help="What `backup` wrote.")]) -> None:
     """Make an empty installation the one in the file. Stop its processes first, and start them afterwards."""
-    with _plain_errors(), supervisor.any_database(), _progress() as on_progress:
-        brought = archives.restore(file, on_progress)
+    with _plain_errors(), database_access.open_running_or_own_database(), _progress() as on_progress:
+        brought = backup_restore.restore_backup(file, on_progress)
     typer.echo(f"Back as of {brought.taken_at}: {sum(brought.rows.values())} rows, the audit log unbroken.")
 
 
 @cli.command()
 def demo() -> None:
     """Fill an empty installation with a believable month; refuses where anybody real is in it."""
-    with _plain_errors(), supervisor.any_database():
+    with _plain_errors(), database_access.open_running_or_own_database():
         _migrate()
         with _progress() as on_progress:
-            made = demonstration.fill(on_progress)
+            made = demonstration.fill_installation(on_progress)
         if made is None:
             typer.echo("The demo is there already.")
         else:
             typer.echo(", ".join(f"{name} {count}" for name, count in made.rows.items()))
-        typer.echo(f"Sign in as {demonstration.ADMIN} with the password {demonstration.PASSWORD}")
+        typer.echo(f"Sign in as {people.ADMIN_EMAIL} with the password {people.PASSWORD}")
 
 
 @contextmanager
-def _progress() -> Iterator[archives.Progress]:
+def _progress() -> Iterator[backup_archive.Progress]:
     """A bar on the error stream, as long as there is a person at it."""
     with typer.progressbar(length=1, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
 

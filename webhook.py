@@ -11,13 +11,18 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from services import gaps, live, log, metrics, settings
-from services.inbox import Inbox
-from services.loop import Loop
-from web import answers, api, health, openapi, receiver
-from web import metrics as metrics_route
-from web.limits import CONNECTIONS_LIMIT, GuardedProtocol, GuardedServer
-from web.operations import routes
+from services import log, settings
+from services.inbound import outages
+from services.inbound.event_store import Inbox
+from services.operations import metrics
+from services.platform import pubsub
+from services.platform.worker_loop import WorkerLoop
+from web.api import openapi, registry, responses
+from web.api.operation import routes
+from web.ops import health
+from web.ops import metrics as metrics_route
+from web.receiver import webhook
+from web.receiver.connections import CONNECTIONS_LIMIT, GuardedProtocol, GuardedServer
 
 # What supabase-js sends, and what the API reads beside it.
 CORS_HEADERS = ("authorization", "x-client-info", "apikey", "content-type", "idempotency-key", "prefer")
@@ -33,24 +38,24 @@ def create_app() -> ASGIApp:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         app.state.inbox, app.state.proxies = inbox, configured.proxies()
         await inbox.start()
-        heartbeat = Loop("heartbeat", gaps.Pulse().beat).start()
+        heartbeat = WorkerLoop("heartbeat", outages.HeartbeatMonitor().beat).start()
         # Measured on this path: a full collection among a million live objects costs 20 ms of p99, freezing them none.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
-        async with live.listening() as app.state.hub:
-            with metrics.noted("webhook"):
+        async with pubsub.open_hub() as app.state.hub:
+            with metrics.saving_counters("webhook"):
                 yield
         await inbox.stop()
         await asyncio.to_thread(heartbeat.stop)
 
     app = Starlette(
-        routes=[*health.routes, *metrics_route.routes, *openapi.routes, *routes(api.OPERATIONS)],
+        routes=[*health.routes, *metrics_route.routes, *openapi.routes, *routes(registry.OPERATIONS)],
         middleware=[_cors(configured.origins())],
-        exception_handlers=answers.HANDLERS,
+        exception_handlers=responses.HANDLERS,
         lifespan=lifespan,
     )
-    return receiver.Receiver(app, inbox, configured.qr_webhook_verify_token.get_secret_value(), configured.proxies())
+    return webhook.Receiver(app, inbox, configured.qr_webhook_verify_token.get_secret_value(), configured.proxies())
 
 
 def _cors(origins: list[str]) -> Middleware:
@@ -76,7 +81,7 @@ def server_config(host: str, port: int) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # services.proxies.client_ip does that, where an address is needed
+        proxy_headers=False,  # services.platform.client_ip.client_ip does that, where an address is needed
         limit_concurrency=CONNECTIONS_LIMIT,
         timeout_graceful_shutdown=10,
     )

@@ -11,29 +11,18 @@ import structlog
 from procrastinate.exceptions import ConnectorException
 from psycopg_pool import PoolTimeout
 
-from services import (
-    backfill,
-    campaigns,
-    cleanup,
-    dispatch,
-    forwarding,
-    healing,
-    health,
-    inbox,
-    jobs,
-    log,
-    lookups,
-    metrics,
-    replay,
-    rollups,
-    schedules,
-    sessions,
-    settings,
-    trouble,
-    waves,
-)
+from services import failure_log, log, settings
 from services.db.notify import Listener
-from services.loop import Loop
+from services.fleet import checks, health_sweep, rolling_restart
+from services.inbound import backfill, enrichment, event_dry_run, event_processing
+from services.integrations import webhook_delivery
+from services.messaging import lanes
+from services.messaging.dispatcher import Dispatcher
+from services.operations import jobs, metrics, retention_worker
+from services.outreach import campaign_release, schedule_runner
+from services.platform import heartbeats
+from services.platform.worker_loop import WorkerLoop
+from services.reporting import rollups
 
 logger = structlog.get_logger(__name__)
 
@@ -61,31 +50,31 @@ def main() -> None:
     """Work until told to stop; what is under way is finished first."""
     configured = settings.get()
     log.configure("worker")
-    dispatcher = dispatch.Dispatcher(
+    dispatcher = Dispatcher(
         configured.send_concurrency,
-        dispatch.Pace(configured.send_pace_seconds),
+        lanes.Pace(configured.send_pace_seconds),
         timedelta(seconds=configured.send_lease_seconds),
         on_free=lambda: loops["send"].ring(),
     )
-    forwarder = forwarding.Forwarder(on_free=lambda: loops["forward"].ring())
+    forwarder = webhook_delivery.WebhookSender(on_free=lambda: loops["forward"].ring())
     reader = backfill.Reader(on_free=lambda: loops["backfill"].ring())
-    cleaner, sweeper, counting = cleanup.Cleaner(), healing.Sweeper(), rollups.Rounds()
+    cleaner, sweeper, counting = retention_worker.RetentionWorker(), health_sweep.Sweeper(), rollups.RollupRounds()
     loops = {
-        "inbox": Loop("inbox", inbox.process),
-        "lookups": Loop("lookups", lookups.step, lookups.idle_seconds),
-        "checks": Loop("checks", sessions.tend, sessions.next_check_in),
-        "send": Loop("send", dispatcher.step, dispatcher.idle_seconds),
-        "forward": Loop("forward", forwarder.step, forwarder.idle_seconds),
-        "backfill": Loop("backfill", reader.step),
-        "cleanup": Loop("cleanup", cleaner.step),
-        "health": Loop("health", sweeper.step, sweeper.idle_seconds),
-        "waves": Loop("waves", waves.step),
-        "trials": Loop("trials", replay.answer_trials),
-        "rollups": Loop("rollups", counting.step, counting.idle_seconds),
-        "metrics": Loop("metrics", lambda: metrics.note("worker"), lambda: metrics.NOTE_SECONDS),
-        "schedules": Loop("schedules", schedules.step, schedules.next_due_in),
-        "campaigns": Loop("campaigns", campaigns.step, campaigns.next_due_in),
-        "heartbeat": Loop("heartbeat", lambda: health.beat("worker")),
+        "inbox": WorkerLoop("inbox", event_processing.process),
+        "lookups": WorkerLoop("lookups", enrichment.step, enrichment.next_due_in),
+        "checks": WorkerLoop("checks", checks.run_due_checks, checks.next_check_in),
+        "send": WorkerLoop("send", dispatcher.step, dispatcher.idle_seconds),
+        "forward": WorkerLoop("forward", forwarder.step, forwarder.idle_seconds),
+        "backfill": WorkerLoop("backfill", reader.step),
+        "cleanup": WorkerLoop("cleanup", cleaner.step),
+        "health": WorkerLoop("health", sweeper.step, sweeper.idle_seconds),
+        "waves": WorkerLoop("waves", rolling_restart.restart_next),
+        "trials": WorkerLoop("trials", event_dry_run.run_pending_dry_runs),
+        "rollups": WorkerLoop("rollups", counting.step, counting.idle_seconds),
+        "metrics": WorkerLoop("metrics", lambda: metrics.save_counters("worker"), lambda: metrics.SAVE_SECONDS),
+        "schedules": WorkerLoop("schedules", schedule_runner.step, schedule_runner.next_due_in),
+        "campaigns": WorkerLoop("campaigns", campaign_release.step, campaign_release.next_due_in),
+        "heartbeat": WorkerLoop("heartbeat", lambda: heartbeats.beat("worker")),
     }
 
     def notified(channel: str, _payload: str) -> None:
@@ -116,7 +105,7 @@ def main() -> None:
         logger.info("worker_stopped")
 
 
-def _ring_all(loops: Iterable[Loop]) -> None:
+def _ring_all(loops: Iterable[WorkerLoop]) -> None:
     for loop in loops:
         loop.ring()
 
@@ -136,15 +125,15 @@ async def _run_jobs() -> None:
     """Run procrastinate for as long as the process lives; a database that is away only delays the jobs."""
     while True:
         try:
-            async with jobs.app().open_async():
-                await jobs.app().run_worker_async(
+            async with jobs.get_app().open_async():
+                await jobs.get_app().run_worker_async(
                     concurrency=2,
                     delete_jobs="successful",
                     install_signal_handlers=False,
                     shutdown_graceful_timeout=JOB_SECONDS,
                 )
         except (ConnectorException, psycopg.Error, PoolTimeout) as error:
-            trouble.of_jobs().failed(error)
+            failure_log.get_jobs_log().failed(error)
         await asyncio.sleep(RESTART_SECONDS)
 
 

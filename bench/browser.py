@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
-from ui.cookie import COOKIE_NAME
+from ui.shell.cookie import COOKIE_NAME
 
 # Debian's Chromium, as root and where nothing of the outside is reachable.
 FLAGS = (

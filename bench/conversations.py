@@ -20,8 +20,9 @@ from playwright.sync_api import sync_playwright
 from bench.browser import chromium, idle, sign_in
 from bench.screen import figures_of, post_event
 from bench.stage import Stage, figure, stage
-from services import identity, threads
+from services.accounts import cookie_tokens
 from services.db.actor import Actor, Role, person
+from services.inbound import conversations
 
 OPENINGS = 15
 SMALL, LARGE = 1_000, 1_000_000
@@ -62,7 +63,7 @@ def _to_screen() -> None:
     ):
         user_id, secret = on.session()
         page = browser.new_context(locale="pt-BR").new_page()
-        sign_in(page, on.console, identity.issue_token(person(user_id, Role.USER)))
+        sign_in(page, on.console, cookie_tokens.issue_token(person(user_id, Role.USER)))
         post_event(on, user_id, secret, _message(0))
         page.goto(f"{on.console}/conversations")
         page.get_by_role("button", name=re.compile("Ana")).click()
@@ -99,12 +100,12 @@ def _growth() -> None:
 
 
 def _opening(actor: Actor) -> float:
-    contact = threads.chats(actor, "principal").chats[0].contact.id
+    contact = conversations.list_chats(actor, "principal").chats[0].contact.id
     taken = []
     for _ in range(OPENINGS):
         started = time.perf_counter()
-        threads.chats(actor)
-        threads.thread(actor, contact)
+        conversations.list_chats(actor)
+        conversations.get_thread(actor, contact)
         taken.append(time.perf_counter() - started)
     return statistics.median(taken)
 

@@ -16,9 +16,10 @@ import psycopg
 from bench.stage import Stage, figure, stage
 from sandbox.server import SandboxServer
 from sandbox.state import Config, Session
-from services import dispatch, messages, settings
+from services import settings
 from services.db.actor import Actor, Role, person
-from services.messages import Outcome
+from services.messaging import delivery, lanes, outbox, state
+from services.messaging.claims import Outcome
 
 LANES = 40
 EACH = 100
@@ -102,7 +103,7 @@ def _pickups(on: Stage, world: Connection, actor: Actor) -> None:
     with on.running("worker"):
         _wait_until_started(on, 1)
         for number in range(PICKUPS):
-            messages.queue(actor, PHONE, str(number), f"pickup {number}")
+            outbox.queue(actor, PHONE, str(number), f"pickup {number}")
             queued[str(number)] = time.time()
             # The next one only once the lane is free again: it is the pick that counts, not the lane's turn.
             _wait(on, "select not exists (select from messages where state in ('queued', 'sending'))")
@@ -136,10 +137,10 @@ def _growth() -> None:
 
 def _pick() -> float:
     started = time.perf_counter()
-    claimed, _ = dispatch.claim(1)
+    claimed, _ = delivery.claim_lanes(1)
     took = (time.perf_counter() - started) * 1000
     for one in claimed:
-        dispatch.finish(one, Outcome(messages.State.FAILED, "refused"), dispatch.Pace(0))
+        delivery.finish(one, Outcome(state.State.FAILED, "refused"), lanes.Pace(0))
     return took
 
 
@@ -207,9 +208,7 @@ def _serve(pipe: Connection, port: int, secret: str) -> None:
         elif asked == "sent":
             pipe.send([one.as_json() for one in server.world.sendings])
         else:
-            server.world.sessions = {
-                name: Session(name, started=True, stored=True, status="CONNECTED", phone=PHONE) for name in asked
-            }
+            server.world.sessions = {name: Session.up(name, PHONE) for name in asked}
             pipe.send("paired")
     server.stop()
 

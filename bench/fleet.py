@@ -5,9 +5,9 @@ Between two reruns the figures' cache runs out, so that each counts the fleet an
 
 from bench.page import drawn_in
 from bench.stage import Stage, figure, stage
-from services import identity
+from services.accounts import cookie_tokens, provisioning, sign_in
 from services.db.actor import Role
-from ui.fleet import FIGURES_SECONDS
+from ui.staff.fleet import FIGURES_SECONDS
 
 SMALL = (100, 1_000)
 LARGE = (10_000, 1_000_000)
@@ -16,8 +16,8 @@ LARGE = (10_000, 1_000_000)
 def run() -> None:
     """The small fleet first, then the same database grown."""
     with stage() as on, on.running("console"):
-        chief = identity.create_user("chefe@example.com", "uma senha longa", Role.ADMIN)
-        token = identity.token_of(identity.open_sign_in(chief))
+        chief = provisioning.create_user("chefe@example.com", "uma senha longa", Role.ADMIN)
+        token = cookie_tokens.encode_token(sign_in.open_sign_in(chief))
         small = _measured(on, token, *SMALL)
         large = _measured(on, token, *LARGE)
     figure("sessions_page_small_ms", small * 1000, "ms")

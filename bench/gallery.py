@@ -11,7 +11,9 @@ from playwright.sync_api import Browser, sync_playwright
 
 from bench.browser import chromium, idle, sign_in
 from bench.stage import ROOT, Stage, stage
-from services import demo, identity
+from demo import month, people
+from services.accounts import cookie_tokens
+from services.accounts import sign_in as identity
 
 FOLDER = ROOT / "test-artifacts" / "gallery"
 DESKTOP = {"width": 1300, "height": 900}
@@ -32,9 +34,9 @@ def run(folder: Path = FOLDER) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with stage() as on, sync_playwright() as playwright, chromium(playwright) as browser:
         on.environment.update(QUIET)
-        demo.fill()
+        month.fill_installation()
         with on.running("sandbox", "webhook", "worker", "console"):
-            ((admin,),) = on.execute("select id from auth.users where email = %s", demo.ADMIN)
+            ((admin,),) = on.execute("select id from auth.users where email = %s", people.ADMIN_EMAIL)
             ((sender, message),) = on.execute(
                 "select m.user_id, m.id from messages m"
                 " join campaigns c on c.user_id = m.user_id and c.state = 'ativa'"
@@ -56,7 +58,7 @@ def _tour(on: Stage, browser: Browser, folder: Path, name: str, user_id: UUID, s
         timezone_id="America/Sao_Paulo",
     )
     page = context.new_page()
-    sign_in(page, on.console, identity.token_of(identity.open_sign_in(user_id)))
+    sign_in(page, on.console, cookie_tokens.encode_token(identity.open_sign_in(user_id)))
     query = {"session": f"?user={sender}", "message": f"?id={message}", "diagnostics": f"?user={sender}"}
     for path in sorted((ROOT / "pages").glob("*.py")):
         if name.startswith("user") and "guard()" not in path.read_text():

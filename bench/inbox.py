@@ -5,7 +5,7 @@ import time
 from uuid import UUID, uuid4
 
 from bench.stage import Stage, figure, stage
-from services import inbox
+from services.inbound import event_processing
 
 EVENTS = 3_000
 CHATS = 50
@@ -16,11 +16,11 @@ def run() -> None:
     with stage() as on:
         user_id, _ = on.session()
         _store(on, user_id, 100)
-        while inbox.process():  # connections, prepared statements
+        while event_processing.process():  # connections, prepared statements
             pass
         _store(on, user_id, EVENTS)
         started = time.perf_counter()
-        while inbox.process():
+        while event_processing.process():
             pass
         figure("inbox_per_s", EVENTS / (time.perf_counter() - started), "events/s")
         assert on.execute("select count(*) from messages") == [(EVENTS + 100,)]

@@ -9,7 +9,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from bench.stage import Stage
-from ui.cookie import COOKIE_NAME
+from ui.shell.cookie import COOKIE_NAME
 
 RERUNS = 9
 

@@ -17,10 +17,12 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from bench.browser import chromium, sign_in
 from bench.stage import Stage, figure, stage
-from sandbox.server import SandboxServer, running
+from sandbox.server import SandboxServer, running_sandbox
 from sandbox.state import Config
-from services import identity, messages, settings
+from services import settings
+from services.accounts import cookie_tokens
 from services.db.actor import Actor, Role, person
+from services.messaging import outbox
 
 PAIRINGS = 50
 # How long after its scan a pairing is watched for a step back.
@@ -70,7 +72,7 @@ def run() -> None:
     with stage() as on:
         ((url, secret),) = settings.get().servers().items()
         with (
-            running(Config(secret=secret), int(url.rpartition(":")[2])) as server,
+            running_sandbox(Config(secret=secret), int(url.rpartition(":")[2])) as server,
             on.running("webhook", "worker", "console"),
         ):
             with sync_playwright() as playwright, chromium(playwright) as browser:
@@ -104,7 +106,7 @@ def _pair(on: Stage, browser: Browser, number: int) -> Pairing:
     user_id = uuid4()
     on.execute("insert into auth.users (id, email) values (%s, %s)", user_id, f"{user_id}@example.com")
     page = browser.new_context(locale="pt-BR").new_page()
-    sign_in(page, on.console, identity.issue_token(person(user_id, Role.USER)))
+    sign_in(page, on.console, cookie_tokens.issue_token(person(user_id, Role.USER)))
     page.get_by_role("button", name="Conectar", exact=True).click()
     page.locator(".picture svg").wait_for()
     page.evaluate(WATCH)
@@ -164,7 +166,7 @@ def _wait_until_up(on: Stage, server: SandboxServer, people: Sequence[Actor], cr
 def _send(on: Stage, actor: Actor, begun: float) -> None:
     """That it is up is not only said: a message leaves."""
     body = uuid4().hex
-    messages.queue(actor, RECIPIENT, body, body)
+    outbox.queue(actor, RECIPIENT, body, body)
     while body not in [sending["body"] for sending in _sent(on, f"user_{actor.user_id}")]:
         assert time.monotonic() - begun < LIMIT_SECONDS, "it says that it is up, and sends nothing"
         time.sleep(POLL_SECONDS)

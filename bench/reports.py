@@ -12,8 +12,9 @@ import psycopg
 
 from bench.page import drawn_in
 from bench.stage import Stage, figure, stage
-from services import identity, rollups
+from services.accounts import cookie_tokens, provisioning, sign_in
 from services.db.actor import Role
+from services.reporting import rollups
 
 PEOPLE = 50
 SMALL, LARGE = 10_000, 1_000_000
@@ -25,8 +26,8 @@ LATEST_SECONDS = 30.0
 def run() -> None:
     """The growth of the page, then the lag."""
     with stage() as on:
-        chief = identity.create_user("chefe@example.com", "uma senha longa", Role.ADMIN)
-        token = identity.token_of(identity.open_sign_in(chief))
+        chief = provisioning.create_user("chefe@example.com", "uma senha longa", Role.ADMIN)
+        token = cookie_tokens.encode_token(sign_in.open_sign_in(chief))
         people = [on.session()[0] for _ in range(PEOPLE)]
         with on.running("console"):
             small = _measured(on, token, SMALL)

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from bench.browser import chromium, sign_in
 from bench.stage import Stage, figure, stage
-from services import identity
+from services.accounts import cookie_tokens
 from services.db.actor import Role, person
 
 TIMES = 20
@@ -44,7 +44,7 @@ def run() -> None:
     ):
         user_id, secret = on.session("pareando")
         page = browser.new_context(locale="pt-BR").new_page()
-        sign_in(page, on.console, identity.issue_token(person(user_id, Role.USER)))
+        sign_in(page, on.console, cookie_tokens.issue_token(person(user_id, Role.USER)))
         page.get_by_text("Preparando o código").wait_for()
         page.evaluate(WATCH)
         figures_of("qr_to_screen", on, page, (user_id, secret), _picture)

@@ -7,7 +7,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from bench.browser import chromium, idle, sign_in
 from bench.stage import ROOT, Stage, stage
-from services import identity
+from services.accounts import cookie_tokens, provisioning
+from services.accounts import sign_in as identity
 from services.db.actor import Role
 
 FOLDER = ROOT / "docs" / "screenshots"
@@ -28,7 +29,7 @@ def run() -> None:
         chromium(playwright) as browser,
     ):
         for number, name in enumerate(PEOPLE):
-            identity.create_user(f"{name.split()[0].lower()}@exemplo.com.br", "uma senha longa", Role.USER, name)
+            provisioning.create_user(f"{name.split()[0].lower()}@exemplo.com.br", "uma senha longa", Role.USER, name)
             if number < 3:
                 _pair_and_send(on, browser, f"{name.split()[0].lower()}@exemplo.com.br", first=number == 0)
         _pictures_for_staff(on, browser)
@@ -36,7 +37,7 @@ def run() -> None:
 
 def _pair_and_send(on: Stage, browser: Browser, email: str, *, first: bool) -> None:
     ((user_id,),) = on.execute("select id from auth.users where email = %s", email)
-    token = identity.token_of(identity.open_sign_in(user_id))  # type: ignore[arg-type]
+    token = cookie_tokens.encode_token(identity.open_sign_in(user_id))  # type: ignore[arg-type]
     page = _open(on, browser, token, DESKTOP, "light")
     page.get_by_role("button", name="Conectar", exact=True).click()
     page.locator(".picture svg").wait_for()
@@ -70,8 +71,8 @@ def _send(page: Page) -> None:
 
 
 def _pictures_for_staff(on: Stage, browser: Browser) -> None:
-    chief = identity.create_user("chefe@exemplo.com.br", "uma senha longa", Role.ADMIN, "Chefe")
-    token = identity.token_of(identity.open_sign_in(chief))
+    chief = provisioning.create_user("chefe@exemplo.com.br", "uma senha longa", Role.ADMIN, "Chefe")
+    token = cookie_tokens.encode_token(identity.open_sign_in(chief))
     for theme in ("light", "dark"):
         _take(
             _open(on, browser, token, {"width": 1300, "height": 760}, theme, "/sessions"), f"sessions-{theme}", "canvas"
@@ -103,7 +104,7 @@ def _an_hour_of_events(on: Stage) -> None:
     )
     on.execute(
         "update events set verdict = 'failed', attempts = 3, kind = 'status-find',"
-        " error = 'services/inbox.py:515 in _on_status' || chr(10) || 'ValueError',"
+        " error = 'services/inbound/event_processing.py:515 in _on_status' || chr(10) || 'ValueError',"
         ' body = \'{"event": "status-find", "status": "phoneNotConnected"}\''
         " where id in (select id from events where kind = 'onack' and session in"
         " (select session_id from whatsapp_sessions) order by id desc limit 3)"

@@ -18,11 +18,11 @@ import psycopg
 
 from services import settings
 from services.db.embedded import EmbeddedPostgres, packaged_binaries
-from services.db.engine import console_engine, system_engine
+from services.db.engine import get_console_engine, get_system_engine
 from services.db.migrate import migrate
-from services.sessions import secret_hash
-from services.supervisor import Program, programs
-from tests.installation import free_ports
+from services.fleet.webhook_secrets import hash_secret
+from services.operations.supervisor import Program, list_programs
+from tests.support.installation import free_ports
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 30.0
@@ -43,7 +43,7 @@ class Stage:
     @contextlib.contextmanager
     def running(self, *names: str) -> Iterator[None]:
         """Run these programs of the product for the block, once they answer."""
-        chosen = [program for program in programs(settings.get()) if program.name in names]
+        chosen = [program for program in list_programs(settings.get()) if program.name in names]
         with contextlib.ExitStack() as stack:
             for program in chosen:
                 stack.enter_context(self._process(program))
@@ -85,7 +85,7 @@ class Stage:
             f"user_{user_id}",
             status,
             server_url,
-            secret_hash(secret),
+            hash_secret(secret),
         )
         return user_id, secret
 
@@ -127,7 +127,7 @@ def stage() -> Iterator[Stage]:
 def _forget() -> None:
     """Drop what this process knows of the stage before."""
     settings.get.cache_clear()
-    for engine in (console_engine, system_engine):
+    for engine in (get_console_engine, get_system_engine):
         if engine.cache_info().currsize:
             engine().dispose()
         engine.cache_clear()

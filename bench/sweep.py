@@ -16,7 +16,8 @@ import structlog
 from bench.stage import figure, stage
 from sandbox.server import SandboxServer
 from sandbox.state import Config, Session
-from services import healing, settings
+from services import settings
+from services.fleet import probes
 
 SESSIONS = 1000
 ONE_BY_ONE = 20
@@ -60,7 +61,7 @@ def _sweep() -> float:
     started = time.perf_counter()
     asked = 0
     while asked < SESSIONS:
-        asked += healing.probe()
+        asked += probes.probe_servers()
     return time.perf_counter() - started
 
 
@@ -79,9 +80,7 @@ def _one_by_one(url: str, secret: str, names: list[str]) -> float:
 def _serve(pipe: Connection, port: int, secret: str, names: list[str]) -> None:
     """A server whose sessions are all up, in a process of its own as in life."""
     server = SandboxServer(Config(secret=secret), port)
-    server.world.sessions = {
-        name: Session(name, started=True, stored=True, status="CONNECTED", phone=PHONE) for name in names
-    }
+    server.world.sessions = {name: Session.up(name, PHONE) for name in names}
     server.start()
     pipe.send("ready")
     pipe.recv()

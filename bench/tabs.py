@@ -21,9 +21,9 @@ from streamlit.runtime.state.session_state import STREAMLIT_INTERNAL_KEY_PREFIX
 from websockets.typing import Subprotocol
 
 from bench.stage import Stage, figure, stage
-from services import identity
+from services.accounts import cookie_tokens
 from services.db.actor import Role, person
-from ui.cookie import COOKIE_NAME
+from ui.shell.cookie import COOKIE_NAME
 
 STEPS = (100, 200, 300, 400, 600)
 ACTIVE = 10
@@ -129,7 +129,7 @@ async def _serve(on: Stage, count: int) -> list[float]:
     tabs = []
     for _ in range(count):
         user_id, secret = on.session("pareando")
-        tabs.append(Tab(on.console, user_id, secret, identity.issue_token(person(user_id, Role.USER))))
+        tabs.append(Tab(on.console, user_id, secret, cookie_tokens.issue_token(person(user_id, Role.USER))))
     gate = asyncio.Semaphore(OPEN_AT_ONCE)
 
     async def open_one(tab: Tab) -> None:

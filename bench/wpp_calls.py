@@ -12,9 +12,9 @@ import httpx
 
 from bench.stage import figure
 from sandbox.calls import make_token
-from sandbox.server import running
+from sandbox.server import running_sandbox
 from sandbox.state import Config
-from services.wppconnect.client import session_token
+from services.wppconnect.session_tokens import create_session_token
 
 SESSION = "user_00000000-0000-4000-8000-000000000000"
 SECRET = "bench-secret"
@@ -25,10 +25,10 @@ CALLS = 60
 
 def run() -> None:
     """Both tokens in turns, so that the machine's moods hit both; medians of 60 calls."""
-    with running(Config(secret=SECRET)) as server, httpx.Client(base_url=server.url, trust_env=False) as http:
+    with running_sandbox(Config(secret=SECRET)) as server, httpx.Client(base_url=server.url, trust_env=False) as http:
         urllib.request.urlopen(f"{server.url}/healthz").close()
         slow = _caller(http, make_token(SESSION, SECRET, SERVER_COST))
-        fast = _caller(http, session_token(SESSION, SECRET))
+        fast = _caller(http, create_session_token(SESSION, SECRET))
         pairs = [(_timed(slow), _timed(fast)) for _ in range(CALLS)]
     theirs = statistics.median(pair[0] for pair in pairs)
     ours = statistics.median(pair[1] for pair in pairs)

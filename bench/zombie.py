@@ -17,13 +17,16 @@ import structlog
 from bench.stage import Stage, figure, stage
 from sandbox.server import SandboxServer
 from sandbox.state import Config, Session
-from services import healing, messages, questions, settings
+from services import settings
 from services.db.actor import Actor, Role, person
+from services.fleet import probes, proof_schedule
+from services.messaging import outbox
 
 SESSIONS = 100
 OUTAGES = 5
 DAY = timedelta(days=1)
 TRAFFIC_SECONDS = 290.0
+LIMIT_SECONDS = 3600.0
 RECIPIENT = "5511977776666"
 
 
@@ -76,12 +79,12 @@ def _quiet(on: Stage, for_: timedelta) -> None:
     passed = 0.0
     while passed < for_.total_seconds():
         passed += _to_the_next_turn(on)
-        healing.question()
+        probes.ask_whatsapp()
 
 
 def _to_the_next_turn(on: Stage) -> float:
     """Move the clock on to where the worker wakes for the next quiet question; returns by how many seconds."""
-    due = questions.next_due_in()
+    due = proof_schedule.next_due_in()
     seconds = settings.get().health_sweep_seconds if due is None or due <= 0 else due
     after = timedelta(seconds=seconds)
     on.execute("update proof_questions set asked_at = asked_at - %s, answered_at = answered_at - %s", after, after)
@@ -98,13 +101,14 @@ def _to_the_next_turn(on: Stage) -> float:
 def _outage(on: Stage, server: Connection) -> float:
     """The seconds from the loss of WhatsApp, right after a question, to the first zombie that is named."""
     _to_the_next_turn(on)
-    healing.question()
+    probes.ask_whatsapp()
     _away(server, away=True)
     found = 0.0
     while not on.execute("select 1 from findings where ended_at is null"):
+        assert found < LIMIT_SECONDS, "nobody noticed"
         found += _to_the_next_turn(on)
         begun = time.perf_counter()
-        healing.question()
+        probes.ask_whatsapp()
         found += time.perf_counter() - begun
     _away(server, away=False)
     on.execute("update findings set ended_at = clock_timestamp(), state = 'over' where ended_at is null")
@@ -124,7 +128,7 @@ def _with_traffic(on: Stage, server: Connection, name: str) -> float:
     _away(server, away=True)
     with on.running("worker"):
         begun = time.perf_counter()
-        messages.queue(owner, RECIPIENT, "oi", uuid4().hex)
+        outbox.queue(owner, RECIPIENT, "oi", uuid4().hex)
         while not on.execute("select 1 from findings where kind = 'zombie' and ended_at is null"):
             assert time.perf_counter() - begun < TRAFFIC_SECONDS, "nobody noticed"
             time.sleep(0.2)
@@ -139,10 +143,7 @@ def _away(server: Connection, *, away: bool) -> None:
 def _serve(pipe: Connection, port: int, secret: str, names: list[str]) -> None:
     """A server whose sessions are all up, in a process of its own; it loses WhatsApp and finds it again as told."""
     server = SandboxServer(Config(secret=secret), port)
-    server.world.sessions = {
-        name: Session(name, started=True, stored=True, status="CONNECTED", phone=f"5511{900000001 + place}")
-        for place, name in enumerate(names)
-    }
+    server.world.sessions = {name: Session.up(name, f"5511{900000001 + place}") for place, name in enumerate(names)}
     server.start()
     pipe.send("ready")
     while (told := pipe.recv()) != "end":

@@ -4,7 +4,7 @@ from alembic import context
 from sqlalchemy import create_engine, pool
 
 from services.db.engine import psycopg_url
-from services.db.models import metadata
+from services.db.tables.base import metadata
 
 url = context.config.attributes["database_url"]
 engine = create_engine(psycopg_url(url).replace("postgresql://", "postgresql+psycopg://", 1), poolclass=pool.NullPool)

@@ -2,29 +2,31 @@
 
 import streamlit as st
 
-from services import audit, chain
 from services.db.actor import Role
-from ui import audit_log as drawn
-from ui import errors
-from ui.guard import guard
-from ui.text import _
+from services.security import audit_chain, audit_search
+from ui.kit.i18n import _
+from ui.shell import errors
+from ui.shell.guard import guard
+from ui.staff import audit_log as drawn
 
 actor = guard(Role.ADMIN, Role.OPERATOR)
 st.set_page_config(layout="wide")
 st.title(_("Auditoria"), anchor=False)
 with errors.stopping():
-    drawn.chain_state(actor, chain.state(actor))
+    drawn.show_chain_state(actor, audit_chain.get_state(actor))
 
 actions, security = st.tabs([_("Ações"), _("Segurança")], key="audit_tabs", on_change="rerun")
 with actions:
     if actions.open:
         with errors.stopping():
-            wanted = drawn.wanted("actions", audit.kinds(actor, "actions"))
-            drawn.actions(audit.find(actor, wanted, drawn.page_number("actions")))
-            drawn.export(actor, wanted, "actions")
+            wanted = drawn.choose_filter("actions", audit_search.list_kinds(actor, "actions"))
+            drawn.show_actions(audit_search.search_actions(actor, wanted, drawn.page_number("actions")))
+            drawn.show_export(actor, wanted, "actions")
 with security:
     if security.open:
         with errors.stopping():
-            wanted = drawn.wanted("security", audit.kinds(actor, "security"))
-            drawn.security(audit.find_security(actor, wanted, drawn.page_number("security")))
-            drawn.export(actor, wanted, "security")
+            wanted = drawn.choose_filter("security", audit_search.list_kinds(actor, "security"))
+            drawn.show_security_events(
+                audit_search.search_security_events(actor, wanted, drawn.page_number("security"))
+            )
+            drawn.show_export(actor, wanted, "security")

@@ -2,17 +2,20 @@
 
 import streamlit as st
 
-from services import campaigns
-from services.campaigns import OPEN, State
-from ui import brake, errors, live, navigation
-from ui import campaigns as drawn
-from ui.guard import guard
-from ui.text import _
+from services.outreach import campaign_progress, campaign_state
+from services.outreach.campaign_state import OPEN_STATES, CampaignState
+from ui.components import kill_switch
+from ui.kit.i18n import _
+from ui.sending import campaign_form, campaign_pacing, campaign_results
+from ui.sending import campaign_progress as sending_campaign_progress
+from ui.sending import campaigns as drawn
+from ui.shell import errors, live, navigation
+from ui.shell.guard import guard
 
 actor = guard()
 st.title(_("Campanhas"), anchor=False)
-brake.banner()
-which = navigation.chosen()
+kill_switch.banner()
+which = navigation.chosen_item()
 
 
 @st.fragment
@@ -20,8 +23,8 @@ def overview() -> None:
     actor = guard()
     live.listen("campaign")
     with errors.stopping():
-        drawn.listing(actor)
-        drawn.silence(actor)
+        drawn.show_list(actor)
+        drawn.show_opt_outs(actor)
 
 
 @st.fragment
@@ -29,34 +32,34 @@ def one() -> None:
     actor = guard()
     live.listen("campaign")
     with errors.stopping():
-        campaign = campaigns.get(actor, which)
-        far = campaigns.progress(actor, which)
-        drawn.head(actor, campaign, far)
-        if campaign.state is State.DRAFT:
-            drawn.draft(actor, campaign)
+        campaign = campaign_state.get_campaign(actor, which)
+        far = campaign_progress.get_progress(actor, which)
+        sending_campaign_progress.show_head(actor, campaign, far)
+        if campaign.state is CampaignState.DRAFT:
+            sending_campaign_progress.show_draft(actor, campaign)
             return
         state, result, rules = st.tabs([_("Andamento"), _("Resultado"), _("Ritmo")])
         with state:
-            drawn.progress(actor, campaign, far)
+            sending_campaign_progress.show_progress(actor, campaign, far)
         with result:
-            drawn.result(actor, campaign)
+            campaign_results.show_results(actor, campaign)
         with rules:
-            if campaign.state in OPEN:
-                drawn.pace(actor, campaign)
+            if campaign.state in OPEN_STATES:
+                campaign_pacing.show_pacing(actor, campaign)
             else:
                 st.caption(_("Esta campanha já terminou."))
 
 
 if which is None:
     if st.button(_("Nova campanha"), type="primary", icon=":material/add:", key="campaign_new"):
-        drawn.show(navigation.NEW)
+        drawn.open_campaign(navigation.NEW)
     st.caption(_("Um modelo para muitos, aos poucos: no horário e no limite do dia, uma vez para cada pessoa."))
     overview()
 else:
     if st.button(_("Todas as campanhas"), icon=":material/arrow_back:", type="tertiary", key="campaigns_back"):
-        drawn.show(None)
+        drawn.open_campaign(None)
     if which == navigation.NEW:
         with errors.stopping():
-            drawn.form(actor)
+            campaign_form.show_form(actor)
     else:
         one()

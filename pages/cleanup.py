@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from services import cleanup
 from services.db.actor import Role
-from ui import cleanup as drawn
-from ui import errors, live
-from ui.guard import guard
-from ui.text import _
+from services.operations import retention
+from ui.kit.i18n import _
+from ui.shell import errors, live
+from ui.shell.guard import guard
+from ui.staff import retention as drawn
 
 # The safety reread for a lost push, and only while a run is on.
 REREAD_SECONDS = 10
@@ -16,7 +16,7 @@ actor = guard(Role.ADMIN, Role.OPERATOR)
 st.title(_("Limpeza"), anchor=False)
 st.caption(_("O que ninguém mais vai pedir é apagado depois do prazo: de hora em hora, ou agora mesmo por aqui."))
 with errors.stopping():
-    newest = cleanup.history(actor, limit=1)
+    newest = retention.list_runs(actor, limit=1)
 was_running = bool(newest and newest[0].finished_at is None)
 
 
@@ -25,15 +25,15 @@ def state() -> None:
     actor = guard(Role.ADMIN, Role.OPERATOR)
     live.listen("cleanup")
     with errors.stopping():
-        runs = cleanup.history(actor, limit=10)
+        runs = retention.list_runs(actor, limit=10)
         under_way = next((run for run in runs if run.finished_at is None), None)
         if (under_way is not None) != was_running:
             st.rerun()
         if under_way is not None:
-            drawn.progress(under_way)
+            drawn.show_progress(under_way)
         else:
-            drawn.offer(actor, cleanup.preview(actor), runs)
-    drawn.history(runs)
+            drawn.show_expired(actor, retention.preview_run(actor), runs)
+    drawn.show_history(runs)
 
 
 state()

@@ -2,19 +2,21 @@
 
 import streamlit as st
 
-from services import fleet
-from ui import broken_glass, conversations, errors, live, navigation
-from ui.guard import guard
-from ui.text import _
+from services.fleet import overview
+from ui.components import break_glass
+from ui.inbound import conversations, open_conversation, reply_box
+from ui.kit.i18n import _
+from ui.shell import errors, live, navigation
+from ui.shell.guard import guard
 
 actor = guard()
 st.set_page_config(layout="wide")
 st.title(_("Conversas"), anchor=False)
-whose = conversations.person()
+whose = open_conversation.chosen_user_id()
 foreign = whose is not None and whose != actor.user_id
 with errors.stopping():
     if foreign:
-        row = fleet.one(actor, whose) if actor.is_staff else None
+        row = overview.get_row(actor, whose) if actor.is_staff else None
         if row is None:
             st.info(_("Escolha uma sessão na lista."), icon=":material/devices:")
             st.stop()
@@ -29,12 +31,12 @@ def desk() -> None:
     if not foreign:
         live.listen("message")
     with errors.stopping():
-        if conversations.admitted(actor, whose):
-            conversations.desk(actor, whose)
+        if conversations.is_admitted(actor, whose):
+            conversations.show_conversations(actor, whose)
 
 
 desk()
 if not foreign:
     with errors.stopping():
-        conversations.composer(actor)
-        broken_glass.told_of_chats(actor)
+        reply_box.show_reply_box(actor)
+        break_glass.list_past_chat_accesses(actor)

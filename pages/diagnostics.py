@@ -2,17 +2,17 @@
 
 import streamlit as st
 
-from services import diagnostics
-from ui import diagnostics as drawn
-from ui import errors, live
-from ui.guard import guard
-from ui.text import _
+from services.diagnostics import session_checks
+from ui.diagnostics import session_checks as drawn
+from ui.kit.i18n import _
+from ui.shell import errors, live
+from ui.shell.guard import guard
 
 actor = guard()
 st.title(_("Diagnóstico"), anchor=False)
 st.caption(_("Perguntamos agora ao servidor e ao WhatsApp e mostramos o que cada resposta prova."))
 with errors.stopping():
-    subject = drawn.subject(actor)
+    subject = drawn.choose_subject(actor)
 if subject is None:
     st.stop()
 
@@ -22,10 +22,10 @@ def checks() -> None:
     actor = guard()
     live.listen("fleet" if actor.is_staff else "session")
     with errors.stopping():
-        asked = drawn.asked(actor, subject)
-        report = diagnostics.examine(actor, subject.user_id, asked)
-    drawn.conclusion(actor, subject, report, asked)
-    drawn.guides(actor, subject, report)
+        asked = drawn.get_server_answer(actor, subject)
+        report = session_checks.examine(actor, subject.user_id, asked)
+    drawn.show_conclusion(actor, subject, report, asked)
+    drawn.show_guides(actor, subject, report)
 
 
 checks()

@@ -2,11 +2,13 @@
 
 import streamlit as st
 
-from services import replay
 from services.db.actor import Role
-from ui import errors, event_card, event_log
-from ui.guard import guard
-from ui.text import _
+from services.inbound import event_rates, event_replay
+from services.inbound.event_log import list_events, list_kinds
+from ui.kit.i18n import _
+from ui.shell import errors
+from ui.shell.guard import guard
+from ui.staff import event_card, event_log
 
 # Asked for, not pushed: a notification more for each delivery would be the receiver's to pay.
 LIST_SECONDS = 3
@@ -21,14 +23,14 @@ st.title(_("Eventos"), anchor=False)
 def rates() -> None:
     actor = guard(Role.ADMIN, Role.OPERATOR)
     with errors.stopping():
-        event_log.rates(replay.rates(actor))
+        event_log.show_rates(event_rates.get_rates(actor))
 
 
 rates()
 with errors.stopping():
-    wanted = event_log.filters(replay.kinds(actor))
-    any_failed = replay.count_failed(actor, wanted) > 0
-chosen = event_log.chosen()
+    wanted = event_log.choose_filter(list_kinds(actor))
+    any_failed = event_replay.count_failed(actor, wanted) > 0
+chosen = event_log.chosen_ids()
 
 
 # What is chosen must not move away under the hand.
@@ -36,10 +38,10 @@ chosen = event_log.chosen()
 def log() -> None:
     actor = guard(Role.ADMIN, Role.OPERATOR)
     with errors.stopping():
-        now_chosen = event_log.chosen()
-        found = event_log.kept(actor) if now_chosen else replay.page(actor, wanted, event_log.cursor())
-        now_failed = replay.count_failed(actor, wanted) > 0
-    event_log.listing(found)
+        now_chosen = event_log.chosen_ids()
+        found = event_log.reload_page(actor) if now_chosen else list_events(actor, wanted, event_log.page_cursor())
+        now_failed = event_replay.count_failed(actor, wanted) > 0
+    event_log.show_list(found)
     if (now_chosen, now_failed) != (chosen, any_failed):
         st.rerun()
 
@@ -48,7 +50,7 @@ def log() -> None:
 def actions() -> None:
     actor = guard(Role.ADMIN, Role.OPERATOR)
     with errors.stopping():
-        event_card.actions(actor, wanted, chosen, any_failed=any_failed)
+        event_card.show_actions(actor, wanted, chosen, any_failed=any_failed)
 
 
 log()

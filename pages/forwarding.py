@@ -2,13 +2,13 @@
 
 import streamlit as st
 
-from services import forwarding
 from services.db.actor import Role
-from ui import errors, live
-from ui import forwarding as drawn
-from ui.guard import guard
-from ui.navigation import STAFF
-from ui.text import _
+from services.integrations import webhook_endpoints
+from ui.integrations import webhook_endpoints as drawn
+from ui.kit.i18n import _
+from ui.shell import errors, live
+from ui.shell.guard import guard
+from ui.shell.navigation import STAFF
 
 # The safety reread for a lost push; of what everybody's systems hear there is none.
 REREAD_SECONDS = 15
@@ -18,7 +18,7 @@ st.title(_("Integrações"), anchor=False)
 st.caption(
     _("O console avisa os seus sistemas quando chega uma mensagem, quando uma é entregue e quando a conexão muda.")
 )
-drawn.rotated()
+drawn.show_rotated_secret()
 everybody = False
 if actor.role in STAFF:
     own, all_of_them = _("Do meu WhatsApp"), _("De todos")
@@ -29,11 +29,11 @@ if actor.role in STAFF:
             _("Estas integrações sabem de todas as sessões, sem textos, nomes nem números. Só a administração as muda.")
         )
 with errors.stopping():
-    none_yet = not forwarding.listing(actor, everybody=everybody)
+    none_yet = not webhook_endpoints.list_endpoints(actor, everybody=everybody)
 if not everybody or actor.role is Role.ADMIN:
-    drawn.form(actor, everybody=everybody, opened=none_yet)
+    drawn.show_form(actor, everybody=everybody, opened=none_yet)
 if none_yet:
-    drawn.explained()
+    drawn.explain()
 
 
 @st.fragment(run_every=REREAD_SECONDS)
@@ -41,8 +41,8 @@ def endpoints() -> None:
     actor = guard()
     live.listen("forward")
     with errors.stopping():
-        for endpoint in forwarding.listing(actor, everybody=everybody):
-            drawn.card(actor, endpoint)
+        for endpoint in webhook_endpoints.list_endpoints(actor, everybody=everybody):
+            drawn.show_card(actor, endpoint)
 
 
 endpoints()

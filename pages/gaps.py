@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from services import gaps
-from ui import errors, live
-from ui import gaps as drawn
-from ui.guard import guard
-from ui.navigation import STAFF
-from ui.text import _
+from services.inbound import outages
+from ui.inbound import outages as drawn
+from ui.kit.i18n import _
+from ui.shell import errors, live
+from ui.shell.guard import guard
+from ui.shell.navigation import STAFF
 
 # What is read for other people's sessions comes without a push.
 REREAD_SECONDS = 10
@@ -31,13 +31,13 @@ def listed() -> None:
     actor = guard()
     live.listen("message")
     with errors.stopping():
-        found = gaps.outages(actor) if everybody else gaps.mine(actor)
+        found = outages.list_outages(actor) if everybody else outages.list_own(actor)
         if found:
-            drawn.figures(found)
+            drawn.show_figures(found)
         else:
-            drawn.nothing()
+            drawn.explain_none()
         for one in found:
-            drawn.card(actor, one)
+            drawn.show_card(actor, one)
 
 
 listed()

@@ -2,11 +2,12 @@
 
 import streamlit as st
 
-from services import isolation
 from services.db.actor import Role
-from ui import errors, proof
-from ui.guard import guard
-from ui.text import _
+from services.security import tenant_isolation as isolation_proof
+from ui.kit.i18n import _
+from ui.shell import errors
+from ui.shell.guard import guard
+from ui.staff import tenant_isolation
 
 actor = guard(Role.ADMIN, Role.OPERATOR)
 st.title(_("Isolamento"), anchor=False)
@@ -17,10 +18,12 @@ st.caption(
     )
 )
 with errors.stopping():
-    proof.last(isolation.last(actor))
+    tenant_isolation.show_last_run(isolation_proof.get_last_run(actor))
 if st.button(_("Provar agora"), type="primary", icon=":material/shield_lock:", key="isolation_prove"):
     with errors.shown():
         bar = st.progress(0.0, text=_("Tentando…"))
-        report = isolation.prove(actor, lambda done, of: proof.advance(bar, done, of))
+        report = isolation_proof.run_isolation_test(
+            actor, lambda done, of: tenant_isolation.show_progress(bar, done, of)
+        )
         bar.empty()
-        proof.report(report)
+        tenant_isolation.show_report(report)

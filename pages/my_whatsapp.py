@@ -2,11 +2,14 @@
 
 import streamlit as st
 
-from services import glass, sessions
-from services.sessions import Status
-from ui import broken_glass, errors, live, session_card
-from ui.guard import guard
-from ui.text import _
+from services.fleet import session as fleet_session
+from services.fleet.session import Status
+from services.security.break_glass import list_recent_grants
+from ui.components import break_glass
+from ui.kit.i18n import _
+from ui.my_session import session_card
+from ui.shell import errors, live
+from ui.shell.guard import guard
 
 # The safety reread for a lost push, and only while pairing.
 REREAD_SECONDS = 10
@@ -14,7 +17,7 @@ REREAD_SECONDS = 10
 actor = guard()
 st.title(_("Meu WhatsApp"), anchor=False)
 with errors.stopping():
-    was_pairing = (found := sessions.get(actor)) is not None and found.status is Status.PAIRING
+    was_pairing = (found := fleet_session.get(actor)) is not None and found.status is Status.PAIRING
 
 
 @st.fragment(run_every=REREAD_SECONDS if was_pairing else None)
@@ -22,17 +25,17 @@ def card() -> None:
     actor = guard()
     live.listen("session")
     with errors.stopping():
-        session = sessions.get(actor)
-        looks = glass.over(actor)
+        session = fleet_session.get(actor)
+        looks = list_recent_grants(actor)
     if (session is not None and session.status is Status.PAIRING) != was_pairing:
         st.rerun()
     if session is None or session.status is Status.DISCONNECTED:
-        session_card.offer(actor, session)
+        session_card.show_disconnected(actor, session)
     elif session.status is Status.PAIRING:
-        session_card.follow(actor, session)
+        session_card.show_pairing(actor, session)
     else:
-        session_card.show(actor, session)
-    broken_glass.told(looks)
+        session_card.show_connected(actor, session)
+    break_glass.list_past_accesses(looks)
 
 
 card()

@@ -2,16 +2,18 @@
 
 import streamlit as st
 
-from services import schedules
-from ui import brake, errors, live, navigation
-from ui import schedules as drawn
-from ui.guard import guard
-from ui.text import _
+from services.outreach import schedules
+from ui.components import kill_switch
+from ui.kit.i18n import _
+from ui.sending import schedule_calendar, schedule_form
+from ui.sending import schedules as drawn
+from ui.shell import errors, live, navigation
+from ui.shell.guard import guard
 
 actor = guard()
 st.title(_("Agendamentos"), anchor=False)
-brake.banner()
-which = navigation.chosen()
+kill_switch.banner()
+which = navigation.chosen_item()
 
 
 @st.fragment
@@ -22,17 +24,17 @@ def overview() -> None:
     view = st.segmented_control(_("Ver como"), views, default=views[0], required=True, key="schedule_view")
     with errors.stopping():
         if view == views[1]:
-            drawn.calendar(actor)
+            schedule_calendar.show_calendar(actor)
         else:
-            drawn.listing(actor)
+            drawn.show_list(actor)
 
 
 if which is None:
     if st.button(_("Novo agendamento"), type="primary", icon=":material/add:", key="schedule_new"):
-        navigation.choose(navigation.NEW)
+        navigation.open_item(navigation.NEW)
     overview()
 else:
     if st.button(_("Todos os agendamentos"), icon=":material/arrow_back:", type="tertiary", key="schedules_back"):
-        navigation.choose(None)
+        navigation.open_item(None)
     with errors.stopping():
-        drawn.form(actor, None if which == navigation.NEW else schedules.get(actor, which))
+        schedule_form.show_form(actor, None if which == navigation.NEW else schedules.get_schedule(actor, which))

@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from services import servers
 from services.db.actor import Role
-from ui import errors
-from ui import servers as drawn
-from ui.guard import guard
-from ui.text import _
+from services.fleet import servers
+from ui.kit.i18n import _
+from ui.shell import errors
+from ui.shell.guard import guard
+from ui.staff import servers as drawn
 
 # The worker looks every 20 s.
 REREAD_SECONDS = 10
@@ -16,7 +16,7 @@ actor = guard(Role.ADMIN, Role.OPERATOR)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     st.title(_("Servidores"), anchor=False, width="content")
     st.space("stretch")
-    drawn.look_button(actor)
+    drawn.show_check_button(actor)
 st.caption(_("Onde as sessões rodam. Uma conexão nova vai para o servidor com mais lugares livres."))
 
 
@@ -24,10 +24,10 @@ st.caption(_("Onde as sessões rodam. Uma conexão nova vai para o servidor com 
 def state() -> None:
     actor = guard(Role.ADMIN, Role.OPERATOR)
     with errors.stopping():
-        found = servers.listing(actor)
-    drawn.figures(found)
+        found = servers.list_servers(actor)
+    drawn.show_figures(found)
     for server in found:
-        drawn.card(actor, server)
+        drawn.show_card(actor, server)
 
 
 state()

@@ -2,15 +2,16 @@
 
 import streamlit as st
 
-from services import findings, fleet, timeline
 from services.db.actor import Role
-from ui import errors, live, navigation
-from ui import session_details as details
-from ui.guard import guard
-from ui.text import _
+from services.fleet import incidents, overview, timeline
+from ui.components import empty_states
+from ui.kit.i18n import _
+from ui.shell import errors, live, navigation
+from ui.shell.guard import guard
+from ui.staff import session_details as details
 
 guard(Role.ADMIN, Role.OPERATOR)
-user_id = navigation.named("user")
+user_id = navigation.id_in_address("user")
 if user_id is None:
     st.info(_("Escolha uma sessão na lista."), icon=":material/devices:")
     navigation.link("sessions.py", _("Ver as sessões"), ":material/devices:")
@@ -22,22 +23,22 @@ def everything() -> None:
     actor = guard(Role.ADMIN, Role.OPERATOR)
     live.listen("fleet")
     with errors.stopping():
-        row = fleet.one(actor, user_id)
+        row = overview.get_row(actor, user_id)
         if row is None:
-            details.nobody()
+            empty_states.no_such_user()
             return
         # Each in a place of its own: a warning that comes or goes moves no button below it.
         with st.container():
-            details.head(row)
+            details.show_head(row)
         with st.container():
-            details.actions(actor, row)
+            details.show_actions(actor, row)
         story, deliveries, health = st.tabs([_("Linha do tempo"), _("Últimos eventos"), _("Saúde")])
         with story:
-            details.story(timeline.of(actor, user_id, details.page_number()))
+            details.show_timeline(timeline.list_entries(actor, user_id, details.page_number()))
         with deliveries:
-            details.deliveries(timeline.deliveries(actor, user_id))
+            details.show_deliveries(timeline.list_deliveries(actor, user_id))
         with health:
-            details.health(findings.listing(actor, user_id=user_id, ended=True))
+            details.show_incidents(incidents.list_incidents(actor, user_id=user_id, ended=True))
 
 
 everything()

@@ -2,13 +2,14 @@
 
 import streamlit as st
 
-from services import findings, settings, waves
-from services import fleet as service
+from services import settings
 from services.db.actor import Role
-from services.fleet import Show
-from ui import errors, fleet, live
-from ui.guard import guard
-from ui.text import _
+from services.fleet import incidents, overview, rolling_restart
+from services.fleet.overview import SessionFilter
+from ui.kit.i18n import _
+from ui.shell import errors, live
+from ui.shell.guard import guard
+from ui.staff import fleet
 
 guard(Role.ADMIN, Role.OPERATOR)
 st.set_page_config(layout="wide")
@@ -20,19 +21,21 @@ def everything() -> None:
     actor = guard(Role.ADMIN, Role.OPERATOR)
     live.listen("fleet")
     with errors.stopping():
-        fleet.figures(actor)
-        fleet.alerts(findings.listing(actor))
+        fleet.show_figures(actor)
+        fleet.show_incidents(incidents.list_incidents(actor))
     find, narrow, where, sort = st.columns([4, 2, 2, 3], vertical_alignment="bottom")
     search = find.text_input(_("Buscar"), placeholder=_("E-mail, nome ou número"), key="search")
-    show = narrow.selectbox(_("Estado"), [None, *Show], format_func=fleet.show_word, placeholder=_("Todos"), key="show")
+    show = narrow.selectbox(
+        _("Estado"), [None, *SessionFilter], format_func=fleet.filter_word, placeholder=_("Todos"), key="show"
+    )
     numbers = range(1, len(settings.get().servers()) + 1)
     server = where.selectbox(
-        _("Servidor"), [None, *numbers], format_func=fleet.server_choice, placeholder=_("Todos"), key="server"
+        _("Servidor"), [None, *numbers], format_func=fleet.short_server_word, placeholder=_("Todos"), key="server"
     )
-    orders = fleet.orders()
+    orders = fleet.order_choices()
     order, descending = orders[sort.selectbox(_("Ordem"), list(orders), key="order")]
     with errors.stopping():
-        found = service.rows(
+        found = overview.list_rows(
             actor,
             search=search,
             show=show,
@@ -41,9 +44,9 @@ def everything() -> None:
             descending=descending,
             page=fleet.page_number(),
         )
-        wave = waves.newest(actor)
-    fleet.table(actor, found)
-    fleet.restarts(actor, wave, server)
+        wave = rolling_restart.get_newest(actor)
+    fleet.show_table(actor, found)
+    fleet.show_rolling_restart(actor, wave, server)
 
 
 everything()

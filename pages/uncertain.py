@@ -2,9 +2,10 @@
 
 import streamlit as st
 
-from ui import errors, live, uncertain
-from ui.guard import guard
-from ui.text import _
+from ui.kit.i18n import _
+from ui.sending import uncertain
+from ui.shell import errors, live
+from ui.shell.guard import guard
 
 guard()
 st.title(_("Incertos"), anchor=False)
@@ -21,10 +22,10 @@ def doubts() -> None:
     actor = guard()
     live.listen("message")
     with errors.stopping():
-        uncertain.asked(actor)
-        uncertain.own(actor)
+        uncertain.show_overdue(actor)
+        uncertain.show_own(actor)
         if actor.is_staff:
-            uncertain.counts(actor)
+            uncertain.show_counts(actor)
 
 
 doubts()

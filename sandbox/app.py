@@ -1,4 +1,4 @@
-"""The stand-in WPPConnect server as one Starlette application. Routes only; what they do is in their own modules."""
+"""The stand-in WPPConnect server as one Starlette application. It only holds routes; other modules do the work."""
 
 import os
 import time
@@ -16,12 +16,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sandbox import control, pairing, read_routes, send_routes, session_routes, socket_routes
 from sandbox.calls import world_of
-from sandbox.express import HEADERS, RAW_SEND, BodyRefused, Dropped, cannot, error_page, reply
+from sandbox.express import HEADERS, RAW_SEND, BodyRefused, DroppedConnection, error_page, reply, route_not_found
 from sandbox.state import Config, World
 
-Exit = Callable[[], None]
+OnUnhealthy = Callable[[], None]
 # What a careful proxy keeps from everybody outside.
-BLOCKABLE = ("/unhealthy", "/socket.io")
+BLOCKABLE_PATHS = ("/unhealthy", "/socket.io")
 
 
 def exit_process() -> None:
@@ -54,15 +54,15 @@ class ServerFaults:
         session = [*scope["path"].split("/"), "", "", ""][2].partition(":")[0]
         down = self.world.faults.strike("server_down", session)
         if down is not None:
-            return Response(status_code=int(down["status"])) if down["status"] else Dropped()
+            return Response(status_code=int(down["status"])) if down["status"] else DroppedConnection()
         other = self.world.faults.options("other_answer", session)
         if other is not None and scope["path"].endswith(f"/{other['route']}"):
             self.world.faults.strike("other_answer", session)
             return JSONResponse(other["body"], int(other["status"]))
-        if scope["path"].startswith(BLOCKABLE) and self.world.faults.strike("paths_blocked") is not None:
+        if scope["path"].startswith(BLOCKABLE_PATHS) and self.world.faults.strike("paths_blocked") is not None:
             return Response("<html><body><h1>403 Forbidden</h1></body></html>", 403, media_type="text/html")
         if self.world.faults.strike("server_hangs", session) is not None:
-            return Dropped(hang=self.world.config.seconds(self.world.config.hang))
+            return DroppedConnection(hang=self.world.config.seconds(self.world.config.hang))
         return None
 
 
@@ -93,7 +93,7 @@ async def unhealthy(request: Request) -> Response:
 
 
 async def _not_found(request: Request, _error: Exception) -> Response:
-    return cannot(request)
+    return route_not_found(request)
 
 
 async def _body_refused(_request: Request, error: Exception) -> Response:
@@ -106,12 +106,12 @@ async def _lifespan(app: Any) -> AsyncIterator[None]:
     world: World = app.state.world
     world.open()
     # A server that starts brings its stored sessions back by itself.
-    pairing.start_all(world)
+    pairing.start_all_sessions(world)
     yield
     await world.close()
 
 
-def create_app(config: Config, world: World | None = None, on_unhealthy: Exit = exit_process) -> SandboxApp:
+def create_app(config: Config, world: World | None = None, on_unhealthy: OnUnhealthy = exit_process) -> SandboxApp:
     """The application. Pass the `world` of an earlier one to start again with its stored sessions."""
     world = world or World(config)
     handlers: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {

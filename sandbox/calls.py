@@ -54,7 +54,7 @@ def world_of(request: Request) -> World:
     return world
 
 
-def secret_is_right(request: Request) -> bool:
+def has_secret_key(request: Request) -> bool:
     """Whether the path carries the server's SECRET_KEY."""
     return bool(request.path_params["secretkey"] == world_of(request).config.secret)
 
@@ -65,7 +65,7 @@ def make_token(session: str, secret: str, cost: int) -> str:
     return digest.decode().replace("/", "_").replace("+", "-")
 
 
-def token_fits(session: str, secret: str, token: str) -> bool:
+def verify_token(session: str, secret: str, token: str) -> bool:
     """The comparison that the real server makes on every call: nothing is remembered from one to the next."""
     digest = token.replace("_", "/").replace("-", "+").encode()
     try:
@@ -89,7 +89,7 @@ def authenticated(handler: Handler) -> Endpoint:
             return reply(request, 401, NO_TOKEN)
         if (name, token) not in world.known_tokens:
             # In a thread (bcrypt frees the interpreter lock), so that the cost of a token is its caller's only.
-            if not await asyncio.to_thread(token_fits, name, world.config.secret, token):
+            if not await asyncio.to_thread(verify_token, name, world.config.secret, token):
                 return reply(request, 401, BAD_TOKEN)
             if world.config.remember_tokens:
                 world.known_tokens.add((name, token))
@@ -107,7 +107,7 @@ def connected(handler: Handler) -> Endpoint:
         # A phone sent as a JSON number breaks the real middleware, whose error handler says Disconnected.
         if not world.page_lives(session) or not isinstance(phone, str | list):
             return call.reply(404, DISCONNECTED)
-        contacts, missing = _checked(call, to_addresses(phone, call.body))
+        contacts, missing = _check_numbers(call, to_addresses(phone, call.body))
         refused = call.reply(400, _no_such_number(missing[0])) if missing else None
         return await handler(Call(world, call.request, session, call.body, contacts, refused))
 
@@ -123,14 +123,14 @@ def to_addresses(phone: str | list[Any], body: dict[str, Any]) -> list[str]:
     if body.get("isNewsletter"):
         return [f"{contact}@newsletter" for contact in contacts if contact]
     cleaned = [re.sub(r"[^\w ]", "", contact, flags=re.ASCII) for contact in contacts]
-    return [f"{contact}@{_domain(contact, body)}" for contact in cleaned if contact]
+    return [f"{contact}@{_address_domain(contact, body)}" for contact in cleaned if contact]
 
 
-def _domain(contact: str, body: dict[str, Any]) -> str:
+def _address_domain(contact: str, body: dict[str, Any]) -> str:
     return "lid" if body.get("isLid") or len(contact) > LONGEST_PHONE else "c.us"
 
 
-def _checked(call: Call, addresses: list[str]) -> tuple[tuple[str, ...], list[str]]:
+def _check_numbers(call: Call, addresses: list[str]) -> tuple[tuple[str, ...], list[str]]:
     """The addresses that WhatsApp uses, and those that it does not know, which stay in the list: the send is tried."""
     missing: list[str] = []
     used: list[str] = []

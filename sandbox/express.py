@@ -36,7 +36,7 @@ class BodyRefused(Exception):
         self.text = text
 
 
-class Dropped(Response):
+class DroppedConnection(Response):
     """Closes the connection without an answer, at once or after `hang` seconds (sooner when the client gives up)."""
 
     def __init__(self, hang: float = 0.0) -> None:
@@ -46,16 +46,16 @@ class Dropped(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         try:
             async with asyncio.timeout(self.hang):
-                await _gone(receive)
+                await _wait_for_disconnect(receive)
         except TimeoutError:
             # ASGI has no message for this: uvicorn's `send` is a method of the cycle that owns the transport.
             transport = getattr(getattr(scope.get(RAW_SEND), "__self__", None), "transport", None)
             if transport is not None:
                 transport.abort()
-                await _gone(receive)
+                await _wait_for_disconnect(receive)
 
 
-async def _gone(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -74,7 +74,7 @@ def error_page(status: int, text: str) -> Response:
     return Response(page, status, ERROR_HEADERS, "text/html")
 
 
-def cannot(request: Request) -> Response:
+def route_not_found(request: Request) -> Response:
     """404 for a route that does not exist, which includes a known path with another method."""
     path = quote(request.scope["path"], safe="/:@!$&'()*+,;=~-._%")
     return error_page(404, f"Cannot {request.method} {path}")
@@ -94,10 +94,10 @@ async def read_body(request: Request, limit: int) -> dict[str, Any]:
     if size > limit:
         raise BodyRefused(413, "PayloadTooLargeError: request entity too large")
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    return _parse(kind, b"".join(parts))
+    return _parse_body(kind, b"".join(parts))
 
 
-def _parse(kind: str, raw: bytes) -> dict[str, Any]:
+def _parse_body(kind: str, raw: bytes) -> dict[str, Any]:
     if kind == "application/x-www-form-urlencoded":
         return dict(parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True))
     if kind != "application/json" or not raw:

@@ -1,6 +1,6 @@
-"""The faults that the field reports, each a named switch, for one session or for all.
+"""The faults that users of real servers report. Each is a named switch, for one session or for all.
 
-A switch carries options. Every switch understands `times`: the fault strikes that often and then turns itself off.
+A switch has options. Every switch understands `times`: the fault happens that often and then turns itself off.
 """
 
 from collections.abc import Mapping
@@ -118,10 +118,10 @@ CATALOGUE: tuple[Fault, ...] = (
     ),
 )
 
-BY_NAME: Mapping[str, Fault] = {fault.name: fault for fault in CATALOGUE}
+FAULTS_BY_NAME: Mapping[str, Fault] = {fault.name: fault for fault in CATALOGUE}
 
 
-class Switches:
+class FaultSwitches:
     """Which faults are on, for whom, and with which options. A session's own switch wins over the global one."""
 
     def __init__(self) -> None:
@@ -129,7 +129,7 @@ class Switches:
 
     def turn_on(self, name: str, session: str | None = None, **options: Any) -> None:
         """Raises KeyError for a fault that is not in the catalogue."""
-        self._on[name, session] = {**BY_NAME[name].options, **options}
+        self._on[name, session] = {**FAULTS_BY_NAME[name].options, **options}
 
     def turn_off(self, name: str, session: str | None = None) -> None:
         """Turning off the global switch (`session` None) turns off those of single sessions too."""

@@ -1,5 +1,6 @@
-"""The objects that WhatsApp Web keeps, with the keys and types that wppconnect-server 2.10.4 was recorded to hand out:
-messages, contacts, chats. Pure.
+"""The objects that WhatsApp Web keeps: messages, contacts, chats. Pure.
+
+Their keys and types are those that were recorded from wppconnect-server 2.10.4.
 """
 
 import base64
@@ -26,7 +27,7 @@ def wid(address: str) -> dict[str, str]:
     return {"server": server, "user": user, "_serialized": address}
 
 
-def stanza_of(message_id: str) -> str:
+def stanza_id(message_id: str) -> str:
     """The part of a message's id that is the same under each of its chat's addresses."""
     parts = message_id.split("_")
     return parts[2] if len(parts) > 2 else message_id
@@ -96,11 +97,11 @@ def message(
 
 def notice(chat: str, me: str, type: str, subtype: str, t: int) -> dict[str, Any]:
     """One of WhatsApp's own notes, such as the one on encryption at the head of nearly every chat."""
-    made = message(unique=new_unique(), chat=chat, me=me, from_me=False, type=type, t=t)
+    made = message(unique=new_stanza_id(), chat=chat, me=me, from_me=False, type=type, t=t)
     return made | {"subtype": subtype}
 
 
-def new_unique() -> str:
+def new_stanza_id() -> str:
     """A stanza id as WhatsApp Web makes them."""
     return "3EB0" + secrets.token_hex(9).upper()
 
@@ -130,15 +131,20 @@ def _digest(content: bytes) -> str:
     return base64.b64encode(hashlib.sha256(content).digest()).decode()
 
 
-def acknowledged(shown: Mapping[str, Any], ack: int) -> dict[str, Any]:
+def ack_model(shown: Mapping[str, Any], ack: int) -> dict[str, Any]:
     """The message as `onack` posts it: its raw model, where `get-messages` shows a tidied one."""
     tidied = ("chatId", "fromMe", "sender", "timestamp", "isGroupMsg", "content", "quotedMsgId", "reactions")
     raw = {key: value for key, value in shown.items() if key not in tidied}
-    raw |= {"id": key(str(shown["id"])), "ack": ack, "from": wid(str(shown["from"])), "to": wid(str(shown["to"]))}
+    raw |= {
+        "id": message_key(str(shown["id"])),
+        "ack": ack,
+        "from": wid(str(shown["from"])),
+        "to": wid(str(shown["to"])),
+    }
     return raw
 
 
-def key(serialized: str) -> dict[str, Any]:
+def message_key(serialized: str) -> dict[str, Any]:
     """`true_<chat>_<unique>_out`, in a group `true_<group>_<unique>_<author>_out`, as the object that acks carry."""
     from_me, chat, unique, *rest = [*serialized.split("_"), "", ""]
     made = {"fromMe": from_me == "true", "remote": wid(chat), "id": unique, "_serialized": serialized}

@@ -8,8 +8,8 @@ from starlette.routing import Route
 
 from sandbox import models
 from sandbox.calls import Call, authenticated, connected, to_addresses
-from sandbox.chats import shown
-from sandbox.express import Dropped
+from sandbox.express import DroppedConnection
+from sandbox.messages import as_shown
 from sandbox.state import Session, World, phone_of
 
 BATTERY = 77
@@ -36,7 +36,7 @@ async def check_number_status(call: Call) -> Response:
         digits = phone_of(address)
         if world.asks_whatsapp(session, digits):
             if world.dead(session):
-                return Dropped(hang=world.config.seconds(world.config.hang))
+                return DroppedConnection(hang=world.config.seconds(world.config.hang))
             session.answered[digits] = time.monotonic()
         known = call.world.whatsapp_address(call.session, address)
         result = {
@@ -70,20 +70,22 @@ async def list_chats(call: Call) -> Response:
     """A bare list, newest first, which therefore never gets the extra `session` key."""
     session = call.session
     chats = sorted(session.chats.items(), key=lambda item: item[1][-1]["t"], reverse=True)
-    rows = [_chat(call.world, session, chat, messages) for chat, messages in chats]
+    rows = [_chat_line(call.world, session, chat, messages) for chat, messages in chats]
     body = call.body
     if body.get("onlyWithUnreadMessage"):
         rows = [row for row in rows if row["unreadCount"]]
     if body.get("onlyGroups") or body.get("onlyUsers"):
         rows = [row for row in rows if row["isGroup"] == bool(body.get("onlyGroups"))]
     after = next((place + 1 for place, row in enumerate(rows) if row["id"]["_serialized"] == body.get("id")), 0)
-    count = _count(body.get("count"), len(rows))
+    count = _parse_count(body.get("count"), len(rows))
     return call.reply(200, rows[after : after + count])
 
 
-def _chat(world: World, session: Session, chat: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
+def _chat_line(world: World, session: Session, chat: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
     name = session.names.get(chat)
-    return models.chat(chat, messages[-1]["t"], session.unread.get(chat, 0), name, _contact(world, session, chat))
+    return models.chat(
+        chat, messages[-1]["t"], session.unread.get(chat, 0), name, _contact_of_chat(world, session, chat)
+    )
 
 
 async def get_messages(call: Call) -> Response:
@@ -94,17 +96,17 @@ async def get_messages(call: Call) -> Response:
     query = call.request.query_params
     chat = call.request.path_params["phone"]
     chat = chat if "@" in chat else f"{chat}@c.us"
-    filed = _filed_as(call.world, call.session, chat)
+    filed = _chat_address(call.world, call.session, chat)
     messages = call.session.chats.get(filed or "")
     if messages is None:
         error = {"code": "chat_not_found", "chatId": chat, "level": "error"}
         return call.reply(401, {"status": "error", "response": "Error on open list", "error": error})
-    rows = [shown(call.session, message, chat) for message in messages]
-    count = _count(query.get("count"), DEFAULT_COUNT)
-    return _success(call, _window(rows, count, query.get("direction", "before"), query.get("id")))
+    rows = [as_shown(call.session, message, chat) for message in messages]
+    count = _parse_count(query.get("count"), DEFAULT_COUNT)
+    return _success(call, _select_messages(rows, count, query.get("direction", "before"), query.get("id")))
 
 
-def _filed_as(world: World, session: Session, asked: str) -> str | None:
+def _chat_address(world: World, session: Session, asked: str) -> str | None:
     """Under which address the phone has the chat that is asked for; None where this address is the wrong one."""
     if world.faults.options("wrong_address", session.name) is None:
         return asked
@@ -115,7 +117,9 @@ def _filed_as(world: World, session: Session, asked: str) -> str | None:
     return f"{phone}@c.us" if phone and f"{phone}@c.us" in session.chats else asked
 
 
-def _window(messages: list[dict[str, Any]], count: int, direction: str, pivot: str | None) -> list[dict[str, Any]]:
+def _select_messages(
+    messages: list[dict[str, Any]], count: int, direction: str, pivot: str | None
+) -> list[dict[str, Any]]:
     if pivot is None:
         return messages[-count:] if count else []
     place = next((place for place, message in enumerate(messages) if message["id"] == pivot), None)
@@ -126,7 +130,7 @@ def _window(messages: list[dict[str, Any]], count: int, direction: str, pivot: s
     return messages[max(0, place - count) : place]
 
 
-def _count(asked: Any, default: int) -> int:
+def _parse_count(asked: Any, default: int) -> int:
     """`parseInt`, where -1 means all."""
     try:
         count = int(asked)
@@ -138,11 +142,11 @@ def _count(asked: Any, default: int) -> int:
 async def all_unread_messages(call: Call) -> Response:
     """The messages of every chat that are not marked as read."""
     session = call.session
-    unread = [message for chat, count in session.unread.items() for message in _inbound(session, chat)[-count:]]
+    unread = [message for chat, count in session.unread.items() for message in _unread_messages(session, chat)[-count:]]
     return _success(call, unread)
 
 
-def _inbound(session: Session, chat: str) -> list[dict[str, Any]]:
+def _unread_messages(session: Session, chat: str) -> list[dict[str, Any]]:
     return [
         message for message in session.chats.get(chat, []) if not message["fromMe"] and not message["isNotification"]
     ]
@@ -159,7 +163,7 @@ async def message_by_id(call: Call) -> Response:
         "message": "Information retrieved successfully.",
         "contact": phone_of(message["chatId"]["_serialized"]),
         "session": call.session.name,
-        "data": shown(call.session, message),
+        "data": as_shown(call.session, message),
     }
     return call.reply(201, {"status": "Success", "response": response})
 
@@ -181,7 +185,7 @@ async def get_media_by_message(call: Call) -> Response:
 
 async def all_contacts(call: Call) -> Response:
     """The phone's address book: everybody who has a chat under a phone, by the name that they gave."""
-    people = [_contact(call.world, call.session, chat) for chat in call.session.chats if chat.endswith("@c.us")]
+    people = [_contact_of_chat(call.world, call.session, chat) for chat in call.session.chats if chat.endswith("@c.us")]
     return _success(call, people)
 
 
@@ -196,7 +200,7 @@ async def contact_pn_lid(call: Call) -> Response:
     if phone is None:
         return call.reply(200, entry)
     entry["phoneNumber"] = _pn_lid(f"{phone}@c.us")
-    contact = _contact(call.world, call.session, f"{phone}@c.us")
+    contact = _contact_of_chat(call.world, call.session, f"{phone}@c.us")
     if contact["isMyContact"]:
         entry["contact"] = {key: contact[key] for key in ("name", "shortName", "pushname", "type", "isBusiness")}
     return call.reply(200, entry)
@@ -209,10 +213,10 @@ def _pn_lid(address: str) -> dict[str, str]:
 
 async def blocklist(call: Call) -> Response:
     """Hangs until the client gives up: an internal error that the real server never answers."""
-    return Dropped(hang=call.world.config.seconds(call.world.config.hang))
+    return DroppedConnection(hang=call.world.config.seconds(call.world.config.hang))
 
 
-def _contact(world: World, session: Session, chat: str) -> dict[str, Any]:
+def _contact_of_chat(world: World, session: Session, chat: str) -> dict[str, Any]:
     phone = world.phone_of_lid.get(chat.split("@")[0]) if chat.endswith("@lid") else None
     return models.contact(chat, session.names.get(chat), phone)
 

@@ -1,4 +1,4 @@
-"""Runs the stand-in inside another process: for tests, benchmarks and a demonstration."""
+"""Runs the stand-in inside another process, for tests, benchmarks and demonstrations."""
 
 import socket
 import threading
@@ -87,7 +87,7 @@ class SandboxServer:
 
 
 @contextmanager
-def running(config: Config, port: int = 0) -> Iterator[SandboxServer]:
+def running_sandbox(config: Config, port: int = 0) -> Iterator[SandboxServer]:
     """A stand-in for the length of a `with`, on whose end nobody waits."""
     server = SandboxServer(config, port)
     server.start()

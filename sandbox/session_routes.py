@@ -1,4 +1,4 @@
-"""The calls about sessions: start, state, QR, close, logout, and those under the SECRET_KEY."""
+"""The calls about sessions: start, state, QR, close, logout, and those that need the SECRET_KEY."""
 
 import asyncio
 import base64
@@ -9,11 +9,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sandbox import pairing
-from sandbox.calls import Call, authenticated, connected, make_token, secret_is_right, world_of
-from sandbox.express import HEADERS, Dropped, reply
+from sandbox.calls import Call, authenticated, connected, has_secret_key, make_token, world_of
+from sandbox.express import HEADERS, DroppedConnection, reply
 from sandbox.state import VERSION
 
-SERVER_COST = 10
+TOKEN_COST = 10
 CLOSED_MESSAGE = {"status": True, "message": "Session successfully closed"}
 WRONG_TOKEN = {"response": "error", "message": "The token is incorrect"}
 NOT_STARTED = "Session not started. Please, use the /start-session route, for initialization your session"
@@ -21,17 +21,17 @@ NOT_STARTED = "Session not started. Please, use the /start-session route, for in
 
 async def generate_token(request: Request) -> Response:
     """Cost 10, as the real server; a client that computes the token itself may choose a cheaper one."""
-    if not secret_is_right(request):
+    if not has_secret_key(request):
         return reply(request, 400, {"response": False, "message": "The SECRET_KEY is incorrect"})
     session = request.path_params["session"]
-    token = await asyncio.to_thread(make_token, session, world_of(request).config.secret, SERVER_COST)
+    token = await asyncio.to_thread(make_token, session, world_of(request).config.secret, TOKEN_COST)
     data = {"status": "success", "session": session, "token": token, "full": f"{session}:{token}"}
     return reply(request, 201, data)
 
 
 async def show_all_sessions(request: Request) -> Response:
     """Every session with stored data, alive or not."""
-    if not secret_is_right(request):
+    if not has_secret_key(request):
         return reply(request, 400, {"response": False, "message": "The token is incorrect"})
     names = [session.name for session in world_of(request).sessions.values() if session.stored]
     return reply(request, 200, {"response": names})
@@ -42,8 +42,8 @@ async def start_all(request: Request) -> Response:
 
     Measured: with a wrong secret too, although the answer says no; `clear-session-data` is the same.
     """
-    pairing.start_all(world_of(request))
-    if not secret_is_right(request):
+    pairing.start_all_sessions(world_of(request))
+    if not has_secret_key(request):
         return reply(request, 400, WRONG_TOKEN)
     return reply(request, 201, {"status": "success", "message": "Starting all sessions"})
 
@@ -55,14 +55,14 @@ async def clear_session_data(request: Request) -> Response:
     fault = world.faults.strike("clear_hangs", session.name)
     if session.status in (None, "CLOSED") and (fault is None or fault["cleared"]):
         session.phone = None
-    if not secret_is_right(request):
+    if not has_secret_key(request):
         return reply(request, 400, WRONG_TOKEN)
     if fault is not None:
-        return Dropped(world.config.seconds(world.config.hang))
+        return DroppedConnection(world.config.seconds(world.config.hang))
     return reply(request, 200, {"success": True})
 
 
-def _state(call: Call) -> dict[str, Any]:
+def _session_state(call: Call) -> dict[str, Any]:
     session = call.session
     if session.status in (None, "CLOSED") and not call.body.get("waitQrCode"):
         return {"status": "CLOSED", "qrcode": None}
@@ -76,25 +76,25 @@ def _state(call: Call) -> dict[str, Any]:
 
 async def status_session(call: Call) -> Response:
     """What the server believes. After CONNECTED it may still carry an old QR, and a zombie still says CONNECTED."""
-    return call.reply(200, _state(call))
+    return call.reply(200, _session_state(call))
 
 
 async def start_session(call: Call) -> Response:
     """Answers the state BEFORE the start; a fresh session with waitQrCode waits for its first sign."""
     waits = bool(call.body.get("waitQrCode")) and not call.session.started
-    before = call.reply(200, _state(call))
-    pairing.begin(call.world, call.session, call.body)
+    before = call.reply(200, _session_state(call))
+    pairing.start_session(call.world, call.session, call.body)
     if not waits or call.session.first_sign is None:
         return before
     try:
         async with asyncio.timeout(call.world.config.seconds(call.world.config.hang)):
             await asyncio.shield(call.session.first_sign)
     except TimeoutError:
-        return Dropped()
-    return call.reply(200, _first_sign(call))
+        return DroppedConnection()
+    return call.reply(200, _wait_for_first_state(call))
 
 
-def _first_sign(call: Call) -> dict[str, Any]:
+def _wait_for_first_state(call: Call) -> dict[str, Any]:
     session = call.session
     if session.phone_code:
         phone = session.config.get("phone")
@@ -121,14 +121,14 @@ async def check_connection(call: Call) -> Response:
 
 async def close_session(call: Call) -> Response:
     """500 for a session that was never started or not paired yet, although it does close."""
-    if pairing.close(call.world, call.session):
+    if pairing.close_session(call.world, call.session):
         return call.reply(200, CLOSED_MESSAGE)
     return call.reply(500, {"status": False, "message": "Error closing session", "error": {"level": "error"}})
 
 
 async def logout_session(call: Call) -> Response:
     """Unpairs and deletes the data but not the token file; answers no sooner than half a second later."""
-    await pairing.logout(call.world, call.session)
+    await pairing.logout_session(call.world, call.session)
     return call.reply(200, CLOSED_MESSAGE)
 
 

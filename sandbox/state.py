@@ -1,15 +1,15 @@
 """What the stand-in knows: sessions, messages, numbers. All in memory, one `World` per application.
 
-A session lives in four places, as on the real server:
+A session has state in four places, as on the real server:
 
-    the phone          `phone`, `chats`: whom the profile is paired with; outlives logouts and restarts of the server
-    its token file     `stored`: with the webhook of the last start; survives a logout, and brings the session back
-                       whenever the server starts
-    the server's word  `started`, `status`, `urlcode`: what the process believes; gone with the process
-    its browser        `browser`: one Chrome, which locks the profile for as long as it lives, whoever drives it
+    the phone           `phone`, `chats`: the phone that is paired; kept after logouts and restarts of the server
+    its token file      `stored`: with the webhook of the last start; kept after a logout. It brings the session back
+                        whenever the server starts
+    the server process  `started`, `status`, `urlcode`: what the process believes; lost with the process
+    its browser         `browser`: one Chrome, which locks the profile while it runs, whoever drives it
 
-The server drives the browser that it started last (`driven`). One whose session was closed while it paired is driven by
-nobody and lives on all the same, which keeps the next start from opening the profile.
+The server drives the browser that it started last (`driven`). If a session is closed while it pairs, nobody drives its
+browser. That browser runs on all the same and keeps the next start from opening the profile.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.faults import Switches
+from sandbox.faults import FaultSwitches
 
 VERSION = "2.10.4"
 # The oldest files are forgotten first, so that a long run with huge media cannot fill the memory.
-MEDIA_KEPT = 40
-POSTS_KEPT = 200
-REVIVAL_LOOK_SECONDS = 0.02
+MEDIA_LIMIT = 40
+POSTS_LIMIT = 200
+REVIVAL_POLL_SECONDS = 0.02
 # axios holds no limit; this one only keeps a burst of webhooks from using up the file descriptors.
-CONNECTIONS = 64
+MAX_CONNECTIONS = 64
 
 BRAZILIAN_MOBILE = re.compile(r"^(55\d{2})9(\d{8})$")
 VALID_NUMBER = re.compile(r"^\d{8,14}$")
@@ -116,6 +116,12 @@ class Session:
     address_book: set[str] = field(default_factory=set)
     answered: dict[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def up(cls, name: str, phone: str) -> "Session":
+        """A session that is up, as after its scan, for those who need many and pair nobody."""
+        browser = Browser({})
+        return cls(name, started=True, stored=True, status="CONNECTED", phone=phone, browser=browser, driven=browser)
+
     @property
     def connected(self) -> bool:
         """True when there is a WhatsApp page to talk to: what `statusConnection` asks before a call."""
@@ -141,12 +147,12 @@ class Session:
     def keep_media(self, message_id: str, base64: str, mimetype: str) -> None:
         """Keep a message's file for `get-media-by-message`."""
         self.media[message_id] = (base64, mimetype)
-        while len(self.media) > MEDIA_KEPT:
+        while len(self.media) > MEDIA_LIMIT:
             del self.media[next(iter(self.media))]
 
 
 @dataclass
-class Number:
+class NumberFacts:
     """What WhatsApp knows of a phone number; `address` is the one that it really uses."""
 
     exists: bool = True
@@ -154,7 +160,7 @@ class Number:
 
 
 @dataclass
-class Sending:
+class SendAttempt:
     """One attempt to send. `outcome` is `sent` when it really went out, else why it did not."""
 
     seq: int
@@ -186,17 +192,17 @@ class World:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.faults = Switches()
+        self.faults = FaultSwitches()
         self.sessions: dict[str, Session] = {}
-        self.numbers: dict[str, Number] = {}
+        self.numbers: dict[str, NumberFacts] = {}
         self.phone_of_lid: dict[str, str] = {}
-        self.sendings: list[Sending] = []
+        self.sendings: list[SendAttempt] = []
         # Which chats `send-seen` marked as read: (session, address).
         self.seen: list[tuple[str, str]] = []
-        self.posts: deque[dict[str, Any]] = deque(maxlen=POSTS_KEPT)
+        self.posts: deque[dict[str, Any]] = deque(maxlen=POSTS_LIMIT)
         # Which call brought which X-Request-Id: the real server ignores the header, its proxies log it.
-        self.request_ids: deque[tuple[str, str]] = deque(maxlen=POSTS_KEPT)
-        self.connections = asyncio.Semaphore(CONNECTIONS)
+        self.request_ids: deque[tuple[str, str]] = deque(maxlen=POSTS_LIMIT)
+        self.connections = asyncio.Semaphore(MAX_CONNECTIONS)
         self.born = time.monotonic()
         self.known_tokens: set[tuple[str, str]] = set()
         self.sockets: dict[str, str] = {}
@@ -213,7 +219,7 @@ class World:
 
     def open(self) -> None:
         """Begin in a new event loop, when the server starts (again)."""
-        self.connections = asyncio.Semaphore(CONNECTIONS)
+        self.connections = asyncio.Semaphore(MAX_CONNECTIONS)
 
     async def close(self) -> None:
         """Cancel what still runs. Stored sessions stay, running ones do not: the process ended."""
@@ -228,7 +234,7 @@ class World:
     async def forget(self) -> None:
         """Cancel what runs and know nothing any more."""
         await self.close()
-        self.faults = Switches()
+        self.faults = FaultSwitches()
         for known in (
             self.sessions,
             self.numbers,
@@ -267,13 +273,13 @@ class World:
         """Wait until WhatsApp is in reach again. False where the browser that waited has ended meanwhile."""
         browser = session.browser
         while self.dead(session) and session.connected and session.browser is browser:
-            await asyncio.sleep(REVIVAL_LOOK_SECONDS)
+            await asyncio.sleep(REVIVAL_POLL_SECONDS)
         return session.connected and session.browser is browser
 
     def whatsapp_address(self, session: Session, address: str) -> str | None:
         """The address that WhatsApp uses for `address` (`<digits>@c.us`), or None when nobody has that number."""
         digits = address.split("@")[0]
-        number = self.numbers.get(digits, Number())
+        number = self.numbers.get(digits, NumberFacts())
         if not number.exists or not VALID_NUMBER.match(digits):
             return None
         if number.address:
@@ -295,7 +301,7 @@ class World:
 
     def record(self, session: Session, message: dict[str, Any], outcome: str) -> None:
         """Write down an attempt to send, for the tests that compare it with the console's database."""
-        self.sendings.append(Sending(len(self.sendings) + 1, session.name, message, outcome, time.time()))
+        self.sendings.append(SendAttempt(len(self.sendings) + 1, session.name, message, outcome, time.time()))
 
 
 def without_ninth_digit(digits: str) -> str:

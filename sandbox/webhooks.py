@@ -1,4 +1,4 @@
-"""Delivery of webhooks as wppconnect-server 2.10.4 does it with axios: one try, no queue, no order, no delivery id."""
+"""Sends webhooks as wppconnect-server 2.10.4 does with axios: one try, no queue, no order, no delivery id."""
 
 import asyncio
 import base64
@@ -18,23 +18,23 @@ ANSWER_TIMEOUT_SECONDS = 30.0
 ANSWER_BYTES = 64 * 1024
 
 
-async def _send(world: World, url: str, payload: dict[str, Any]) -> int:
+async def _post_to_url(world: World, url: str, payload: dict[str, Any]) -> int:
     """The receiver's status code, or 0 when it could not be reached or gave no answer."""
     try:
         async with world.connections, asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
-            return await _post(url, payload)
+            return await _post_raw_body(url, payload)
     except (OSError, TimeoutError, ValueError, IndexError):
         return 0
 
 
-async def _post(url: str, payload: dict[str, Any]) -> int:
+async def _post_raw_body(url: str, payload: dict[str, Any]) -> int:
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     reader, writer = await asyncio.open_connection(
         parts.hostname, parts.port or (443 if secure else 80), ssl=ssl.create_default_context() if secure else None
     )
     try:
-        writer.write(_request(url, json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()))
+        writer.write(_post_request(url, json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()))
         await writer.drain()
         status_line = await reader.readline()
         await reader.read(ANSWER_BYTES)
@@ -43,7 +43,7 @@ async def _post(url: str, payload: dict[str, Any]) -> int:
         writer.close()
 
 
-def _request(url: str, body: bytes) -> bytes:
+def _post_request(url: str, body: bytes) -> bytes:
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     lines = [
@@ -63,7 +63,7 @@ def _request(url: str, body: bytes) -> bytes:
 
 
 # What the server and the browser say themselves, also while WhatsApp is out of reach.
-OF_THE_SERVER = frozenset({"status-find", "qrcode", "phoneCode", "closesession", "logoutsession"})
+SERVER_EVENTS = frozenset({"status-find", "qrcode", "phoneCode", "closesession", "logoutsession"})
 
 
 def emit(
@@ -75,7 +75,7 @@ def emit(
     `session`, so that a key of the same name wins (`Object.assign`).
     """
     name = session.name
-    unheard = world.dead(session) and event not in OF_THE_SERVER
+    unheard = world.dead(session) and event not in SERVER_EVENTS
     if unheard or world.faults.options("silent", name) is not None:
         return None
     if world.faults.strike_event("webhook_lost", name, event) is not None:
@@ -87,7 +87,7 @@ def emit(
         payload.pop("session", None)
     copies = 2 if world.faults.strike_event("webhook_duplicate", name, event) is not None else 1
     config = browser.config if browser is not None else session.config
-    return world.spawn(_deliver(world, session, payload, config, copies, _delay(world, name, event)))
+    return world.spawn(_deliver(world, session, payload, config, copies, _delay_of_fault(world, name, event)))
 
 
 async def emit_in_order(
@@ -100,7 +100,7 @@ async def emit_in_order(
             await task
 
 
-def _delay(world: World, name: str, event: str) -> float:
+def _delay_of_fault(world: World, name: str, event: str) -> float:
     late = world.faults.strike_event("webhook_late", name, event)
     disorder = world.faults.strike_event("webhook_disorder", name, event)
     delay = float(late["delay"]) if late is not None else 0.0
@@ -118,7 +118,7 @@ async def _deliver(
 
 
 async def _deliver_once(world: World, session: Session, payload: dict[str, Any], config: dict[str, Any]) -> None:
-    status = await _post_to(world, session, payload, config)
+    status = await _post_to_config(world, session, payload, config)
     if 200 <= status < 300 and payload["event"] in ("onmessage", "unreadmessages"):
         # The real server marks the chat as read once the receiver has taken the message.
         session.unread.pop(str(payload.get("from")), None)
@@ -126,12 +126,12 @@ async def _deliver_once(world: World, session: Session, payload: dict[str, Any],
 
 async def post_raw(world: World, session: Session, payload: dict[str, Any]) -> int:
     """Post exactly `payload`, past every fault. 0 without a webhook URL or without an answer."""
-    return await _post_to(world, session, payload, session.config)
+    return await _post_to_config(world, session, payload, session.config)
 
 
-async def _post_to(world: World, session: Session, payload: dict[str, Any], config: dict[str, Any]) -> int:
+async def _post_to_config(world: World, session: Session, payload: dict[str, Any], config: dict[str, Any]) -> int:
     url = config.get("webhook")
-    status = await _send(world, url, payload) if isinstance(url, str) and url else 0
+    status = await _post_to_url(world, url, payload) if isinstance(url, str) and url else 0
     world.posts.append(
         {"session": session.name, "event": payload.get("event"), "status": status, "lost": False, "at": time.time()}
     )

@@ -1,7 +1,7 @@
-"""Logs as JSON lines on stdout, with a request id that travels and with secrets masked by construction.
+"""Logs as JSON lines on stdout, with a request id that travels and with secrets masked.
 
-Every line of the process, ours and the libraries', passes one processor that masks the values of the secret settings
-wherever they stand and everything under a key that names a secret or a private text.
+Every line of the process, ours and the libraries', passes one processor. It masks the values of the secret settings
+wherever they stand, and everything under a key that names a secret or a private text.
 """
 
 import logging
@@ -15,7 +15,7 @@ from uuid import uuid4
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from services import settings, trouble
+from services import failure_log, settings
 
 MASK = "***"
 
@@ -38,7 +38,7 @@ PRIVATE_KEYS = frozenset({"body", "qr", "code", "phonecode", "caption", "base64"
 # A PostgreSQL error quotes whole rows and SQLAlchemy quotes parameters: message texts and hashes among them.
 QUOTED_DATA = re.compile(r"(?m)(^DETAIL:|^CONTEXT:|\[parameters:|Failing row contains).*$")
 
-NOISY = (
+NOISY_LIBRARIES = (
     "uvicorn",
     "sqlalchemy",
     "streamlit",
@@ -53,7 +53,7 @@ NOISY = (
 _secrets: tuple[str, ...] = ()
 
 
-class _Stdout(logging.Handler):
+class _StdoutHandler(logging.Handler):
     """Writes to the standard output of the moment, which may be replaced while the process runs."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -71,14 +71,14 @@ def configure(process: str) -> None:
     """
     global _secrets
     configured = settings.get()
-    _secrets = _spellings(configured.secret_values())
+    _secrets = _get_spellings(configured.secret_values())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _named(process),
+        _add_process_name(process),
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -86,8 +86,8 @@ def configure(process: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    handler = _Stdout()
-    handler.addFilter(trouble.keep)
+    handler = _StdoutHandler()
+    handler.addFilter(failure_log.filter_record)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -102,17 +102,17 @@ def configure(process: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(configured.log_level.upper())
-    _take_over()
+    _route_library_loggers()
 
 
-def _take_over() -> None:
+def _route_library_loggers() -> None:
     """Libraries log through the root handler only, and only what deserves attention."""
-    for name in [*NOISY, *logging.Logger.manager.loggerDict]:
-        if name.partition(".")[0] in NOISY:
+    for name in [*NOISY_LIBRARIES, *logging.Logger.manager.loggerDict]:
+        if name.partition(".")[0] in NOISY_LIBRARIES:
             logger = logging.getLogger(name)
             logger.handlers.clear()
             logger.propagate = True
-            logger.setLevel(logging.WARNING if name in NOISY else logging.NOTSET)
+            logger.setLevel(logging.WARNING if name in NOISY_LIBRARIES else logging.NOTSET)
 
 
 def bind_request_id(request_id: str | None = None) -> str:
@@ -123,7 +123,7 @@ def bind_request_id(request_id: str | None = None) -> str:
     return chosen
 
 
-def request_id() -> str | None:
+def get_request_id() -> str | None:
     """The id of the unit of work under way."""
     found = structlog.contextvars.get_contextvars().get("request_id")
     return str(found) if found else None
@@ -131,26 +131,26 @@ def request_id() -> str | None:
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """The processor that no line gets around."""
-    return {key: _masked(key, value) for key, value in event.items()}
+    return {key: _mask_value(key, value) for key, value in event.items()}
 
 
-def masked(detail: Mapping[str, Any]) -> dict[str, Any]:
+def mask_values(detail: Mapping[str, Any]) -> dict[str, Any]:
     """`detail` as it may be kept: for what is written to tables as well as to logs."""
-    return {key: _masked(key, value) for key, value in detail.items()}
+    return {key: _mask_value(key, value) for key, value in detail.items()}
 
 
-def _masked(key: str, value: Any) -> Any:
+def _mask_value(key: str, value: Any) -> Any:
     if _is_secret_key(key):
         return MASK
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
-        return {str(name): _masked(str(name), inner) for name, inner in value.items()}
+        return {str(name): _mask_value(str(name), inner) for name, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_masked("", inner) for inner in value]
+        return [_mask_value("", inner) for inner in value]
     if isinstance(value, bytes):
-        return _clean(value.decode(errors="replace"))
-    return _clean(str(value))
+        return _mask_text(value.decode(errors="replace"))
+    return _mask_text(str(value))
 
 
 def _is_secret_key(key: str) -> bool:
@@ -158,19 +158,19 @@ def _is_secret_key(key: str) -> bool:
     return plain in PRIVATE_KEYS or any(part in plain for part in SECRET_KEYS)
 
 
-def _clean(text: str) -> str:
+def _mask_text(text: str) -> str:
     for secret in _secrets:
         text = text.replace(secret, MASK)
     return QUOTED_DATA.sub(rf"\1 {MASK}", text)
 
 
-def _spellings(values: list[str]) -> tuple[str, ...]:
+def _get_spellings(values: list[str]) -> tuple[str, ...]:
     """Each secret as it is, as a URL spells it and as `repr` does; longest first: no part of one stays behind."""
     spelled = {form for value in values for form in (value, quote(value, safe=""), repr(value)[1:-1])}
     return tuple(sorted(spelled, key=len, reverse=True))
 
 
-def _named(process: str) -> Processor:
+def _add_process_name(process: str) -> Processor:
     def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event["process"] = process
         return event

@@ -378,7 +378,10 @@ def _is_http(url: str) -> bool:
 
 
 def _postgres_url(url: str) -> str:
-    """`url` as libpq takes it. Raises ValueError, which quotes nothing: libpq's own complaints quote the password."""
+    """`url` as libpq takes it.
+
+    Raises: ValueError, which quotes nothing: libpq's own complaints quote the password.
+    """
     scheme, _, rest = url.partition("://")
     if scheme not in POSTGRES_SCHEMES or not rest:
         raise ValueError("must be a postgresql:// address")
@@ -404,7 +407,10 @@ def _as_login(owner_url: str, role: str, password: str) -> str:
 
 
 def load(**overrides: Any) -> Settings:
-    """Read and check the settings. Raises ConfigurationError whose detail names each wrong variable."""
+    """Read and check the settings.
+
+    Raises: ConfigurationError whose detail names each wrong variable.
+    """
     try:
         return Settings(**overrides)
     except ValidationError as error:

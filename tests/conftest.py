@@ -20,13 +20,14 @@ import psycopg
 import pytest
 import structlog
 
-from services import identity, settings
+from services import settings
+from services.accounts import credentials
+from services.accounts.credentials import BCRYPT_COST
 from services.db import engine
 from services.db.actor import Actor, Role, person
 from services.db.embedded import EmbeddedPostgres
 from services.db.migrate import migrate
-from services.identity import BCRYPT_COST
-from tests.databases import databases, hasten
+from tests.support.databases import get_database_pool, speed_up_server
 
 TEMPLATE = "plushify_template"
 NO_SKIPS = os.environ.get("PLUSHIFY_NO_SKIPS") == "1"
@@ -117,13 +118,13 @@ def no_bound_log_context() -> None:
 @pytest.fixture(autouse=True)
 def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """To hash a password takes a quarter of a second of a processor on purpose, and proves nothing by itself."""
-    monkeypatch.setattr(identity, "BCRYPT_COST", 5)
+    monkeypatch.setattr(credentials, "BCRYPT_COST", 5)
 
 
 @pytest.fixture
 def dear_hashes(cheap_hashes: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The product's own cost, for what is about it."""
-    monkeypatch.setattr(identity, "BCRYPT_COST", BCRYPT_COST)
+    monkeypatch.setattr(credentials, "BCRYPT_COST", BCRYPT_COST)
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +134,7 @@ def cluster() -> Iterator[EmbeddedPostgres]:
     folder = Path(tempfile.mkdtemp(prefix="plushify-"))
     folder.chmod(0o755)  # the server's account must get through it
     with EmbeddedPostgres(folder, Path(binaries) if binaries else None) as server:
-        hasten(server)
+        speed_up_server(server)
         yield server
     shutil.rmtree(folder)
 
@@ -155,13 +156,13 @@ def fresh_database(
     cluster: EmbeddedPostgres, template: str, patch: pytest.MonkeyPatch, data_dir: Path
 ) -> Iterator[Database]:
     """A database like the template; this process's settings and engines point at it."""
-    name = databases(cluster, template).take()
+    name = get_database_pool(cluster, template).take()
     _install(patch, cluster.url(name), data_dir)
     made = Database(cluster.url(name))
     yield made
     made.let_go()
     forget_process_state()
-    databases(cluster, template).give_back(name)
+    get_database_pool(cluster, template).give_back(name)
 
 
 @pytest.fixture
@@ -204,7 +205,7 @@ def staff(new_actor: Callable[..., Actor]) -> Actor:
 
 def forget_process_state() -> None:
     """Drop what a process keeps behind functools.cache, as a new process would start without it."""
-    for cached in (engine.console_engine, engine.system_engine):
+    for cached in (engine.get_console_engine, engine.get_system_engine):
         if cached.cache_info().currsize:
             cached().dispose()
     for cached in _caches(len(sys.modules)):

@@ -21,7 +21,7 @@ from websockets.typing import Origin, Subprotocol
 from deploy.health import well
 from services.settings import Settings
 from tests.conftest import Database
-from tests.installation import ROOT, free_ports, running_installation, wait_for
+from tests.support.installation import ROOT, free_ports, running_installation, wait_for
 
 COMPOSE = ROOT / "compose.yaml"
 CADDYFILE = ROOT / "deploy" / "Caddyfile"
@@ -140,7 +140,7 @@ def test_it_pins_every_image(parts: dict[str, dict[str, Any]]) -> None:
 def test_its_image_holds_what_the_processes_need(parts: dict[str, dict[str, Any]]) -> None:
     listed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert all((ROOT / path).exists() for path in listed)
-    rooms = {"services", "ui", "pages", "web", "migrations", "sandbox", "locales", ".streamlit"}
+    rooms = {"services", "demo", "ui", "pages", "web", "migrations", "sandbox", "locales", ".streamlit"}
     assert rooms <= set(listed)
     assert "data" not in listed
     assert ".env" not in listed

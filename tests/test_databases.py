@@ -7,7 +7,7 @@ import pytest
 
 from services.db.embedded import EmbeddedPostgres
 from tests.conftest import Database
-from tests.databases import Databases
+from tests.support.databases import DatabasePool
 
 AN_EVENT = "insert into events (kind, verdict, request_id, body) values ('onack', 'handled', gen_random_uuid(), '')"
 TABLES = """
@@ -17,14 +17,14 @@ select c.oid::regclass::text from pg_class c join pg_namespace n on n.oid = c.re
 
 
 @pytest.fixture
-def pool(cluster: EmbeddedPostgres, template: str) -> Iterator[Databases]:
-    made = Databases(cluster, template)
+def pool(cluster: EmbeddedPostgres, template: str) -> Iterator[DatabasePool]:
+    made = DatabasePool(cluster, template)
     yield made
     made.close()
 
 
 @pytest.fixture
-def used(pool: Databases, cluster: EmbeddedPostgres) -> Database:
+def used(pool: DatabasePool, cluster: EmbeddedPostgres) -> Database:
     return Database(cluster.url(pool.take()))
 
 
@@ -40,13 +40,13 @@ def oid_of(database: Database) -> int:
     return int(database.one("select oid::bigint from pg_database where datname = current_database()"))
 
 
-def next_one(pool: Databases, cluster: EmbeddedPostgres, used: Database) -> Database:
+def next_one(pool: DatabasePool, cluster: EmbeddedPostgres, used: Database) -> Database:
     pool.give_back(name_of(used))
     return Database(cluster.url(pool.take()))
 
 
 def test_it_empties_what_a_test_wrote_and_counts_from_one_again(
-    pool: Databases, cluster: EmbeddedPostgres, used: Database
+    pool: DatabasePool, cluster: EmbeddedPostgres, used: Database
 ) -> None:
     fresh = contents(used)
     number = used.one(f"{AN_EVENT} returning id")
@@ -59,7 +59,7 @@ def test_it_empties_what_a_test_wrote_and_counts_from_one_again(
     assert following.one(f"{AN_EVENT} returning id") == number
 
 
-def test_it_cuts_off_a_table_that_has_grown(pool: Databases, cluster: EmbeddedPostgres, used: Database) -> None:
+def test_it_cuts_off_a_table_that_has_grown(pool: DatabasePool, cluster: EmbeddedPostgres, used: Database) -> None:
     used.execute(f"{AN_EVENT.replace('values (', 'select ').rstrip(')')} from generate_series(1, 2000)")
     following = next_one(pool, cluster, used)
     assert following.one("select pg_relation_size('events')") == 0
@@ -82,7 +82,7 @@ def test_it_cuts_off_a_table_that_has_grown(pool: Databases, cluster: EmbeddedPo
     ],
 )
 def test_it_drops_one_that_is_not_as_the_migrations_left_it(
-    pool: Databases, cluster: EmbeddedPostgres, used: Database, change: str
+    pool: DatabasePool, cluster: EmbeddedPostgres, used: Database, change: str
 ) -> None:
     for statement in change.split("; ", 1) if "analyze" in change else [change]:
         used.execute(statement)
@@ -90,7 +90,9 @@ def test_it_drops_one_that_is_not_as_the_migrations_left_it(
     assert oid_of(next_one(pool, cluster, used)) != oid
 
 
-def test_it_cuts_off_who_still_holds_a_connection(pool: Databases, cluster: EmbeddedPostgres, used: Database) -> None:
+def test_it_cuts_off_who_still_holds_a_connection(
+    pool: DatabasePool, cluster: EmbeddedPostgres, used: Database
+) -> None:
     with psycopg.connect(used.url) as forgotten:
         forgotten.execute(AN_EVENT)  # an open transaction with locks
         following = next_one(pool, cluster, used)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import days
+from tests.support import days
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for room in ("tests", "bench") for path in (ROOT / room).rglob("*.py"))
@@ -45,7 +45,7 @@ def test_it_has_no_date_that_a_clock_will_pass() -> None:
         for line, year in years(path.read_text())
         if year >= FIRST_YEAR
     ]
-    assert late == [], "take a day from tests.days, or where no clock is asked one before 2025"
+    assert late == [], "take a day from tests.support.days, or where no clock is asked one before 2025"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_it_sees_no_date_in_other_numbers() -> None:
 @pytest.mark.parametrize("weekday", range(7))
 def test_its_days_are_past_or_to_come_in_every_zone(weekday: int) -> None:
     today = datetime.now(UTC).date()
-    coming, gone = days.coming(weekday), days.gone(weekday)
+    coming, gone = days.future_weekday(weekday), days.past_week_from(weekday)
     assert [day.weekday() for day in (coming, gone)] == [weekday, weekday]
     assert today + timedelta(days=1) < coming <= today + timedelta(days=8)
     assert today - timedelta(days=15) <= gone

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from services import settings
 from services.settings import Settings
-from tests.installation import ROOT
+from tests.support.installation import ROOT
 
 LINES = (ROOT / ".env.example").read_text().splitlines()
 EXAMPLE = re.compile(r"#([A-Z_]+)=(.*)")

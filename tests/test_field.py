@@ -1,7 +1,7 @@
 """The field's faults all at once: a whole installation on a short clock notices each, names it, heals what it can.
 
 Each row has a person of its own, so that all wait at the same time; what strikes a whole server comes after the others.
-`tests/services/test_diagnostics.py` holds how each fault is brought about, and its name to the letter.
+`tests/services/diagnostics/test_session_checks.py` holds how each fault is brought about, and its name to the letter.
 """
 
 import time
@@ -12,15 +12,15 @@ from uuid import uuid4
 
 import pytest
 
-from sandbox.server import running
-from services import findings
+from sandbox.server import running_sandbox
 from services.db.actor import Role, person
 from services.db.embedded import EmbeddedPostgres
-from services.findings import Kind, State
-from tests.houses import lived_in, open_house
-from tests.installation import Control, wait_for
-from tests.services import test_diagnostics as field
-from tests.services.test_diagnostics import Field, Subject
+from services.fleet import incidents
+from services.fleet.incidents import Kind, State
+from tests.services.diagnostics import test_session_checks as field
+from tests.services.diagnostics.test_session_checks import Field, Subject
+from tests.support.installation import SandboxControl, wait_for
+from tests.support.installations import lived_in, open_house
 
 # What the people of the field are promised.
 NOTICED_SECONDS = 60.0
@@ -133,7 +133,7 @@ def title(row: Row) -> str:
 @pytest.fixture(scope="module")
 def place(cluster: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
     with (
-        running(field.CONFIG) as server,
+        running_sandbox(field.CONFIG) as server,
         open_house(
             cluster,
             template,
@@ -145,7 +145,7 @@ def place(cluster: EmbeddedPostgres, template: str, tmp_path_factory: pytest.Tem
         ) as house,
         lived_in(house),
     ):
-        control = Control(server.url)
+        control = SandboxControl(server.url)
         yield Field(house.database, control, house.processes)
         control.close()
 
@@ -193,7 +193,9 @@ def until(condition: Callable[[], bool], seconds: float) -> None:
 def state_of(kind: Kind, one: Subject) -> State | None:
     """How far the newest finding of that kind is, of this session or, for a server's, of all."""
     user_id = None if kind is Kind.SERVER_DOWN else one.actor.user_id
-    found = [each for each in findings.listing(STAFF, user_id=user_id, ended=True).findings if each.kind is kind]
+    found = [
+        each for each in incidents.list_incidents(STAFF, user_id=user_id, ended=True).findings if each.kind is kind
+    ]
     return found[0].state if found else None
 
 

@@ -19,13 +19,15 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from psycopg import errors, sql
 
-from services import fleet, identity, messages, sessions
 from services import settings as configuration
+from services.accounts import sign_in
 from services.db.actor import SYSTEM, Actor, Role
 from services.db.embedded import EmbeddedPostgres
 from services.db.engine import transaction
 from services.errors import Forbidden, NotFound
-from services.messages import State
+from services.fleet import commands, overview, session
+from services.messaging import outbox
+from services.messaging.state import State
 from tests.conftest import Database, connected
 
 SCHEMAS = ("public", "app", "jobs", "auth")
@@ -777,7 +779,7 @@ def test_it_revokes_nobody_elses_tokens(world: World) -> None:
             with pytest.raises(errors.InsufficientPrivilege), caller.transaction(connection):
                 connection.execute(statement, [world.b.actor.user_id])
     with pytest.raises(Forbidden):
-        identity.sign_out_everywhere(world.a.actor, world.b.actor.user_id)
+        sign_in.sign_out_everywhere(world.a.actor, world.b.actor.user_id)
     assert world.database.one("select token_version from accounts where user_id = %s", world.b.actor.user_id) == 1
 
 
@@ -864,20 +866,20 @@ def test_it_refuses_a_malformed_sub(world: World, sub: Any) -> None:
 
 def test_it_answers_a_tenants_services_with_their_own_only(world: World) -> None:
     a, b = world.a.actor, world.b.actor
-    mine = sessions.get(a)
+    mine = session.get(a)
     assert mine is not None
     assert mine.user_id == a.user_id
-    assert [one.body in world.a.marks for one in messages.recent(a)] == [True]
-    assert fleet.figures(a) == fleet.Figures(1, 0, 0, 1, 0)
+    assert [one.body in world.a.marks for one in outbox.list_recent(a)] == [True]
+    assert overview.get_counts(a) == overview.StatusCounts(1, 0, 0, 1, 0)
     # B's key is nothing to A: neither B's message comes back nor is A's refused.
-    sent = messages.queue(a, "11987654321", "de A", "a-key-of-a")
-    theirs = messages.queue(b, "11987654321", "de B", "a-key-of-a")
+    sent = outbox.queue(a, "11987654321", "de A", "a-key-of-a")
+    theirs = outbox.queue(b, "11987654321", "de B", "a-key-of-a")
     assert (sent.body, theirs.body) == ("de A", "de B")
-    assert {one.body for one in messages.recent(a)} == {"de A", world.a.marks[2]}
+    assert {one.body for one in outbox.list_recent(a)} == {"de A", world.a.marks[2]}
     assert world.database.one("select session_id from messages where id = %s", sent.id) == world.a.session_id
 
 
-@pytest.mark.parametrize("call", [sessions.get, sessions.connect, sessions.reconnect, sessions.disconnect])
+@pytest.mark.parametrize("call", [session.get, commands.connect, commands.reconnect, commands.disconnect])
 def test_it_refuses_a_tenant_another_tenants_session(world: World, call: Callable[..., Any]) -> None:
     before = fingerprint(world, next(one for one in world.relations if one.name == "public.whatsapp_sessions"))
     with pytest.raises(Forbidden):
@@ -888,18 +890,19 @@ def test_it_refuses_a_tenant_another_tenants_session(world: World, call: Callabl
 
 def test_it_refuses_a_tenant_the_fleet(world: World) -> None:
     with pytest.raises(Forbidden):
-        fleet.rows(world.a.actor)
+        overview.list_rows(world.a.actor)
 
 
 def test_it_still_isolates_when_a_service_forgets_to_ask(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database is the wall; the services' own checks only make the refusal kinder."""
-    monkeypatch.setattr(sessions, "_owner", lambda actor, user_id: user_id or actor.user_id)
+    for module in (session, commands):
+        monkeypatch.setattr(module, "require_owner", lambda actor, user_id: user_id or actor.user_id)
     other = world.b.actor.user_id
-    assert sessions.get(world.a.actor, other) is None
+    assert session.get(world.a.actor, other) is None
     with pytest.raises(NotFound):
-        sessions.disconnect(world.a.actor, other)
+        commands.disconnect(world.a.actor, other)
     with pytest.raises(psycopg.errors.InsufficientPrivilege) as refused:
-        _raise_driver_error(lambda: sessions.connect(world.a.actor, other))
+        _raise_driver_error(lambda: commands.connect(world.a.actor, other))
     assert "row-level security" in str(refused.value)
 
 

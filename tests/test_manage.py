@@ -18,7 +18,7 @@ from services.db.migrate import migrate
 from services.errors import ConfigurationError
 from services.settings import Settings
 from tests.conftest import Database, connected
-from tests.installation import ROOT
+from tests.support.installation import ROOT
 
 Done = subprocess.CompletedProcess[str]
 MANAGE = str(ROOT / "manage.py")

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import streamlit as st
 
-from services import log, meters, settings
+from services import counters, log, settings
+from services.accounts.sign_in import Account
 from services.db.actor import Role
 from services.errors import ServiceError
-from services.identity import Account
-from ui import cookie, errors, guard, invitation, mended, sign_in, toasts
-from ui.navigation import pages_for
-from ui.text import _
+from ui.kit import flash
+from ui.kit.i18n import _
+from ui.shell import accessibility, cookie, errors, guard, invitation, sign_in
+from ui.shell.navigation import pages_for
 
 # What the page without a path of its own is counted as.
 HOME = "home"
@@ -67,8 +68,8 @@ def sign_in_screen() -> None:
         st.caption(_("WhatsApp da sua empresa, em um só lugar."))
         sandbox_banner()
         with errors.shown():
-            sign_in.screen()
-    toasts.show()
+            sign_in.show_screen()
+    flash.show_pending()
 
 
 def console(account: Account) -> None:
@@ -80,9 +81,9 @@ def console(account: Account) -> None:
         st.button(_("Sair"), icon=":material/logout:", on_click=sign_in.sign_out, width="stretch", key="sign_out")
     sandbox_banner()
     # What a page does not foresee itself must not cut it off either.
-    with meters.of_process().pages.labels(page.url_path or HOME).time(), errors.stopping():
+    with counters.get_counters().pages.labels(page.url_path or HOME).time(), errors.stopping():
         page.run()
-    toasts.show()
+    flash.show_pending()
 
 
 def invitation_screen(token: str) -> None:
@@ -90,29 +91,29 @@ def invitation_screen(token: str) -> None:
     with st.container(key="sign_in"):
         st.title("Plushify", anchor=False)
         with errors.shown():
-            invitation.screen(token)
+            invitation.show_screen(token)
 
 
 def main() -> None:
     log.bind_request_id()
     st.set_page_config(page_title="Plushify", page_icon=ICON, layout="centered")
-    st.html(STYLE + mended.markup(), unsafe_allow_javascript=True)
+    st.html(STYLE + accessibility.markup(), unsafe_allow_javascript=True)
     if token := st.query_params.get(invitation.PARAMETER):
         invitation_screen(token)
         return
     try:
-        account = errors.patiently(sign_in.account, st.empty())
-        cookie.carry_out()  # after it: whoever was shut out since the last run loses their cookie with this one
+        account = errors.wait_for_database(sign_in.get_account, st.empty())
+        cookie.draw_request()  # after it: whoever was shut out since the last run loses their cookie with this one
     except ServiceError as error:
         errors.report(error)
         errors.show(error)
         return
-    guard.drawing(signed_in=account is not None)
+    guard.note_signed_in(signed_in=account is not None)
     if account is None:
         sign_in_screen()
         return
-    guard.seen(account)
-    errors.page_begins()
+    guard.note_role(account)
+    errors.begin_page()
     console(account)
 
 

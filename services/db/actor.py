@@ -5,6 +5,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from services.errors import Forbidden
+
 
 class Role(StrEnum):
     """What a person may do: stored in `auth.users.raw_app_meta_data`."""
@@ -24,7 +26,10 @@ class ActorKind(StrEnum):
 
 @dataclass(frozen=True)
 class Actor:
-    """A signed-in person, the system, or nobody. Made by `services.identity`, by `SYSTEM` and `ANONYMOUS` only."""
+    """A signed-in person, the system, or nobody.
+
+    Made by `services.accounts.sign_in`, by `SYSTEM` and `ANONYMOUS` only.
+    """
 
     kind: ActorKind
     user_id: UUID | None = None
@@ -34,6 +39,39 @@ class Actor:
     @property
     def is_staff(self) -> bool:
         return self.role in (Role.ADMIN, Role.OPERATOR)
+
+    def require_staff(self, action: str) -> None:
+        """Let only staff go on; `action` says in the log what was refused.
+
+        Raises: Forbidden.
+        """
+        if not self.is_staff:
+            raise Forbidden(action)
+
+    def require_staff_or_system(self, action: str) -> None:
+        """Let only staff and the worker go on.
+
+        Raises: Forbidden.
+        """
+        if not self.is_staff and self.kind is not ActorKind.SYSTEM:
+            raise Forbidden(action)
+
+    def require_admin(self, action: str) -> None:
+        """Let only admins go on.
+
+        Raises: Forbidden.
+        """
+        if self.role is not Role.ADMIN:
+            raise Forbidden(action)
+
+    def require_user(self, action: str) -> UUID:
+        """The id of the signed-in person.
+
+        Raises: Forbidden where nobody is signed in.
+        """
+        if self.user_id is None:
+            raise Forbidden(action)
+        return self.user_id
 
     @property
     def database_role(self) -> str:

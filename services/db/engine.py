@@ -1,7 +1,7 @@
-"""The engine of this process and transactions that run under an actor's database role.
+"""The database engines of this process, and transactions that run under an actor's database role.
 
-The role and the claims ride in the transaction's own BEGIN, as one simple query, so that no statement can ever run
-without them and no extra round trip is paid; `set_config(…, true)` forgets both at commit and rollback.
+The role and the claims are sent with the transaction's own BEGIN, as one simple query. So no statement can run without
+them, and no extra round trip is paid. `set_config(…, true)` forgets both at commit and rollback.
 """
 
 import functools
@@ -29,15 +29,15 @@ KEEPALIVE = {"keepalives": "1", "keepalives_idle": "5", "keepalives_interval": "
 
 
 @functools.cache
-def console_engine() -> Engine:
+def get_console_engine() -> Engine:
     """The engine of the login role that may become `authenticated` only."""
-    return _engine(settings.get().console_database_url.get_secret_value())
+    return _create_engine(settings.get().console_database_url.get_secret_value())
 
 
 @functools.cache
-def system_engine() -> Engine:
+def get_system_engine() -> Engine:
     """The engine of the login role that may become `service_role` only."""
-    return _engine(settings.get().system_database_url.get_secret_value())
+    return _create_engine(settings.get().system_database_url.get_secret_value())
 
 
 def psycopg_url(url: str) -> str:
@@ -45,12 +45,12 @@ def psycopg_url(url: str) -> str:
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
-def lasting(url: str) -> str:
+def get_keepalive_conninfo(url: str) -> str:
     """`url` for a connection that is held for as long as the process lives, and must notice when its peer is gone."""
     return make_conninfo(psycopg_url(url), connect_timeout=str(CONNECT_TIMEOUT_SECONDS), **KEEPALIVE)
 
 
-def _engine(url: str) -> Engine:
+def _create_engine(url: str) -> Engine:
     if not url:
         raise ConfigurationError("DATABASE_URL is missing")
     conninfo = psycopg_url(url)
@@ -64,35 +64,36 @@ def _engine(url: str) -> Engine:
         # An error's text must not quote a message or a hash.
         hide_parameters=True,
     )
-    event.listen(engine, "begin", _open_transaction)
+    event.listen(engine, "begin", _begin_as_actor)
     return engine
 
 
-def _open_transaction(connection: Connection) -> None:
+def _begin_as_actor(connection: Connection) -> None:
     options = connection.get_execution_options()
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
-    driver.execute(opening(options["actor"], rings_later=options["rings_later"]))
+    driver.execute(get_begin_statement(options["actor"], notifies_at_commit=options["notifies_at_commit"]))
 
 
-def opening(actor: Actor, *, rings_later: bool = False) -> sql.Composed:
+def get_begin_statement(actor: Actor, *, notifies_at_commit: bool = False) -> sql.Composed:
     """`BEGIN` together with the role and claims of `actor`, as one simple query."""
     begin = "begin; select set_config('role', {role}, true), set_config('request.jwt.claims', {claims}, true)"
-    if rings_later:
+    if notifies_at_commit:
         begin += ", set_config('app.rings_later', 'on', true)"
     return sql.SQL(begin).format(role=sql.Literal(actor.database_role), claims=sql.Literal(json.dumps(actor.claims())))
 
 
 @contextmanager
-def transaction(actor: Actor, *, rings_later: bool = False) -> Iterator[Connection]:
+def transaction(actor: Actor, *, notifies_at_commit: bool = False) -> Iterator[Connection]:
     """Run the block as `actor` in one transaction: committed at its end, rolled back on any error.
 
-    With `rings_later` messages that move in it tell no tab: the caller does (`notify.ring`), once it is committed.
-    Raises DatabaseUnavailable where the server cannot be reached or went away meanwhile.
+    `notifies_at_commit` is for `notify.notifying_transaction` alone.
+
+    Raises: DatabaseUnavailable where the server cannot be reached or went away meanwhile.
     """
-    engine = system_engine() if actor.kind is ActorKind.SYSTEM else console_engine()
+    engine = get_system_engine() if actor.kind is ActorKind.SYSTEM else get_console_engine()
     try:
-        with _begun(engine, actor, rings_later) as tx, tx.get_transaction() or tx.begin():
+        with _open_with_retry(engine, actor, notifies_at_commit) as tx, tx.get_transaction() or tx.begin():
             yield tx
     except (OperationalError, PoolTimeout, psycopg.OperationalError) as error:
         raise DatabaseUnavailable(type(error).__name__) from error
@@ -102,21 +103,21 @@ def transaction(actor: Actor, *, rings_later: bool = False) -> Iterator[Connecti
         raise DatabaseUnavailable(type(error).__name__) from error
 
 
-def _begun(engine: Engine, actor: Actor, rings_later: bool) -> Connection:
+def _open_with_retry(engine: Engine, actor: Actor, notifies_at_commit: bool) -> Connection:
     """A connection whose transaction is open.
 
     A database that restarted leaves dead connections in the pool. The BEGIN finds them, so no ping is paid: nothing has
     been done yet, and once the pool is emptied a fresh connection can do all of it.
     """
     try:
-        return _open(engine, actor, rings_later)
+        return _open_connection(engine, actor, notifies_at_commit)
     except psycopg.OperationalError:
         engine.dispose()
-        return _open(engine, actor, rings_later)
+        return _open_connection(engine, actor, notifies_at_commit)
 
 
-def _open(engine: Engine, actor: Actor, rings_later: bool) -> Connection:
-    connection = engine.connect().execution_options(actor=actor, rings_later=rings_later)
+def _open_connection(engine: Engine, actor: Actor, notifies_at_commit: bool) -> Connection:
+    connection = engine.connect().execution_options(actor=actor, notifies_at_commit=notifies_at_commit)
     try:
         connection.begin()
     except psycopg.Error:

@@ -20,7 +20,7 @@ SCRIPTS = Path(__file__).parents[2] / "migrations"
 def migrate(database_url: str, revision: str = "head") -> None:
     """Run the migrations up to `revision` as the owner in `database_url`; nothing happens where all have run.
 
-    Raises ConfigurationError, in one line, where the database refuses (rights that the owner lacks, a newer schema).
+    Raises: ConfigurationError, in one line, where the database refuses (rights that the owner lacks, a newer schema).
     """
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
@@ -34,7 +34,10 @@ def migrate(database_url: str, revision: str = "head") -> None:
 
 
 def revisions(database_url: str) -> tuple[str | None, str]:
-    """The revision that the database is at (None before the first), and the newest one. Raises psycopg.Error."""
+    """The revision that the database is at (None before the first), and the newest one.
+
+    Raises: psycopg.Error.
+    """
     with psycopg.connect(psycopg_url(database_url), connect_timeout=CONNECT_TIMEOUT_SECONDS) as owner:
         known = owner.execute("select to_regclass('public.alembic_version') is not null").fetchone()
         row = owner.execute("select version_num from public.alembic_version").fetchone() if known and known[0] else None
@@ -51,7 +54,7 @@ def known_revisions() -> set[str]:
 def align_passwords(database_url: str, *login_urls: str) -> None:
     """Give each login role the password of its address: where roles stood before, the migrations did not make them.
 
-    Raises psycopg.Error.
+    Raises: psycopg.Error.
     """
     with psycopg.connect(psycopg_url(database_url), connect_timeout=CONNECT_TIMEOUT_SECONDS) as owner:
         for url in login_urls:

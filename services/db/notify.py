@@ -1,5 +1,8 @@
-"""LISTEN on one connection of this process, and ringing after a commit. NOTIFY only hurries: a listener that was away
-calls back to catch up, and what a process that dies did not ring is found at the next look."""
+"""LISTEN on one connection of this process, and NOTIFY after a commit.
+
+NOTIFY only hurries. A listener that was away calls back to catch up, and what a process that dies did not notify is
+found at the next look.
+"""
 
 import contextlib
 import functools
@@ -11,13 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from services import meters
+from services import counters
 from services.db.actor import ANONYMOUS, SYSTEM, Actor, ActorKind
-from services.db.engine import lasting, transaction
+from services.db.engine import get_keepalive_conninfo, transaction
 from services.errors import DatabaseUnavailable
-from services.trouble import Watch
+from services.failure_log import FailureLog
 
 # Long enough to cost nothing, short enough to see a dead socket soon.
 POLL_SECONDS = 1.0
@@ -38,14 +41,14 @@ class Listener:
         on_notify: Callable[[str, str], None],
         on_catch_up: Callable[[], None],
     ) -> None:
-        self._conninfo = lasting(url)
+        self._conninfo = get_keepalive_conninfo(url)
         self._channels = channels
         self._on_notify = on_notify
         self._on_catch_up = on_catch_up
         self._stopped = threading.Event()
         self.connected = threading.Event()
         self.reconnects = 0
-        self._watch = Watch("listener")
+        self._watch = FailureLog("listener")
         self._lock = threading.Lock()
         self._connection: psycopg.Connection | None = None
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
@@ -78,7 +81,7 @@ class Listener:
                     failures = 0
                 self.connected.clear()
                 self.reconnects += 1
-                meters.of_process().reconnects.inc()
+                counters.get_counters().reconnects.inc()
                 self._watch.failed(error, channels=self._channels)
                 self._stopped.wait(RECONNECT_SECONDS[min(failures, len(RECONNECT_SECONDS) - 1)])
                 failures += 1
@@ -110,7 +113,7 @@ class Listener:
                 self._connection = None
 
 
-class Bell:
+class NotifyBatcher:
     """Rings for transactions that are committed, and all that are committed meanwhile at once.
 
     A NOTIFY inside a transaction makes its commit wait for every other such commit; one beside it, which writes
@@ -121,11 +124,11 @@ class Bell:
         self._actor = actor
         self._lock = threading.Lock()
         self._pending: set[tuple[str, str]] = set()
-        self._watch = Watch("bell")
+        self._watch = FailureLog("bell")
         # Its thread is waited for when the process ends in order: what was asked for is still rung.
         self._ringer = ThreadPoolExecutor(1, thread_name_prefix="bell")
 
-    def ring(self, notes: set[tuple[str, str]]) -> None:
+    def add(self, notes: set[tuple[str, str]]) -> None:
         """Notify soon; `notes` are channels with their payloads."""
         with self._lock:
             idle = not self._pending
@@ -151,11 +154,23 @@ _NOTIFY = text(
 )
 
 
-def ring(actor: Actor, notes: set[tuple[str, str]]) -> None:
-    """Notify of what `actor` has committed: soon, in a thread of this process."""
-    _bell(actor.kind is ActorKind.SYSTEM).ring(notes)
+# A channel and a payload.
+Notice = tuple[str, str]
+
+
+@contextlib.contextmanager
+def notifying_transaction(actor: Actor) -> Iterator[tuple[Connection, set[Notice]]]:
+    """A transaction, and the set of what is to be notified once it is committed: soon, in a thread of this process.
+
+    Messages that move in it notify nobody by themselves: for many that would hold up every other commit. Nothing is
+    notified where the block fails.
+    """
+    notices: set[Notice] = set()
+    with transaction(actor, notifies_at_commit=True) as tx:
+        yield tx, notices
+    _get_batcher(actor.kind is ActorKind.SYSTEM).add(notices)
 
 
 @functools.cache
-def _bell(system: bool) -> Bell:
-    return Bell(SYSTEM if system else ANONYMOUS)
+def _get_batcher(system: bool) -> NotifyBatcher:
+    return NotifyBatcher(SYSTEM if system else ANONYMOUS)

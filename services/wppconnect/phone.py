@@ -1,4 +1,4 @@
-"""Phone numbers as people write them ↔ the digits that WhatsApp addresses are made of."""
+"""Phone numbers: from what people write to the digits that WhatsApp addresses are made of, and back."""
 
 import re
 import unicodedata
@@ -10,9 +10,9 @@ import phonenumbers
 from services.errors import InvalidPhone
 
 MAX_DIGITS = 14  # what is longer, wppconnect-server takes for a @lid (measured against 2.10.4)
-GROUP = re.compile(r"[0-9]{5,25}(?:-[0-9]{5,15})?@g\.us")
+GROUP_ADDRESS = re.compile(r"[0-9]{5,25}(?:-[0-9]{5,15})?@g\.us")
 
-_WRITTEN = re.compile(r"\+?[0-9 ().\-/]+")
+_WRITTEN_PHONE = re.compile(r"\+?[0-9 ().\-/]+")
 _BRAZIL_MOBILE = re.compile(r"55([1-9][1-9])9?([6-9][0-9]{7})")
 _ADDRESS_DIGITS = re.compile(r"[0-9]{7,14}")
 _BRAZIL_OLD_MOBILE = re.compile(r"55([1-9][1-9])([6-9][0-9]{7})")
@@ -28,38 +28,40 @@ class ChatKind(StrEnum):
     STATUS = "status"  # status@broadcast: the photos and texts that vanish after a day
 
 
-_KINDS: Final = {"g.us": ChatKind.GROUP, "newsletter": ChatKind.CHANNEL, "broadcast": ChatKind.BROADCAST}
+_KIND_BY_SERVER: Final = {"g.us": ChatKind.GROUP, "newsletter": ChatKind.CHANNEL, "broadcast": ChatKind.BROADCAST}
 
 
-def chat_kind(address: str) -> ChatKind:
+def get_chat_kind(address: str) -> ChatKind:
     """Whom the chat of this address is with. The one place that tells them apart."""
     if address == "status@broadcast":
         return ChatKind.STATUS
-    return _KINDS.get(address.partition("@")[2], ChatKind.PERSON)
+    return _KIND_BY_SERVER.get(address.partition("@")[2], ChatKind.PERSON)
 
 
 def is_group(address: str) -> bool:
     """Whether this is the address of a group, `…@g.us`; older ones have a hyphen in them."""
-    return GROUP.fullmatch(address) is not None
+    return GROUP_ADDRESS.fullmatch(address) is not None
 
 
 def normalise(raw: str, default_region: str = "BR") -> str:
-    """`raw` in E.164 form without the plus, e.g. `5511999999999`. Raises InvalidPhone.
+    """`raw` in E.164 form without the plus, e.g. `5511999999999`.
 
-    National numbers belong to `default_region`, also with the trunk's 0, with a carrier's code, or with the
-    country's code in front but no plus. A number of any other country needs its plus (or 00): without it, a
-    mistyped national number would reach a stranger abroad. Brazilian mobiles get their ninth digit if it is
-    missing; which form WhatsApp uses is for `check_number` to say.
+    National numbers belong to `default_region`, also with the trunk's 0, with a carrier's code, or with the country's
+    code in front but no plus. A number of any other country needs its plus (or 00): without it, a mistyped national
+    number would reach a stranger abroad. Brazilian mobiles get their ninth digit if it is missing; which form WhatsApp
+    uses is for `check_number` to say.
+
+    Raises: InvalidPhone.
     """
-    written = _plain(raw)
-    for candidate in _candidates(written):
-        digits = _valid(candidate, default_region)
+    written = _remove_invisible(raw)
+    for candidate in _list_candidates(written):
+        digits = _get_valid_digits(candidate, default_region)
         if digits:
             return digits
     raise InvalidPhone("not a valid phone number")
 
 
-def display(digits: str) -> str:
+def format_phone(digits: str) -> str:
     """`digits` the way they are written internationally, `+55 11 99999-9999`; unchanged if not a phone."""
     if not digits.isascii() or not digits.isdecimal():
         return digits
@@ -69,7 +71,7 @@ def display(digits: str) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
 
 
-def spellings(digits: str) -> tuple[str, ...]:
+def list_spellings(digits: str) -> tuple[str, ...]:
     """`digits` first, then the same line as it is also written: with or without Brazil's ninth digit."""
     found = _BRAZIL_MOBILE.fullmatch(digits)
     if not found:
@@ -79,16 +81,16 @@ def spellings(digits: str) -> tuple[str, ...]:
     return (digits, short if digits == longer else longer)
 
 
-def same_subscriber(a: str, b: str) -> bool:
+def is_same_subscriber(a: str, b: str) -> bool:
     """Whether two phones (digits or `…@c.us`) are one line, with or without Brazil's ninth digit.
 
     Only what can have been a mobile of eight digits (6 to 9 in front) is compared so: 3333-4444 is a landline, and
     93333-4444 belongs to somebody else. A `@lid` only equals itself: it is no phone.
     """
-    return _subscriber(a) == _subscriber(b)
+    return _get_subscriber(a) == _get_subscriber(b)
 
 
-def of_address(address: str | None) -> str | None:
+def get_phone_of_address(address: str | None) -> str | None:
     """The phone in a `…@c.us` as `normalise` would write it, also for an old account without the ninth digit.
 
     None for what is no phone: a `@lid`, a group, a broadcast.
@@ -101,18 +103,18 @@ def of_address(address: str | None) -> str | None:
     return f"55{found[1]}9{found[2]}" if found else digits
 
 
-def _plain(raw: str) -> str:
+def _remove_invisible(raw: str) -> str:
     """`raw` without the invisible signs that come along when a number is copied from a web page or a
     contact."""
     visible = "".join(sign for sign in raw if unicodedata.category(sign) != "Cf")
     written = re.sub(r"\s", " ", unicodedata.normalize("NFKC", visible)).strip()
     written = re.sub(r"[\u2010-\u2015\u2212]", "-", written)
-    if len(written) > 40 or not _WRITTEN.fullmatch(written):
+    if len(written) > 40 or not _WRITTEN_PHONE.fullmatch(written):
         raise InvalidPhone("signs that no phone number has")
     return written
 
 
-def _candidates(written: str) -> list[str]:
+def _list_candidates(written: str) -> list[str]:
     """Ways to read `written`, the likeliest first. `00` is tried as a plus, or 0055… would be read as the
     exit code 00, the carrier 55 and a number in the USA."""
     digits = re.sub(r"[^0-9]", "", written)
@@ -121,12 +123,12 @@ def _candidates(written: str) -> list[str]:
     return [written]
 
 
-def _valid(candidate: str, region: str) -> str | None:
+def _get_valid_digits(candidate: str, region: str) -> str | None:
     number = _parse(candidate, region)
     if number is None:
         return None
-    number = _with_ninth_digit(number)
-    digits = _e164(number)
+    number = _add_ninth_digit(number)
+    digits = _format_e164(number)
     return digits if phonenumbers.is_valid_number(number) and len(digits) <= MAX_DIGITS else None
 
 
@@ -137,19 +139,19 @@ def _parse(candidate: str, region: str | None) -> phonenumbers.PhoneNumber | Non
         return None
 
 
-def _e164(number: phonenumbers.PhoneNumber) -> str:
+def _format_e164(number: phonenumbers.PhoneNumber) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164).removeprefix("+")
 
 
-def _with_ninth_digit(number: phonenumbers.PhoneNumber) -> phonenumbers.PhoneNumber:
+def _add_ninth_digit(number: phonenumbers.PhoneNumber) -> phonenumbers.PhoneNumber:
     """WhatsApp still shows older accounts without it, so that is what people copy; all mobiles have it by
     now."""
-    found = _BRAZIL_OLD_MOBILE.fullmatch(_e164(number))
+    found = _BRAZIL_OLD_MOBILE.fullmatch(_format_e164(number))
     longer = _parse(f"+55{found[1]}9{found[2]}", None) if found else None
     return longer if longer is not None and phonenumbers.is_valid_number(longer) else number
 
 
-def _subscriber(phone: str) -> str:
+def _get_subscriber(phone: str) -> str:
     if phone.endswith("@lid"):
         return phone
     digits = re.sub(r"[^0-9]", "", phone.partition("@")[0])

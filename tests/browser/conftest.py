@@ -10,11 +10,13 @@ from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sy
 
 from bench.browser import admit, sign_in
 from bench.browser import chromium as machine_chromium
-from services import identity, sessions
+from services.accounts import cookie_tokens, provisioning
+from services.accounts.sign_in import open_sign_in
 from services.db.actor import Role, person
 from services.db.embedded import EmbeddedPostgres
-from tests.houses import QUICK, House, lived_in, open_house
-from tests.installation import wait_for
+from services.fleet import commands
+from tests.support.installation import wait_for
+from tests.support.installations import QUICK, House, lived_in, open_house
 
 TIMEOUT_MS = 45_000
 SNAPSHOT_MS = 5_000
@@ -92,11 +94,13 @@ def visit(house: House, new_context: Callable[..., BrowserContext]) -> Iterator[
 
     def make(role: Role = Role.USER, *, paired: bool = False, path: str | None = "/", **options: Any) -> Visitor:
         number = house.database.one("select count(*) from auth.users")
-        user_id = identity.create_user(f"pessoa{number}@example.com", "uma senha bem longa", role, f"Pessoa {number}")
+        user_id = provisioning.create_user(
+            f"pessoa{number}@example.com", "uma senha bem longa", role, f"Pessoa {number}"
+        )
         if paired:
             _pair(house, user_id)
         page, address = new_context(**options).new_page(), house.processes.console_url
-        token = identity.token_of(identity.open_sign_in(user_id))
+        token = cookie_tokens.encode_token(open_sign_in(user_id))
         if path is None:
             admit(page.context, address, token)
         else:
@@ -112,7 +116,7 @@ def visit(house: House, new_context: Callable[..., BrowserContext]) -> Iterator[
 def _pair(house: House, user_id: UUID) -> None:
     """What "Conectar" and a phone's camera do."""
     name = f"user_{user_id}"
-    sessions.connect(person(user_id, Role.USER))
+    commands.connect(person(user_id, Role.USER))
     wait_for(lambda: (found := house.processes.control.session(name)) and found["status"] == "QRCODE")
     house.processes.control.scan(name, PHONE)
     wait_for(lambda: house.database.one("select status from whatsapp_sessions where user_id = %s", user_id) == UP)

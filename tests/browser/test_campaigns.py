@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from services import templates
 from services.db.actor import Role, person
+from services.outreach import template_content, templates
 from tests.browser.conftest import Visitor
 from tests.browser.test_schedules import fill
-from tests.installation import wait_for
+from tests.support.installation import wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -21,7 +21,9 @@ Visit = Callable[..., Visitor]
 def sender(visit: Visit) -> Visitor:
     """Somebody connected, with a template, at a new campaign."""
     visitor = visit(paired=True, path=None)
-    templates.save(person(visitor.user_id, Role.USER), templates.Draft("Oferta", "Oi, {{nome}}, temos novidade."))
+    templates.save(
+        person(visitor.user_id, Role.USER), template_content.TemplateDraft("Oferta", "Oi, {{nome}}, temos novidade.")
+    )
     return visitor
 
 

@@ -8,8 +8,8 @@ from playwright.sync_api import expect
 
 from services.db.actor import Role
 from tests.browser.conftest import Visitor
-from tests.installation import wait_for
-from tests.owners_system import OwnersSystem, owners_system
+from tests.support.installation import wait_for
+from tests.support.webhook_consumer import WebhookConsumer, running_consumer
 
 pytestmark = pytest.mark.browser
 
@@ -18,12 +18,12 @@ ANA = "5511976543210"
 
 
 @pytest.fixture
-def system() -> Iterator[OwnersSystem]:
-    with owners_system() as made:
+def system() -> Iterator[WebhookConsumer]:
+    with running_consumer() as made:
         yield made
 
 
-def test_it_forwards_what_comes_in_and_replays_what_was_not_heard(visit: Visit, system: OwnersSystem) -> None:
+def test_it_forwards_what_comes_in_and_replays_what_was_not_heard(visit: Visit, system: WebhookConsumer) -> None:
     person = visit(paired=True, path="/forwarding")
     page, database = person.page, person.house.database
     expect(page.get_by_text("Standard Webhooks")).to_be_visible()

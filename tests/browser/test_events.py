@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from services.db.actor import Role
 from tests.browser.conftest import Visitor
 from tests.browser.test_fleet import FIRST_ROW, choose_first_row, email_of
-from tests.installation import wait_for
+from tests.support.installation import wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -26,7 +26,8 @@ def failed_event(user: Visitor, word: str = "phoneNotConnected") -> int:
     database = user.house.database
     event: int = database.one(
         "insert into events (session, kind, verdict, attempts, handled_at, error, request_id, body)"
-        " values (%s, 'status-find', 'failed', 3, now(), 'services/inbox.py:498 in handle' || chr(10) || 'ValueError',"
+        " values (%s, 'status-find', 'failed', 3, now(),"
+        " 'services/inbound/handlers.py:49 in handle' || chr(10) || 'ValueError',"
         " gen_random_uuid(), jsonb_build_object('event', 'status-find', 'status', %s::text)::text) returning id",
         user.session,
         word,
@@ -85,7 +86,7 @@ def test_it_finds_opens_rehearses_and_replays_a_failed_event_that_came_while_it_
     choose(page, "Resultado", "Falhou")
     choose_first_row(page)
     expect(page.get_by_text(f"Evento {event}")).to_be_visible()
-    expect(page.get_by_text("services/inbox.py:498 in handle")).to_be_visible()
+    expect(page.get_by_text("services/inbound/handlers.py:49 in handle")).to_be_visible()
     page.get_by_role("button", name="Ensaiar").click()
     expect(page.get_by_text("Mudaria isto")).to_be_visible()
     expect(page.get_by_text("o que o servidor diz")).to_be_visible()

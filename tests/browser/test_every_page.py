@@ -12,10 +12,11 @@ from babel.messages.pofile import read_po
 from playwright.sync_api import BrowserContext, Page, TimeoutError
 
 from bench.browser import admit, idle
-from services import demo, identity
+from demo import message_history, month, people, session_history
+from services.accounts import cookie_tokens, sign_in
 from services.db.embedded import EmbeddedPostgres
-from tests.houses import House, lived_in, open_house
-from tests.installation import ROOT
+from tests.support.installation import ROOT
+from tests.support.installations import House, lived_in, open_house
 
 pytestmark = pytest.mark.browser
 
@@ -56,9 +57,9 @@ def house(cluster: EmbeddedPostgres, template: str, tmp_path_factory: pytest.Tem
         lived_in(opened),
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setattr(demo, "MESSAGES", 3000)
-        patch.setattr(demo, "EVENTS", 1000)
-        demo.fill()
+        patch.setattr(message_history, "MESSAGE_COUNT", 3000)
+        patch.setattr(session_history, "EVENT_COUNT", 1000)
+        month.fill_installation()
         yield opened
 
 
@@ -79,12 +80,12 @@ def test_it_can_be_read_by_everybody_and_on_a_phone(
 ) -> None:
     sender = house.database.one("select user_id from messages where state = 'failed' group by 1 order by count(*) desc,"
                                 " 1 limit 1")  # fmt: skip
-    admin = house.database.one("select id from auth.users where email = %s", demo.ADMIN)
+    admin = house.database.one("select id from auth.users where email = %s", people.ADMIN_EMAIL)
     faults: list[str] = []
     # What everybody has looks the same in both; staff's own copies of it are seen once.
     for person in (admin, sender) if language == "en-US" else (admin,):
         page = new_context(locale=language, color_scheme=theme, viewport=DESKTOP).new_page()
-        admit(page.context, house.processes.console_url, identity.token_of(identity.open_sign_in(person)))
+        admit(page.context, house.processes.console_url, cookie_tokens.encode_token(sign_in.open_sign_in(person)))
         for name, address in addresses(house, sender).items():
             if person == sender and not _is_for_everybody(name):
                 continue

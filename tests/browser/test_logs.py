@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import Visitor
 from tests.browser.test_pairing import connect
-from tests.installation import ALL, Installation, wait_for
+from tests.support.installation import ALL_PROCESSES, Installation, wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -22,7 +22,7 @@ PHONE = "5511912345678"
 def lines(processes: Installation) -> list[dict[str, Any]]:
     """Every line of every process, parsed; one that is no JSON object fails."""
     found = []
-    for name in ALL:
+    for name in ALL_PROCESSES:
         for line in processes.log_file(name).read_text().splitlines():
             parsed = json.loads(line)
             assert {"event", "level", "timestamp", "process"} <= parsed.keys(), line
@@ -61,7 +61,7 @@ def test_it_joins_page_worker_and_server_and_tells_nothing_private(visit: Visit)
     started = {request_id for route, request_id in arrived if route == "start-session"}
     assert any(("console", "start-session") in told_with(processes, one) for one in started)
 
-    said = "\n".join(processes.log_file(name).read_text() for name in ALL)
+    said = "\n".join(processes.log_file(name).read_text() for name in ALL_PROCESSES)
     for secret in processes.secret_values():
         assert secret not in said
     for private in (TEXT, "Resposta que", "2@", "data:image", "iVBOR"):

@@ -8,9 +8,9 @@ from playwright.sync_api import expect
 
 from services.db.embedded import EmbeddedPostgres
 from tests.browser.conftest import Visitor
-from tests.databases import out_of_reach
-from tests.installation import wait_for
-from ui import errors
+from tests.support.databases import unreachable_database
+from tests.support.installation import wait_for
+from ui.shell import errors
 
 pytestmark = pytest.mark.browser
 
@@ -25,11 +25,11 @@ def test_it_keeps_what_is_being_written(cluster: EmbeddedPostgres, visit: Visit)
     page = person.page
     page.get_by_label("Para (WhatsApp)").fill("11987654321")
     page.get_by_label("Mensagem", exact=True).fill(TEXT)
-    with out_of_reach(cluster, person.house.database.one("select current_database()")):
+    with unreachable_database(cluster, person.house.database.one("select current_database()")):
         page.get_by_role("button", name="Enviar", exact=True).click()
         expect(page.get_by_text("O banco de dados não respondeu.").first).to_be_visible()
         expect(page.get_by_text("O banco de dados não respondeu.").first).to_be_in_viewport()
-        asked_often = time.monotonic() + ASKS * errors.ASK_SECONDS
+        asked_often = time.monotonic() + ASKS * errors.RETRY_SECONDS
         wait_for(lambda: time.monotonic() > asked_often)
         expect(page.get_by_label("Mensagem", exact=True)).to_have_value(TEXT)
     expect(page.get_by_text("O banco de dados não respondeu.")).to_have_count(0)

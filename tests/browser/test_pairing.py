@@ -11,7 +11,7 @@ from playwright.sync_api import Page, WebSocket, expect
 
 from services.db.actor import Role
 from tests.browser.conftest import House, Visitor
-from tests.installation import wait_for
+from tests.support.installation import wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -193,7 +193,9 @@ def test_it_reconnects_without_a_new_scan(visit: Visit) -> None:
     again = f"select status = 'conectado' and ({started}) > %s from whatsapp_sessions where user_id = %s"
     wait_for(lambda: visitor.house.database.one(again, visitor.user_id, before, visitor.user_id), 20)
     expect(visitor.page.get_by_text("Conectado!")).to_be_visible()
-    assert visitor.house.processes.control.session(visitor.session)["status"] == "CONNECTED"  # type: ignore[index]
+    control = visitor.house.processes.control
+    # Announced, the session is up for people; its server says so up to 1.5 s later.
+    wait_for(lambda: (control.session(visitor.session) or {})["status"] == "CONNECTED")
 
 
 def test_it_names_a_server_that_does_not_answer(visit: Visit) -> None:

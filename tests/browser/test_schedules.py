@@ -9,7 +9,7 @@ from babel.dates import format_date
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Visitor
-from tests.installation import wait_for
+from tests.support.installation import wait_for
 
 pytestmark = pytest.mark.browser
 

@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Error, expect
 
 from tests.browser.conftest import Visitor
-from tests.installation import wait_for
+from tests.support.installation import wait_for
 
 pytestmark = pytest.mark.browser
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, TimeoutError, expect
 
-from services import messages
 from services.db.actor import Role, person
+from services.messaging import outbox
 from tests.browser.conftest import Visitor
 from tests.browser.test_fleet import choose_first_row, email_of, search
-from tests.installation import wait_for
+from tests.support.installation import wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -60,7 +60,7 @@ def test_it_shows_a_dead_session_as_such_and_its_healing(visit: Visit, staff: Vi
     user, page = visit(paired=True), staff.page
     user.house.processes.control.kill(user.session)
     # The check of its number hangs, which makes the session suspect: WhatsApp is asked about that number again.
-    messages.queue(person(user.user_id, Role.USER), "5511977770001", "oi", "dead")
+    outbox.queue(person(user.user_id, Role.USER), "5511977770001", "oi", "dead")
     staff.go(f"/session?user={user.user_id}")
     expect(page.get_by_text("Sessão morta:").first).to_be_visible(timeout=120_000)
     expect(page.get_by_text("Reiniciou a sessão")).to_be_visible(timeout=40_000)

@@ -14,11 +14,12 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
-from services import identity, settings
+from services import settings
+from services.accounts import provisioning
 from services.db.actor import Role
 from services.errors import SignInLocked, SignInRefused
 from tests.conftest import Database
-from tests.houses import House
+from tests.support.installations import House
 
 pytestmark = pytest.mark.browser
 
@@ -50,7 +51,7 @@ def console(house: House) -> Console:
 
 @pytest.fixture
 def ana(database: Database) -> UUID:
-    return identity.create_user(EMAIL, PASSWORD, Role.USER, "Ana Lima")
+    return provisioning.create_user(EMAIL, PASSWORD, Role.USER, "Ana Lima")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from playwright.sync_api import FilePayload, Page, expect
 
 from services.db.actor import Role
 from tests.browser.conftest import Visitor
-from tests.installation import wait_for
+from tests.support.installation import wait_for
 
 pytestmark = pytest.mark.browser
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from services import identity, sessions
+from services.accounts import provisioning
 from services.db.actor import Role, person
 from services.db.embedded import EmbeddedPostgres
+from services.fleet import commands
 from tests.browser.conftest import Visitor
 from tests.browser.test_pairing import start_pairing
-from tests.houses import QUICK, House, lived_in, open_house
-from tests.installation import Control, Installation, running_installation, wait_for
+from tests.support.installation import Installation, SandboxControl, running_installation, wait_for
+from tests.support.installations import QUICK, House, lived_in, open_house
 
 pytestmark = pytest.mark.browser
 
@@ -67,17 +68,17 @@ def look(page: Page, answering: str) -> None:
     expect(page.get_by_text(answering, exact=True)).to_be_visible()
 
 
-def pair(visitor: Visitor, there: Control) -> None:
+def pair(visitor: Visitor, there: SandboxControl) -> None:
     """Press "Conectar" and read the code with a phone: it is the code of this server."""
     start_pairing(visitor)
     there.scan(visitor.session, PHONE)
     expect(visitor.page.get_by_text("Conectado!")).to_be_visible()
 
 
-def paired(house: House, there: Control, number: int) -> None:
+def paired(house: House, there: SandboxControl, number: int) -> None:
     """Somebody more, without a browser."""
-    user_id = identity.create_user(f"mais{number}@example.com", "uma senha bem longa", Role.USER, f"Mais {number}")
-    sessions.connect(person(user_id, Role.USER, f"mais{number}@example.com"))
+    user_id = provisioning.create_user(f"mais{number}@example.com", "uma senha bem longa", Role.USER, f"Mais {number}")
+    commands.connect(person(user_id, Role.USER, f"mais{number}@example.com"))
     state = "select {} from whatsapp_sessions where user_id = %s"
     wait_for(lambda: house.database.one(state.format("qr_urlcode"), user_id), what="a code")
     there.scan(f"user_{user_id}", PHONE)

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, WebSocket, expect
 
 from services import settings
-from tests.installation import ROOT, free_ports, wait_for
+from tests.support.installation import ROOT, free_ports, wait_for
 
 pytestmark = pytest.mark.browser
 

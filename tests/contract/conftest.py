@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from sandbox.calls import make_token
-from sandbox.server import SandboxServer, running
+from sandbox.server import SandboxServer, running_sandbox
 from sandbox.state import Config
 
 SECRET = "contract-secret-key"
@@ -160,7 +160,7 @@ def sandbox_with(**changes: Any) -> Iterator[Sandbox]:
     """A stand-in whose clock runs 50 times faster, except where `changes` says otherwise."""
     config = {"clock_scale": 0.02, "auto_close": 3000.0, "hang": 100.0} | changes
     receiver = Receiver()
-    with running(Config(secret=SECRET, **config)) as server:
+    with running_sandbox(Config(secret=SECRET, **config)) as server:
         sandbox = Sandbox(server, receiver)
         yield sandbox
         for client in sandbox.clients:

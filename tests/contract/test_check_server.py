@@ -13,11 +13,12 @@ import pytest
 
 from services.errors import WppUnreachable
 from services.settings import Settings
-from services.wppconnect import check, contract
-from services.wppconnect.check import OWN_NAME, Caller
-from services.wppconnect.contract import Outcome, Report
+from services.wppconnect import check, check_run, contract_facts
+from services.wppconnect.check import CHECK_SESSION_NAME
+from services.wppconnect.check_http import Caller
+from services.wppconnect.contract_facts import Outcome, Report
 from tests.contract.conftest import SECRET, Sandbox, sandbox_with
-from tests.installation import ROOT, wait_for
+from tests.support.installation import ROOT, wait_for
 
 CLOCK = 0.02
 
@@ -51,7 +52,12 @@ def call(folder: Path, url: str, *options: str, secret: str = SECRET, **variable
 
 def names(done: Done, outcome: Outcome) -> set[str]:
     lines = [line.removeprefix(f"{outcome:<12}") for line in done.stdout.splitlines() if line.startswith(outcome)]
-    return {name for name in contract.FACTS for line in lines if line.startswith(f"{name}: {contract.FACTS[name]}")}
+    return {
+        name
+        for name in contract_facts.FACTS
+        for line in lines
+        if line.startswith(f"{name}: {contract_facts.FACTS[name]}")
+    }
 
 
 def test_it_says_the_version_and_each_fact_and_leaves_nothing_running(server: Sandbox, tmp_path: Path) -> None:
@@ -60,13 +66,15 @@ def test_it_says_the_version_and_each_fact_and_leaves_nothing_running(server: Sa
     assert done.stderr == ""
     assert done.stdout.startswith("version 2.10.4\n")
     assert names(done, Outcome.DIFFERS) == set(), done.stdout
-    assert names(done, Outcome.HOLDS) == set(contract.FACTS), done.stdout
+    assert names(done, Outcome.HOLDS) == set(contract_facts.FACTS), done.stdout
     assert done.returncode == 0
     assert SECRET not in done.stdout
     sessions = {one["name"]: one["status"] for one in server.state()["sessions"]}
     assert sessions.pop("user_other") == "CONNECTED", "nobody else's is touched"
     assert sessions, "it has started one of its own"
-    assert all(OWN_NAME.fullmatch(name) and status in (None, "CLOSED") for name, status in sessions.items()), sessions
+    assert all(
+        CHECK_SESSION_NAME.fullmatch(name) and status in (None, "CLOSED") for name, status in sessions.items()
+    ), sessions
 
 
 def test_it_exits_with_1_and_says_what_was_expected_and_answered_but_no_secret(server: Sandbox, tmp_path: Path) -> None:
@@ -82,7 +90,7 @@ def test_it_exits_with_1_and_says_what_was_expected_and_answered_but_no_secret(s
 
 
 def looked_at(server: Sandbox) -> Report:
-    return check.check(server.base_url, SECRET, check.default_listen(server.base_url), clock=CLOCK)
+    return check.check_server(server.base_url, SECRET, check.get_default_listen(server.base_url), clock=CLOCK)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +149,7 @@ def test_it_does_not_call_a_difference_what_it_could_not_see(server: Sandbox) ->
     server.fault("silent")
     server.fault("other_answer", route="healthz", status=403, body={})
     report = looked_at(server)
-    unseen = {"a start shows its QR", contract.WEBHOOK_CREDENTIALS, "nobody reads the QR", "healthz"}
+    unseen = {"a start shows its QR", contract_facts.WEBHOOK_CREDENTIALS, "nobody reads the QR", "healthz"}
     assert {fact.name for fact in report.of(Outcome.UNCHECKED)} == unseen
     assert {fact.name for fact in report.of(Outcome.DIFFERS)} == set()
 
@@ -157,7 +165,7 @@ def test_it_does_not_call_a_difference_what_it_could_not_see(server: Sandbox) ->
     ],
 )
 def test_it_listens_by_itself_for_a_server_on_this_machine_only(url: str, listen: tuple[str, int] | None) -> None:
-    assert check.default_listen(url) == listen
+    assert check.get_default_listen(url) == listen
 
 
 def test_it_knows_a_configured_servers_secret_and_listens_where_it_is_told(server: Sandbox, tmp_path: Path) -> None:
@@ -168,7 +176,7 @@ def test_it_knows_a_configured_servers_secret_and_listens_where_it_is_told(serve
         command(server.base_url, "--listen", f"localhost:{port}"),
         cwd=tmp_path, env=environment(tmp_path, **configured), capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    assert {"a start shows its QR", contract.WEBHOOK_CREDENTIALS} <= names(done, Outcome.HOLDS), (
+    assert {"a start shows its QR", contract_facts.WEBHOOK_CREDENTIALS} <= names(done, Outcome.HOLDS), (
         done.stdout + done.stderr
     )
 
@@ -201,7 +209,7 @@ def test_it_exits_with_2_where_nobody_answers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "wpp", "http://127.0.0.1:99999"])
 def test_it_knows_no_server_at_what_is_no_address(url: str) -> None:
     with pytest.raises(WppUnreachable):
-        check.check(url, SECRET)
+        check.check_server(url, SECRET)
 
 
 def test_it_tidies_up_when_it_is_interrupted(tmp_path: Path) -> None:
@@ -230,10 +238,10 @@ def test_it_tidies_up_when_it_is_interrupted(tmp_path: Path) -> None:
 def test_it_takes_up_the_name_that_an_earlier_check_has_left(server: Sandbox) -> None:
     """The token file of a name stays on a real server whatever is cleared: so there is one, not one more each time."""
     with Caller(server.base_url, SECRET, "check_0123456789") as caller:
-        started = caller.api("POST", "start-session", {"webhook": check.NOWHERE})
+        started = caller.api("POST", "start-session", {"webhook": check_run.CLOSED_ADDRESS})
         assert started.status == 200
         caller.api("POST", "close-session")
         known = caller.with_secret("GET", "", "show-all-sessions")
-        assert check._leftover(caller, known) == "check_0123456789"
-        caller.api("POST", "start-session", {"webhook": check.NOWHERE})
-        assert check._leftover(caller, known) is None, "somebody else's check runs under that name"
+        assert check._find_leftover_name(caller, known) == "check_0123456789"
+        caller.api("POST", "start-session", {"webhook": check_run.CLOSED_ADDRESS})
+        assert check._find_leftover_name(caller, known) is None, "somebody else's check runs under that name"

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from services.wppconnect import contract
-from services.wppconnect.contract import Answer, Difference, Part, Post
+from services.wppconnect import contract, contract_facts, contract_shapes
+from services.wppconnect.contract import Answer, Post
+from services.wppconnect.contract_facts import Difference
+from services.wppconnect.contract_shapes import Part
 from tests.contract.conftest import Sandbox
 from tests.contract.walker import SCENARIOS, Scenario
 
 AT_ONCE = 8
-READERS = ("answers.py", "client.py", "events.py", "fields.py")
+READERS = ("responses.py", "client.py", "events.py", "payload_fields.py")
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,9 @@ def test_it_lists_only_what_still_differs(walked: Walked) -> None:
 
 def test_it_walks_through_every_recorded_situation() -> None:
     met = [situation for scenario in SCENARIOS for situation in scenario.meets]
-    recorded = {*contract.answers(), *contract.posts(), contract.WEBHOOK_CREDENTIALS}
+    recorded = {*contract.get_recorded_answers(), *contract.get_recorded_posts(), contract_facts.WEBHOOK_CREDENTIALS}
     assert set(met) == recorded
-    assert set(contract.FACTS) <= recorded
+    assert set(contract_facts.FACTS) <= recorded
 
 
 # --- that the comparison sees -----------------------------------------------------------------------------------------
@@ -104,12 +106,12 @@ def test_it_walks_through_every_recorded_situation() -> None:
     ],
 )
 def test_it_sees_in_what_an_answer_differs(answer: Answer, parts: list[Part]) -> None:
-    assert [one.part for one in contract.answer_differences("no token", answer)] == parts
+    assert [one.part for one in contract.find_answer_differences("no token", answer)] == parts
 
 
 def test_it_sees_another_word_where_the_console_reads_one() -> None:
     said = {"status": "OPEN", "qrcode": None}
-    (one,) = contract.answer_differences("start-session", Answer(200, "application/json", said))
+    (one,) = contract.find_answer_differences("start-session", Answer(200, "application/json", said))
     assert (one.part, one.path, one.expected, one.answered) == (Part.WORD, "status", "CLOSED", "OPEN")
 
 
@@ -136,17 +138,17 @@ def posted(*rows: tuple[str, float]) -> list[Post]:
     ],
 )
 def test_it_sees_in_what_webhooks_differ(arrived: list[Post], differences: list[tuple[Part, str]]) -> None:
-    told = contract.post_differences("a paired session restarts", arrived)
+    told = contract.find_post_differences("a paired session restarts", arrived)
     assert [(one.part, one.path) for one in told] == differences
 
 
 def test_it_merges_the_shapes_of_a_list_and_says_what_is_not_in_all() -> None:
-    shapes = contract.shape([{"a": 1, "b": None}, {"a": "x"}])
+    shapes = contract_shapes.get_shape([{"a": 1, "b": None}, {"a": "x"}])
     assert shapes == [{"a": {"either": ["number", "text"]}, "b?": "null"}]
-    assert contract.shape([{"a": None}, {"a": {"b": 1}}, {"a": {"b": None}}]) == [
+    assert contract_shapes.get_shape([{"a": None}, {"a": {"b": 1}}, {"a": {"b": None}}]) == [
         {"a": {"either": ["null", {"b": {"either": ["number", "null"]}}]}}
     ]
-    assert list(contract.shape_differences([{"a": "number", "b": "null"}], shapes)) == [
+    assert list(contract_shapes.find_shape_differences([{"a": "number", "b": "null"}], shapes)) == [
         ("[].a", Part.KIND, "number", "text"),
         ("[].b", Part.MISSING, "null", "sometimes"),
     ]
@@ -154,8 +156,8 @@ def test_it_merges_the_shapes_of_a_list_and_says_what_is_not_in_all() -> None:
 
 def test_it_says_what_is_no_longer_imitated_by_name(sandbox: Sandbox) -> None:
     """A recorded situation is compared by its answer of now: change the sandbox's, and the walk tells."""
-    before = contract.answer_differences("no token", _answer(sandbox, {}))
-    after = contract.answer_differences("no token", _answer(sandbox, {"Authorization": "Bearer x"}))
+    before = contract.find_answer_differences("no token", _answer(sandbox, {}))
+    after = contract.find_answer_differences("no token", _answer(sandbox, {"Authorization": "Bearer x"}))
     assert before == []
     assert {str(one).partition(" (")[0] for one in after} == {"no token: missing message", "no token: extra error"}
 

@@ -11,11 +11,14 @@ from typing import Any, Protocol
 
 import httpx
 
-from sandbox.server import running
+from sandbox.server import running_sandbox
 from sandbox.state import Config
-from services.wppconnect import check, contract
-from services.wppconnect.check import Caller, Listener, Walk
-from services.wppconnect.contract import Answer, Difference, Part
+from services.wppconnect import check, contract, contract_facts
+from services.wppconnect.check_http import Caller, Listener
+from services.wppconnect.check_run import ContractRun
+from services.wppconnect.contract import Answer
+from services.wppconnect.contract_facts import Difference
+from services.wppconnect.contract_shapes import Part
 from tests.contract.conftest import DEADLINE_SECONDS, SECRET, eventually
 
 # Seconds after what was awaited in which nothing more may come, and for which a call hangs before it is given up.
@@ -117,7 +120,7 @@ class Scenario:
 
     name: str
     meets: tuple[str, ...]
-    walk: Callable[[Walk, Phone], None]
+    walk: Callable[[ContractRun, Phone], None]
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def differences(self) -> list[Difference]:
@@ -128,47 +131,47 @@ class Scenario:
                 self.walk(walk, phone)
             except NoSuchButton as missing:
                 why = f"no button {str(missing).rpartition('/')[2]}"
-            foreign = set(walk.facts) - set(self.meets) - {contract.WEBHOOK_CREDENTIALS}
+            foreign = set(walk.facts) - set(self.meets) - {contract_facts.WEBHOOK_CREDENTIALS}
             assert not foreign, f"{self.name}: say that it meets {foreign}"
             unreached = [one for one in self.meets if one not in walk.facts]
             return [*walk.differences(), *(Difference(one, "", Part.UNREACHED, "", why) for one in unreached)]
 
 
 @contextmanager
-def _at_the_start(config: Mapping[str, Any]) -> Iterator[tuple[Walk, Phone]]:
+def _at_the_start(config: Mapping[str, Any]) -> Iterator[tuple[ContractRun, Phone]]:
     settings = {"clock_scale": 1.0, "auto_close": 600.0, "hang": 600.0, **config}
     with (
-        running(Config(secret=SECRET, **settings)) as server,
+        running_sandbox(Config(secret=SECRET, **settings)) as server,
         Caller(server.url, SECRET, "contract_a") as caller,
         Listener() as listener,
     ):
-        walk = Walk(caller, listener, settings["clock_scale"], strict=True, settle=SETTLE)
+        walk = ContractRun(caller, listener, settings["clock_scale"], strict=True, settle=SETTLE)
         yield walk, SandboxPhone(server.url, caller.session)
 
 
 # --- steps ------------------------------------------------------------------------------------------------------------
 
 
-def says(walk: Walk) -> Any:
+def says(walk: ContractRun) -> Any:
     """The word that the server has for the session now."""
-    return contract.said_at(walk.caller.api("GET", "status-session").body, "status")
+    return contract.get_value_at(walk.caller.api("GET", "status-session").body, "status")
 
 
-def until(walk: Walk, status: str) -> None:
+def until(walk: ContractRun, status: str) -> None:
     eventually(lambda: says(walk) == status, status)
 
 
-def start(walk: Walk, **more: Any) -> Answer:
+def start(walk: ContractRun, **more: Any) -> Answer:
     return walk.caller.api("POST", "start-session", {**walk.start_body, **more})
 
 
-def pass_over(walk: Walk) -> None:
+def pass_over(walk: ContractRun) -> None:
     """What was posted so far belongs to what was done before."""
     assert walk.listener is not None
     walk.taken += len(walk.listener.wait(lambda posts: False, SETTLE, walk.taken))
 
 
-def pair(walk: Walk, phone: Phone) -> None:
+def pair(walk: ContractRun, phone: Phone) -> None:
     """A connected session, of which all is announced."""
     start(walk)
     until(walk, "QRCODE")
@@ -180,7 +183,7 @@ def pair(walk: Walk, phone: Phone) -> None:
 
 
 def ask(
-    walk: Walk, situation: str, method: str, route: str, body: Mapping[str, Any] | None = None, **more: Any
+    walk: ContractRun, situation: str, method: str, route: str, body: Mapping[str, Any] | None = None, **more: Any
 ) -> Answer:
     """A call of the session's, held against the one recorded in a situation."""
     return walk.hold(situation, walk.caller.api(method, route, body, **more))
@@ -198,11 +201,11 @@ TEXT = {"phone": CARLA, "message": "olá", "isGroup": False}
 # --- scenarios --------------------------------------------------------------------------------------------------------
 
 
-def without_a_phone(walk: Walk, phone: Phone) -> None:
-    check.without_phone(walk)
+def without_a_phone(walk: ContractRun, phone: Phone) -> None:
+    check.check_without_phone(walk)
 
 
-def anybody(walk: Walk, phone: Phone) -> None:
+def anybody(walk: ContractRun, phone: Phone) -> None:
     caller = walk.caller
     walk.hold("unhealthy by POST", caller.ask("POST", "/unhealthy"))
     walk.hold("metrics", caller.ask("GET", "/metrics"))
@@ -213,7 +216,7 @@ def anybody(walk: Walk, phone: Phone) -> None:
     walk.hold("clear-session-data, wrong secret", caller.with_secret("POST", before, "clear-session-data", "another"))
 
 
-def starting(walk: Walk, phone: Phone) -> None:
+def starting(walk: ContractRun, phone: Phone) -> None:
     start(walk)
     ask(walk, "starting: status-session", "GET", "status-session")
     ask(walk, "starting: start-session", "POST", "start-session", walk.start_body)
@@ -235,7 +238,7 @@ def starting(walk: Walk, phone: Phone) -> None:
     ask(walk, "started again at once: status-session, later", "GET", "status-session")
 
 
-def a_life(walk: Walk, phone: Phone) -> None:
+def a_life(walk: ContractRun, phone: Phone) -> None:
     start(walk)
     until(walk, "QRCODE")
     pass_over(walk)
@@ -265,7 +268,7 @@ def a_life(walk: Walk, phone: Phone) -> None:
     _logs_out(walk)
 
 
-def _restarts(walk: Walk) -> None:
+def _restarts(walk: ContractRun) -> None:
     pass_over(walk)
     ask(walk, "paired, closed: start-session", "POST", "start-session", walk.start_body)
     if says(walk) != "CONNECTED":
@@ -281,7 +284,7 @@ def _restarts(walk: Walk) -> None:
     pass_over(walk)
 
 
-def _logs_out(walk: Walk) -> None:
+def _logs_out(walk: ContractRun) -> None:
     caller = walk.caller
     ask(walk, "connected: logout-session", "POST", "logout-session")
     ask(walk, "logged out: status-session", "GET", "status-session")
@@ -291,7 +294,7 @@ def _logs_out(walk: Walk) -> None:
     _still_listed(walk, "cleared: show-all")
 
 
-def _still_listed(walk: Walk, situation: str) -> None:
+def _still_listed(walk: ContractRun, situation: str) -> None:
     """A session's token file stays, and by it the name."""
     listed = walk.hold(situation, walk.caller.with_secret("GET", "", "show-all-sessions"))
     names = listed.body.get("response", []) if isinstance(listed.body, dict) else []
@@ -299,7 +302,7 @@ def _still_listed(walk: Walk, situation: str) -> None:
         walk.note(situation, "", "", [Difference(situation, "response[]", Part.MISSING, "the session's name")])
 
 
-def by_code(walk: Walk, phone: Phone) -> None:
+def by_code(walk: ContractRun, phone: Phone) -> None:
     start(walk, phone=MINE)
     until(walk, "PHONECODE")
     pass_over(walk)
@@ -307,7 +310,7 @@ def by_code(walk: Walk, phone: Phone) -> None:
     walk.hold_posts("a code is typed")
 
 
-def by_code_again(walk: Walk, phone: Phone) -> None:
+def by_code_again(walk: ContractRun, phone: Phone) -> None:
     """A code that nobody typed has ended its start: the next one answers at once, also where it is to wait."""
     start(walk, phone=MINE)
     until(walk, "PHONECODE")
@@ -321,14 +324,14 @@ def by_code_again(walk: Walk, phone: Phone) -> None:
     ask(walk, "by code, starting: close-session", "POST", "close-session")
 
 
-def numbers(walk: Walk, phone: Phone) -> None:
+def numbers(walk: ContractRun, phone: Phone) -> None:
     pair(walk, phone)
     phone.number(ABSENT, exists=False)
     phone.number(NINTH_DIGIT, ninth_digit=False)
     ask(walk, "check-number-status", "GET", f"check-number-status/{CARLA}")
     ask(walk, "check-number-status, absent", "GET", f"check-number-status/{ABSENT}")
     digits = ask(walk, "check-number-status, ninth digit", "GET", f"check-number-status/{NINTH_DIGIT}")
-    assert contract.said_at(digits.body, "response.id._serialized") == WITHOUT_IT
+    assert contract.get_value_at(digits.body, "response.id._serialized") == WITHOUT_IT
     ask(walk, "check-number-status, @c.us", "GET", f"check-number-status/{CARLA}@c.us")
     ask(walk, "check-number-status, short", "GET", "check-number-status/123")
     phone.hides(True)
@@ -341,12 +344,12 @@ def numbers(walk: Walk, phone: Phone) -> None:
     ask(walk, "pn-lid, a group", "GET", f"contact/pn-lid/{GROUP}@g.us")
 
 
-def _lid(walk: Walk) -> str:
+def _lid(walk: ContractRun) -> str:
     answer = walk.caller.api("GET", f"contact/pn-lid/{HIDDEN}@c.us")
-    return str(contract.said_at(answer.body, "lid._serialized")).removesuffix("@lid")
+    return str(contract.get_value_at(answer.body, "lid._serialized")).removesuffix("@lid")
 
 
-def sends(walk: Walk, phone: Phone) -> None:
+def sends(walk: ContractRun, phone: Phone) -> None:
     pair(walk, phone)
     sent = ask(walk, "send-message", "POST", "send-message", TEXT)
     answered = time.monotonic()
@@ -380,7 +383,7 @@ def sends(walk: Walk, phone: Phone) -> None:
     ask(walk, "send-sticker, a pdf", "POST", "send-sticker", {"phone": CARLA, "path": PDF})
 
 
-def sends_to(walk: Walk, phone: Phone) -> None:
+def sends_to(walk: ContractRun, phone: Phone) -> None:
     pair(walk, phone)
     phone.number(ABSENT, exists=False)
     phone.number(NINTH_DIGIT, ninth_digit=False)
@@ -406,7 +409,7 @@ def sends_to(walk: Walk, phone: Phone) -> None:
     ask(walk, "contact-vcard, to lid", "POST", "contact-vcard", {**card, **to_lid})
 
 
-def reads(walk: Walk, phone: Phone) -> None:
+def reads(walk: ContractRun, phone: Phone) -> None:
     pair(walk, phone)
     mine = walk.caller.api("POST", "send-message", TEXT)
     picture = walk.caller.api("POST", "send-image", {"phone": CARLA, "filename": "a.png", "base64": PICTURE})
@@ -452,14 +455,14 @@ ARRIVING: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def arrivals(walk: Walk, phone: Phone) -> None:
+def arrivals(walk: ContractRun, phone: Phone) -> None:
     pair(walk, phone)
     for situation, content in ARRIVING.items():
         phone.receives(CARLA, **content)
         walk.hold_posts(situation)
 
 
-def whatsapp_away(walk: Walk, phone: Phone) -> None:
+def whatsapp_away(walk: ContractRun, phone: Phone) -> None:
     pair(walk, phone)
     phone.receives(CARLA, text="oi")
     pass_over(walk)
@@ -477,7 +480,7 @@ def whatsapp_away(walk: Walk, phone: Phone) -> None:
     walk.hold_posts("WhatsApp comes back: the hung send leaves")
 
 
-def page_crashes(walk: Walk, phone: Phone) -> None:
+def page_crashes(walk: ContractRun, phone: Phone) -> None:
     pair(walk, phone)
     phone.page_crashes()
     ask(walk, "page crashed: status-session", "GET", "status-session")
@@ -485,13 +488,13 @@ def page_crashes(walk: Walk, phone: Phone) -> None:
     ask(walk, "page crashed: get-phone-number", "GET", "get-phone-number")
     ask(walk, "page crashed: send-message", "POST", "send-message", TEXT)
     ask(walk, "page crashed: logout-session", "POST", "logout-session")
-    ask(walk, "page crashed: get-media-by-message", "GET", f"get-media-by-message/{check.NOBODYS_MESSAGE}")
+    ask(walk, "page crashed: get-media-by-message", "GET", f"get-media-by-message/{check.UNKNOWN_MESSAGE}")
     ask(walk, "page crashed: close-session", "POST", "close-session")
     walk.hold_posts("a crashed page is closed")
     ask(walk, "page crashed, closed: status-session", "GET", "status-session")
 
 
-def chrome_dies(walk: Walk, phone: Phone) -> None:
+def chrome_dies(walk: ContractRun, phone: Phone) -> None:
     pair(walk, phone)
     phone.chrome_dies()
     walk.hold_posts("Chrome dies")
@@ -503,7 +506,7 @@ def chrome_dies(walk: Walk, phone: Phone) -> None:
     ask(walk, "Chrome died: status-session, closed", "GET", "status-session")
 
 
-def device_removed(walk: Walk, phone: Phone) -> None:
+def device_removed(walk: ContractRun, phone: Phone) -> None:
     pair(walk, phone)
     phone.removes_device()
     walk.hold_posts("the phone removes the device")
@@ -511,13 +514,14 @@ def device_removed(walk: Walk, phone: Phone) -> None:
 
 def _met(*names: str) -> tuple[str, ...]:
     """The recorded situations of these names; a name that is none stands for all that begin so."""
-    recorded = [*contract.answers(), *contract.posts()]
+    recorded = [*contract.get_recorded_answers(), *contract.get_recorded_posts()]
     beginnings = tuple(name for name in names if name not in recorded)
     return tuple(name for name in recorded if name in names or (beginnings and name.startswith(beginnings)))
 
 
 SCENARIOS = (
-    Scenario("without a phone", tuple(contract.FACTS), without_a_phone, {"clock_scale": 0.05, "auto_close": 60.0}),
+    Scenario("without a phone", tuple(contract_facts.FACTS), without_a_phone, {"clock_scale": 0.05,
+    "auto_close": 60.0}),
     Scenario("anybody", _met("unhealthy", "metrics", "bad json", "start-all", "start-all, ", "clear-session-data, "),
              anybody),
     # A browser takes a while until it shows the first QR.

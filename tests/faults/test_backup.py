@@ -7,9 +7,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from services import backup, chain, identity, messages
+from services.accounts import cookie_tokens, provisioning, sign_in
 from services.db.actor import SYSTEM, Actor, Role
-from services.messages import State
+from services.messaging import outbox as messaging_outbox
+from services.messaging.state import State
+from services.operations import backup, backup_restore
+from services.security import audit_chain
 from tests.conftest import Database, forget_process_state
 from tests.faults.test_kill import (
     LEFT,
@@ -22,7 +25,7 @@ from tests.faults.test_kill import (
     stage,
     wait_until_settled,
 )
-from tests.installation import running_installation, wait_for
+from tests.support.installation import running_installation, wait_for
 
 pytestmark = pytest.mark.faults
 __all__ = ["stage"]
@@ -34,9 +37,9 @@ def test_it_brings_everything_back_that_was_answered_before_the_backup_and_sends
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     people = paired(stage, 3)
-    chief = identity.create_user("chefe@example.com", PASSWORD, Role.ADMIN, "Chefe")
-    cookie = identity.token_of(identity.open_sign_in(chief))
-    identity.sign_out_everywhere(people[0])
+    chief = provisioning.create_user("chefe@example.com", PASSWORD, Role.ADMIN, "Chefe")
+    cookie = cookie_tokens.encode_token(sign_in.open_sign_in(chief))
+    sign_in.sign_out_everywhere(people[0])
     # One leaves the house and hangs there, so that the backup catches a call under way.
     stage.processes.control.fault("send_timeout", f"user_{people[0].user_id}", times=1)
     queued = [f"mensagem {number} de {actor.user_id}" for number in range(40) for actor in people]
@@ -46,7 +49,7 @@ def test_it_brings_everything_back_that_was_answered_before_the_backup_and_sends
         sending.start()
         sender.wait_for_more_than(1000)
         answered_before = list(sender.answered)
-        taken = backup.create(archive)
+        taken = backup.create_backup(archive)
         answered_after = len(sender.answered)
         sending.join()
     assert answered_after > len(answered_before), "nothing went on while the backup was taken"
@@ -61,14 +64,14 @@ def test_it_brings_everything_back_that_was_answered_before_the_backup_and_sends
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "anew"))
     forget_process_state()
     seen: list[tuple[int, int, str]] = []
-    assert backup.restore(archive, lambda done, of, what: seen.append((done, of, what))) == taken
+    assert backup_restore.restore_backup(archive, lambda done, of, what: seen.append((done, of, what))) == taken
     assert seen[-1][0] == seen[-1][1] == sum(taken.rows.values())
     assert any(what == "public.events" for _done, _of, what in seen)
 
     stored = {key for (key,) in back.execute("select body::json ->> 'id' from events where kind = 'onmessage'")}
     assert not set(answered_before) - stored, "an event answered before the backup is not in it"
     assert back.one("select count(*) from events") == taken.rows["public.events"] < source_rows
-    assert chain.verify(SYSTEM).sound
+    assert audit_chain.verify(SYSTEM).sound
     again = Stage(stage.postgres, back, stage.processes)
     doubted = {body for body, state in outbox(again).items() if state is State.UNCERTAIN}
     assert doubted, "the backup caught nothing under way: it proves nothing"
@@ -77,10 +80,10 @@ def test_it_brings_everything_back_that_was_answered_before_the_backup_and_sends
     sandbox = {"SANDBOX_PORT": stage.processes.environment["SANDBOX_PORT"], "SEND_PACE_SECONDS": "0", **secrets}
     with running_installation(back.url, tmp_path / "anew", ("webhook", "worker"), **sandbox) as processes:
         wait_for(lambda: any(outbox(again).get(body) in LEFT for body in doubted), 30, "a doubt to be settled")
-        assert identity.sign_in("chefe@example.com", PASSWORD)
-        assert identity.verify_token(cookie) is not None
+        assert sign_in.sign_in("chefe@example.com", PASSWORD)
+        assert cookie_tokens.verify_token(cookie) is not None
         assert processes.running("worker")
-        messages.queue(people[1], "11987654321", "depois da volta", "depois da volta")
+        messaging_outbox.queue(people[1], "11987654321", "depois da volta", "depois da volta")
         wait_for(lambda: outbox(again)["depois da volta"] in LEFT, 20, "a new message to leave")
         assert_none_stands_twice(again)
     left = Counter(one["body"] for one in stage.processes.control.sent())

@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests import story
 from tests.conftest import connected
 from tests.faults.test_kill import WEBHOOK, Stage
 from tests.faults.test_kill import stage as stage
-from tests.installation import SHARED_TOKEN, wait_for
+from tests.support import conversation_history
+from tests.support.installation import SHARED_TOKEN, wait_for
 
 pytestmark = pytest.mark.faults
 
@@ -27,7 +27,7 @@ SEED = 20_261_125
 def test_it_makes_the_conversations_that_it_should_whatever_is_killed(stage: Stage) -> None:
     user = stage.new_user()
     connected(stage.database, user)
-    told, chance = story.make(SEED, EVENTS), random.Random(SEED)
+    told, chance = conversation_history.make_history(SEED, EVENTS), random.Random(SEED)
     waiting = iter([{**event, "session": f"user_{user.user_id}"} for event in told.events])
     lock = threading.Lock()
 
@@ -59,7 +59,7 @@ def test_it_makes_the_conversations_that_it_should_whatever_is_killed(stage: Sta
     assert stage.database.one("select count(*) from events where verdict = 'failed'") == 0
     files = "select count(*) from messages where fetch_at is not null"
     wait_for(lambda: stage.database.one(files) == 0, 90, "every file to be put aside")
-    story.assert_told(stage.database, told)
+    conversation_history.assert_recorded(stage.database, told)
 
 
 def _until_taken(http: httpx.Client, event: dict[str, Any]) -> None:

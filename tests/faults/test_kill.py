@@ -21,16 +21,20 @@ import httpx
 import psycopg
 import pytest
 
-from services import cleanup, messages, sessions, settings
-from services.cleanup import Kind, Run
+from services import settings
 from services.db.actor import SYSTEM, Actor, Role, person
 from services.db.embedded import EmbeddedPostgres
 from services.db.migrate import migrate
 from services.errors import DatabaseUnavailable
-from services.messages import State
-from services.sessions import Status
+from services.fleet import commands
+from services.fleet import session as fleet_session
+from services.fleet.session import Status
+from services.messaging import outbox as messaging_outbox
+from services.messaging.state import State
+from services.operations import retention
+from services.operations.retention import ExpiredKind, Run
 from tests.conftest import Database, connected, forget_process_state
-from tests.installation import SHARED_TOKEN, Installation, running_installation, wait_for
+from tests.support.installation import SHARED_TOKEN, Installation, running_installation, wait_for
 
 pytestmark = pytest.mark.faults
 
@@ -176,7 +180,7 @@ def paired(stage: Stage, count: int) -> list[Actor]:
     """People whose WhatsApp is truly up in the sandbox."""
     people = [stage.new_user() for _ in range(count)]
     for number, actor in enumerate(people):
-        sessions.connect(actor)
+        commands.connect(actor)
         wait_for(partial(_qr, actor), what="a QR")
         stage.processes.control.scan(f"user_{actor.user_id}", f"55119876500{number:02}")
     for actor in people:
@@ -185,12 +189,12 @@ def paired(stage: Stage, count: int) -> list[Actor]:
 
 
 def _qr(actor: Actor) -> bool:
-    session = sessions.get(actor)
+    session = fleet_session.get(actor)
     return session is not None and session.qr is not None
 
 
 def _is_connected(actor: Actor) -> bool:
-    session = sessions.get(actor)
+    session = fleet_session.get(actor)
     return session is not None and session.status is Status.CONNECTED
 
 
@@ -199,7 +203,7 @@ def queue(actor: Actor, body: str) -> None:
     deadline = time.monotonic() + 30
     while True:
         try:
-            messages.queue(actor, "11987654321", body, body)
+            messaging_outbox.queue(actor, "11987654321", body, body)
             return
         except DatabaseUnavailable:
             assert time.monotonic() < deadline
@@ -355,7 +359,7 @@ def test_two_workers_share_the_lanes_and_serve_each_in_order(stage: Stage) -> No
         queued = [f"{number}" for number in range(20)]
         for body in queued:
             for actor in people:
-                messages.queue(actor, "11987654321", body, body)
+                messaging_outbox.queue(actor, "11987654321", body, body)
         wait_for(lambda: _open(stage) == 0, 40, "every message in an end state")
     for actor in people:
         assert [one["body"] for one in stage.processes.control.sent(f"user_{actor.user_id}")] == queued
@@ -463,7 +467,7 @@ def test_it_finishes_a_clean_up_whose_worker_was_killed(stage: Stage) -> None:
     people = paired(stage, 4)
     stage.processes.stop("worker")
     for actor in people:
-        sessions.close(actor)
+        commands.close(actor)
     stage.database.execute("update whatsapp_sessions set status = 'desconectado', check_at = null,"
                            " updated_at = now() - interval '8 days'")  # fmt: skip
     stage.database.execute(
@@ -471,7 +475,7 @@ def test_it_finishes_a_clean_up_whose_worker_was_killed(stage: Stage) -> None:
         " select 'onack', 'handled', now() - interval '40 days', gen_random_uuid(), repeat('x', 500)"
         " from generate_series(1, 60000)"
     )
-    asked = cleanup.run(SYSTEM)
+    asked = retention.request_run(SYSTEM)
     # One session's server never answers: the worker dies with its claim.
     victim = people[2].user_id
     stage.processes.control.fault("clear_hangs", f"user_{victim}", times=1)
@@ -480,27 +484,27 @@ def test_it_finishes_a_clean_up_whose_worker_was_killed(stage: Stage) -> None:
     wait_for(lambda: stage.database.one(held, victim), 20, "the claim")
     wait_for(lambda: not any(one["on"] for one in stage.processes.control.state()["faults"]), 20, "the hanging call")
     stage.processes.restart("worker")
-    gone = cleanup.progress(SYSTEM, asked.id).gone
+    gone = retention.get_run(SYSTEM, asked.id).gone
     wait_for(partial(_more_than, asked.id, gone), what="another batch")
     stage.processes.kill("worker")
-    assert 0 < cleanup.progress(SYSTEM, asked.id).gone < 60000, "the kill came too late"
+    assert 0 < retention.get_run(SYSTEM, asked.id).gone < 60000, "the kill came too late"
     stage.processes.start("worker")
     done = wait_for(partial(_finished, asked.id), 30, "the end of the run")
     sessions_gone = 4 - stage.database.one("select count(*) from whatsapp_sessions")
-    assert done.counts == {Kind.SESSIONS: sessions_gone, Kind.EVENTS: 60000}
+    assert done.counts == {ExpiredKind.SESSIONS: sessions_gone, ExpiredKind.EVENTS: 60000}
     assert (sessions_gone, done.postponed) == (3, 1), "the claim of the dead worker holds until its lease ends"
     stage.database.execute("update whatsapp_sessions set cleaning_until = now()")
-    again = cleanup.run(SYSTEM)
-    assert wait_for(partial(_finished, again.id), what="the next run").counts == {Kind.SESSIONS: 1}
+    again = retention.request_run(SYSTEM)
+    assert wait_for(partial(_finished, again.id), what="the next run").counts == {ExpiredKind.SESSIONS: 1}
     # Its token file stays; the phone that it was paired with does not.
     assert [one["phone"] for one in stage.processes.control.state()["sessions"]] == [None] * 4
 
 
 def _more_than(run_id: int, gone: int) -> bool:
-    now = cleanup.progress(SYSTEM, run_id)
+    now = retention.get_run(SYSTEM, run_id)
     return now.gone > gone or now.finished_at is not None
 
 
 def _finished(run_id: int) -> Run | None:
-    now = cleanup.progress(SYSTEM, run_id)
+    now = retention.get_run(SYSTEM, run_id)
     return now if now.finished_at is not None else None

@@ -8,12 +8,13 @@ from functools import partial
 
 import pytest
 
-from services import campaigns, schedules, templates, wallclock
-from services.messages import Content
-from services.recipients import Recipient
-from services.schedules import Draft, To
+from services.messaging.content import Content
+from services.outreach import campaign_state, campaigns, schedules, template_content, templates
+from services.outreach.recipients import Recipient
+from services.outreach.recurrence import ScheduleDraft, ScheduleRecipient
+from services.platform import local_time
 from tests.faults.test_kill import ENVIRONMENT, Stage, paired, stage
-from tests.installation import wait_for
+from tests.support.installation import wait_for
 
 __all__ = ["stage"]
 pytestmark = pytest.mark.faults
@@ -39,12 +40,15 @@ def no_rules() -> Iterator[None]:
 @pytest.mark.timeout(240)
 def test_it_writes_to_everybody_once_whenever_the_worker_is_killed(stage: Stage) -> None:
     (sender,) = paired(stage, 1)
-    template = templates.save(sender, templates.Draft("Oferta", "{{nome}}"))
+    template = templates.save(sender, template_content.TemplateDraft("Oferta", "{{nome}}"))
     to = [Recipient(n, "", str(5511980000000 + n), f"P{n}", {"nome": f"P{n}"}) for n in range(1, RECIPIENTS + 1)]
     made = campaigns.create(sender, "Novidades", template, to)
-    wall = wallclock.shown(datetime.now(UTC), ZONE).replace(second=0, microsecond=0) + timedelta(minutes=1)
+    wall = local_time.to_local(datetime.now(UTC), ZONE).replace(second=0, microsecond=0) + timedelta(minutes=1)
     for n in range(10):
-        schedules.create(sender, Draft("x", ZONE, wall, None, (To(f"55219800000{n:02}"),), Content(body=f"S{n}")))
+        schedules.create(
+            sender,
+            ScheduleDraft("x", ZONE, wall, None, (ScheduleRecipient(f"55219800000{n:02}"),), Content(body=f"S{n}")),
+        )
     # Due now: the form admits what is still to come only.
     minute = "interval '1 minute'"
     stage.database.execute(
@@ -56,7 +60,7 @@ def test_it_writes_to_everybody_once_whenever_the_worker_is_killed(stage: Stage)
         wanted = min(released(stage) + random.randint(1, 5), RECIPIENTS)
         wait_for(partial(has_released, stage, wanted), 30)
         stage.processes.restart("worker")
-    wait_for(lambda: campaigns.get(sender, made.id).state is campaigns.State.ENDED, 90)
+    wait_for(lambda: campaign_state.get_campaign(sender, made.id).state is campaign_state.CampaignState.ENDED, 90)
     expected = {f"P{n}" for n in range(1, RECIPIENTS + 1)} | {f"S{n}" for n in range(10)}
     waiting = "select count(*) from messages where state in ('queued', 'sending')"
     wait_for(lambda: not stage.database.one(waiting), 60, "every message to leave")

@@ -15,14 +15,17 @@ from hypothesis import HealthCheck, Phase, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from sandbox.server import SandboxServer, running
+from sandbox.server import SandboxServer, running_sandbox
 from sandbox.state import Config
-from services import messages, sessions
 from services.db.actor import Actor, Role, person
 from services.errors import ServiceError
-from services.sessions import FAILURES, Session, Status
+from services.fleet import commands
+from services.fleet import session as fleet_session
+from services.fleet.session import Session, Status
+from services.fleet.session_texts import FAILURES
+from services.messaging import outbox
 from tests.conftest import Database, forget_process_state
-from tests.installation import SERVER_TOKEN, Control, Installation, running_installation, wait_for
+from tests.support.installation import SERVER_TOKEN, Installation, SandboxControl, running_installation, wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
@@ -65,13 +68,13 @@ class World:
     """Three people, their server, and the console's processes."""
 
     server: SandboxServer
-    control: Control
+    control: SandboxControl
     processes: Installation
     people: list[Actor]
     queued: dict[str, UUID] = field(default_factory=dict)
 
     def session(self, actor: Actor) -> Session | None:
-        return sessions.get(actor)
+        return fleet_session.get(actor)
 
     def on_server(self, actor: Actor) -> dict[str, Any]:
         return self.control.session(_name(actor)) or {}
@@ -83,19 +86,19 @@ class World:
             getattr(self, f"_{act}")(actor)
 
     def _connect(self, actor: Actor) -> None:
-        sessions.connect(actor)
+        commands.connect(actor)
 
     def _code(self, actor: Actor) -> None:
-        sessions.connect(actor, phone="(11) 98765-4321")
+        commands.connect(actor, phone="(11) 98765-4321")
 
     def _cancel(self, actor: Actor) -> None:
-        sessions.disconnect(actor)
+        commands.disconnect(actor)
 
     def _restart(self, actor: Actor) -> None:
-        sessions.reconnect(actor)
+        commands.reconnect(actor)
 
     def _close(self, actor: Actor) -> None:
-        sessions.close(actor)
+        commands.close(actor)
 
     def _scan(self, actor: Actor) -> None:
         if self.on_server(actor).get("scannable"):
@@ -121,7 +124,7 @@ class World:
 
     def _send(self, actor: Actor) -> None:
         body = f"life {uuid4().hex}"
-        self.queued[body] = messages.queue(actor, "5511999990001", body, body).id
+        self.queued[body] = outbox.queue(actor, "5511999990001", body, body).id
 
     def _server_restarts(self, _actor: Actor) -> None:
         self.server.stop()
@@ -151,7 +154,7 @@ class World:
         session = self.session(actor)
         if session is not None and session.status is Status.DISCONNECTED:
             with contextlib.suppress(ServiceError):
-                sessions.connect(actor)
+                commands.connect(actor)
         return session is None or (session.status is not Status.DISCONNECTED and self.settled(actor))
 
 
@@ -161,13 +164,15 @@ def _name(actor: Actor) -> str:
 
 @pytest.fixture
 def world(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
-    with running(Config(secret=SERVER_TOKEN, clock_scale=CLOCK_SCALE, numbers_remembered=NUMBERS_REMEMBERED)) as server:
+    with running_sandbox(
+        Config(secret=SERVER_TOKEN, clock_scale=CLOCK_SCALE, numbers_remembered=NUMBERS_REMEMBERED)
+    ) as server:
         where = {"WPP_SERVER_URL": server.url}
         with running_installation(database.url, tmp_path, ("webhook", "worker"), **ENVIRONMENT, **where) as processes:
             for name, value in processes.environment.items():
                 monkeypatch.setenv(name, value)
             forget_process_state()
-            control = Control(server.url)
+            control = SandboxControl(server.url)
             yield World(server, control, processes, [])
             control.close()
             forget_process_state()
@@ -201,7 +206,7 @@ def test_no_life_strands_a_session(world: World, database: Database, lives: list
 
 
 def _told(world: World) -> list[str]:
-    return [f"{sessions.get(actor)} / {world.on_server(actor)}" for actor in world.people]
+    return [f"{fleet_session.get(actor)} / {world.on_server(actor)}" for actor in world.people]
 
 
 def _somebody(database: Database) -> Actor:

@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 import worker
-from services import gaps, health
 from services.db.actor import Actor
-from services.gaps import Reason, State
-from services.loop import Loop
+from services.inbound import outages
+from services.inbound.outages import OutageReason, OutageState
+from services.platform import heartbeats
+from services.platform.worker_loop import WorkerLoop
 from tests.faults.test_kill import Stage, paired, posting, queue, stage  # noqa: F401
-from tests.installation import wait_for
+from tests.support.installation import wait_for
 
 pytestmark = pytest.mark.faults
 
@@ -51,7 +52,7 @@ def _has(stage: Stage, actor: Actor, count: int) -> bool:  # noqa: F811
 
 def all_there(stage: Stage, actor: Actor, written: list[str]) -> None:  # noqa: F811
     wait_for(lambda: set(said(stage, actor)) >= set(written), 30, "every message")
-    wait_for(lambda: all(one.state is State.DONE for one in gaps.mine(actor)), 30, "every gap read")
+    wait_for(lambda: all(one.state is OutageState.DONE for one in outages.list_own(actor)), 30, "every gap read")
     assert said(stage, actor) == Counter(written)
 
 
@@ -70,7 +71,7 @@ def test_it_misses_nothing_while_the_receiver_is_stopped(stage: Stage) -> None: 
     for actor in people:
         written[actor] += [write(stage, actor, number) for number in range(12, 15)]
         all_there(stage, actor, written[actor])
-        (gap,) = [one for one in gaps.mine(actor) if one.reason is Reason.RECEIVER]
+        (gap,) = [one for one in outages.list_own(actor) if one.reason is OutageReason.RECEIVER]
         assert (gap.recovered, gap.failed) == (9, 0)
         lazily = "select count(*) from messages where user_id = %s and kind = 'image'"
         assert stage.database.one(lazily, actor.user_id) == 5
@@ -94,7 +95,7 @@ def test_it_misses_nothing_of_a_stream_while_everything_is_killed(stage: Stage) 
     thread.join()
     stage.database.execute("update gaps set next_at = clock_timestamp() where state = 'reading'")
     all_there(stage, actor, written)
-    assert sum(one.recovered for one in gaps.mine(actor)) > 0, "nothing was missed: no kill hit the stream"
+    assert sum(one.recovered for one in outages.list_own(actor)) > 0, "nothing was missed: no kill hit the stream"
 
 
 # --- what the logs say of it ------------------------------------------------------------------------------------------
@@ -143,7 +144,9 @@ def test_it_tells_of_a_database_that_is_away_in_one_line_a_loop(stage: Stage) ->
         sender.wait_for_more_than(10)
         logs = Logs(stage)
         stage.postgres.stop()
-        ours = Loop("test", partial(health.beat, "test")).start()  # goes round as often as those of the processes
+        ours = WorkerLoop(
+            "test", partial(heartbeats.beat, "test")
+        ).start()  # goes round as often as those of the processes
         try:
             wait_for(lambda: _all_told(logs, "database_away"), 40, "every loop to tell that the database is away")
             begun = ours.errors

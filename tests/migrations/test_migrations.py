@@ -20,17 +20,19 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from services import dispatch, identity, messages, sessions
 from services import settings as configuration
+from services.accounts import credentials, provisioning, sign_in
 from services.db.actor import SYSTEM, Actor, Role, person
 from services.db.embedded import EmbeddedPostgres
 from services.db.engine import transaction
 from services.db.migrate import SCRIPTS, migrate
-from services.db.models import metadata
-from services.sessions import Status
+from services.db.tables.base import metadata
+from services.fleet import session as fleet_session
+from services.fleet.session import Status
+from services.messaging import delivery, outbox
 from tests.conftest import Database, forget_process_state
-from tests.databases import hasten
-from tests.installation import ROOT, wait_for
+from tests.support.databases import speed_up_server
+from tests.support.installation import ROOT, wait_for
 from tests.test_isolation import CALLERS_OF, callable_functions, furnish, read_leaks, unprotected, write_leaks
 
 OWNER = "project_owner"
@@ -136,7 +138,7 @@ def server() -> Iterator[EmbeddedPostgres]:
     folder = Path(tempfile.mkdtemp(prefix="plushify-migrations-"))
     folder.chmod(0o755)
     with EmbeddedPostgres(folder, Path(binaries) if binaries else None) as running:
-        hasten(running)
+        speed_up_server(running)
         yield running
     shutil.rmtree(folder)
 
@@ -209,10 +211,10 @@ def place(request: pytest.FixtureRequest, bare: Bare, monkeypatch: pytest.Monkey
 def test_it_makes_a_schema_that_works_wherever_it_is_made(place: Bare) -> None:
     place.migrate()
     assert place.one("select version_num from alembic_version") == ScriptDirectory(SCRIPTS).get_current_head()
-    identity.create_user("ana@example.com", PASSWORD, Role.USER, "Ana")
-    with pytest.raises(identity.EmailTaken):
-        identity.create_user("ANA@example.com", PASSWORD, Role.USER)
-    account = identity.account_of(identity.sign_in("ana@example.com", PASSWORD))
+    provisioning.create_user("ana@example.com", PASSWORD, Role.USER, "Ana")
+    with pytest.raises(credentials.EmailTaken):
+        provisioning.create_user("ANA@example.com", PASSWORD, Role.USER)
+    account = sign_in.get_account(sign_in.sign_in("ana@example.com", PASSWORD))
     assert account is not None
     assert (account.name, account.actor.role) == ("Ana", Role.USER)
     actor = account.actor
@@ -222,10 +224,10 @@ def test_it_makes_a_schema_that_works_wherever_it_is_made(place: Bare) -> None:
             (actor.user_id, f"user_{actor.user_id}"),
         )
         tx.exec_driver_sql("insert into lanes (session_id) select id from whatsapp_sessions")
-    messages.queue(actor, "11987654321", "olá", "uma")
-    (claimed,), _seen = dispatch.claim(5)
+    outbox.queue(actor, "11987654321", "olá", "uma")
+    (claimed,), _seen = delivery.claim_lanes(5)
     assert claimed.body == "olá"
-    identity.sign_out_everywhere(actor)
+    sign_in.sign_out_everywhere(actor)
     with transaction(SYSTEM) as tx:
         assert tx.exec_driver_sql("select count(*) from security_events").scalar_one() >= 2
 
@@ -293,8 +295,8 @@ def test_it_keeps_supabases_users_and_lets_them_sign_in(bare: Bare, monkeypatch:
         == owner_before
     )
     assert project.execute("select * from pg_roles where rolname !~ '^(pg_|plushify)' order by rolname") == roles_before
-    signed_in = identity.sign_in("bia@example.com", PASSWORD)
-    account = identity.account_of(signed_in)
+    signed_in = sign_in.sign_in("bia@example.com", PASSWORD)
+    account = sign_in.get_account(signed_in)
     assert account is not None
     assert account.actor.user_id == user_id
     assert account.actor.role is Role.USER
@@ -360,7 +362,7 @@ def test_it_takes_the_overviews_table_over_with_its_rows(
 
 
 def _status(actor: Actor) -> Status:
-    session = sessions.get(actor)
+    session = fleet_session.get(actor)
     assert session is not None
     assert session.qr is None  # an old picture is never shown as a fresh one
     return session.status
@@ -384,8 +386,8 @@ def overview(place: Bare, *statuses: str) -> list[Actor]:
 def test_it_lets_a_session_of_the_overview_send(bare: Bare) -> None:
     """Without a lane its message would wait for ever."""
     (actor,) = overview(bare, "conectado")
-    queued = messages.queue(actor, "11987654321", "olá", "uma")
-    (claimed,), _seen = dispatch.claim(5)
+    queued = outbox.queue(actor, "11987654321", "olá", "uma")
+    (claimed,), _seen = delivery.claim_lanes(5)
     assert claimed.id == queued.id
     assert claimed.server_url in configuration.get().servers()
 
@@ -474,7 +476,7 @@ def test_it_notices_where_tables_and_description_differ(bare: Bare, change: str)
 
 
 def _drift(place: Database) -> list[object]:
-    """Where `services.db.models` and the database differ, for the tables that it describes (but no indexes and keys:
+    """Where `services.db.tables` and the database differ, for the tables that it describes (but no indexes and keys:
     only the migrations know those)."""
     described = {table.name: table for table in metadata.tables.values() if not table.info.get("is_view")}
 

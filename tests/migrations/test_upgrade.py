@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from alembic.script import ScriptDirectory
 
-from services import chain
 from services.db.actor import SYSTEM
 from services.db.migrate import SCRIPTS
+from services.security import audit_chain
 from tests.migrations.test_migrations import Bare, bare, owned_by_a_plain_role, server
 
 __all__ = ["bare", "server"]
@@ -137,8 +137,8 @@ def test_it_keeps_what_was_written_at_every_earlier_revision(bare: Bare, monkeyp
     # At least one revision each that the rows had to survive, except for the newest tables.
     assert len(walk.kept["auth.users"]) == len(REVISIONS)
     assert walk.lost() == []
-    assert chain.verify(SYSTEM).sound
-    assert chain.verify(SYSTEM).records == len(walk.kept["audit_log"])
+    assert audit_chain.verify(SYSTEM).sound
+    assert audit_chain.verify(SYSTEM).records == len(walk.kept["audit_log"])
 
 
 def test_it_notices_a_row_that_a_migration_would_lose_or_change(bare: Bare) -> None:

@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sandbox.server import SandboxServer, running
+from sandbox.server import SandboxServer, running_sandbox
 from sandbox.state import Config
-from services import sessions
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
+from services.fleet import commands, transitions
 from tests.conftest import Database, forget_process_state
-from tests.installation import Control, wait_for
+from tests.support.installation import SandboxControl, wait_for
 
 SECRET = "the-secret-key-of-the-sandbox"
 
@@ -19,7 +19,7 @@ SECRET = "the-secret-key-of-the-sandbox"
 @pytest.fixture
 def server(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[SandboxServer]:
     """A WPPConnect server that this process's settings point at; its webhooks go nowhere."""
-    with running(Config(secret=SECRET, clock_scale=0.02)) as made:
+    with running_sandbox(Config(secret=SECRET, clock_scale=0.02)) as made:
         monkeypatch.setenv("WPP_SERVER_TOKEN", SECRET)
         monkeypatch.setenv("SANDBOX_PORT", made.url.rpartition(":")[2])
         monkeypatch.setenv("PUBLIC_WEBHOOK_URL", "http://127.0.0.1:9")
@@ -28,22 +28,22 @@ def server(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sand
 
 
 @pytest.fixture
-def control(server: SandboxServer) -> Iterator[Control]:
-    made = Control(server.url)
+def control(server: SandboxServer) -> Iterator[SandboxControl]:
+    made = SandboxControl(server.url)
     yield made
     made.close()
 
 
 @pytest.fixture
-def sender(user: Actor, server: SandboxServer, control: Control, database: Database) -> Actor:
+def sender(user: Actor, server: SandboxServer, control: SandboxControl, database: Database) -> Actor:
     """A user whose session is up, on the sandbox too."""
     name = f"user_{user.user_id}"
-    sessions.connect(user)
+    commands.connect(user)
     wait_for(lambda: (state := control.session(name)) and state["status"] == "QRCODE")
     control.scan(name, "5511987654000")
     wait_for(lambda: (state := control.session(name)) and state["status"] == "CONNECTED")
     with transaction(SYSTEM) as tx:
-        sessions.report_status(tx, name, "inChat", datetime.now(UTC), current=True)
+        transitions.apply_report(tx, name, "inChat", datetime.now(UTC), current=True)
     return user
 
 
@@ -51,7 +51,7 @@ def sender(user: Actor, server: SandboxServer, control: Control, database: Datab
 def two_servers(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[SandboxServer, SandboxServer]]:
     """Two WPPConnect servers that share a secret; the first is where new sessions go."""
     config = Config(secret=SECRET, clock_scale=0.02)
-    with running(config) as one, running(config) as other:
+    with running_sandbox(config) as one, running_sandbox(config) as other:
         # Between two that have the same room the first by its address is chosen.
         first, second = sorted((one, other), key=lambda server: server.url)
         monkeypatch.setenv("WPP_SERVER_TOKEN", SECRET)

@@ -49,17 +49,21 @@ def lines(configured: settings.Settings, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_it_writes_one_json_object_a_line_with_the_process_and_the_request_id(lines: Any) -> None:
     request_id = log.bind_request_id()
-    structlog.get_logger("services.inbox").info("event_stored", kind="onmessage", count=2)
+    structlog.get_logger("services.inbound.event_processing").info("event_stored", kind="onmessage", count=2)
     logging.getLogger("anything").warning("from %s", "stdlib")
     ours, theirs = lines()
     assert ours["event"] == "event_stored"
-    assert (ours["process"], ours["request_id"], ours["logger"]) == ("receiver", request_id, "services.inbox")
+    assert (ours["process"], ours["request_id"], ours["logger"]) == (
+        "receiver",
+        request_id,
+        "services.inbound.event_processing",
+    )
     assert (ours["kind"], ours["count"], ours["level"]) == ("onmessage", 2, "info")
     assert (theirs["event"], theirs["process"], theirs["request_id"]) == ("from stdlib", "receiver", request_id)
 
 
 def test_it_keeps_a_request_id_that_travels_and_makes_a_new_one_otherwise(lines: Any) -> None:
-    assert log.bind_request_id("abc") == log.request_id() == "abc"
+    assert log.bind_request_id("abc") == log.get_request_id() == "abc"
     assert log.bind_request_id() != "abc"
 
 

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from services import settings
 from services.errors import ConfigurationError
 from services.settings import Settings
-from tests.installation import ROOT
+from tests.support.installation import ROOT
 
 KEY = "k" * 32
 

@@ -8,8 +8,8 @@ import pytest
 import webhook
 from services import settings
 from tests.conftest import Database, forget_process_state
-from tests.installation import SHARED_TOKEN, free_ports, wait_for
-from web.limits import GuardedServer
+from tests.support.installation import SHARED_TOKEN, free_ports, wait_for
+from web.receiver.connections import GuardedServer
 
 JWT_SECRET = "the-secret-that-signs-the-users-tokens-in-tests"
 ORIGIN = "https://app.example.com"

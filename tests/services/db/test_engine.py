@@ -21,7 +21,7 @@ from services import settings
 from services.db import engine
 from services.db.actor import ANONYMOUS, SYSTEM, Actor, Role, person
 from services.db.embedded import EmbeddedPostgres
-from services.db.engine import console_engine, system_engine, transaction
+from services.db.engine import get_console_engine, get_system_engine, transaction
 from services.errors import ConfigurationError, DatabaseUnavailable
 from tests.conftest import Database, connected, forget_process_state
 
@@ -110,7 +110,7 @@ def test_it_quotes_no_parameter_in_an_error(user: Actor) -> None:
 @pytest.mark.parametrize("kind", ["person", "system"])
 @pytest.mark.parametrize("fails", [False, True])
 def test_it_leaves_no_role_and_no_claims_on_the_connection(user: Actor, kind: str, fails: bool) -> None:
-    actor, pool = (user, console_engine()) if kind == "person" else (SYSTEM, system_engine())
+    actor, pool = (user, get_console_engine()) if kind == "person" else (SYSTEM, get_system_engine())
     for _ in range(3):
         try:
             with transaction(actor) as tx:
@@ -134,7 +134,7 @@ def left_on(pool: Engine) -> list[tuple[Any, ...]]:
         raw.close()
 
 
-@pytest.mark.parametrize("pool", [console_engine, system_engine])
+@pytest.mark.parametrize("pool", [get_console_engine, get_system_engine])
 def test_it_runs_no_statement_without_an_actor(database: Database, pool: Callable[[], Engine]) -> None:
     with pool().connect() as connection, pytest.raises(KeyError):
         connection.execute(text("select 1"))
@@ -185,7 +185,7 @@ def test_it_mixes_nobody_up_under_load(
     assert leaks == []
     assert len(done) == THREADS * TRANSACTIONS
     assert {"committed", "RuntimeError", "ProgrammingError", "DatabaseUnavailable"} <= set(done)
-    assert console_engine().pool.checkedout() == 0
+    assert get_console_engine().pool.checkedout() == 0
 
 
 def _look_around(actor: Actor, fate: float) -> list[str]:
@@ -231,7 +231,7 @@ def test_it_gives_the_connection_back_when_the_role_is_refused(
         with pytest.raises(psycopg.errors.InvalidParameterValue) as refused, transaction(stranger):
             pass
         kept.append(refused.value)
-    assert system_engine().pool.checkedout() == 0
+    assert get_system_engine().pool.checkedout() == 0
 
 
 # --- a database that goes away ----------------------------------------------------------------------------------------

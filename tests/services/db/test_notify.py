@@ -15,7 +15,7 @@ import pytest
 from services.db.embedded import EmbeddedPostgres
 from services.db.notify import Listener
 from tests.conftest import Database
-from tests.installation import wait_for
+from tests.support.installation import wait_for
 
 
 @dataclass

@@ -21,9 +21,9 @@ from services.wppconnect.client import (
     SentMessage,
     SessionState,
     WppClient,
-    session_token,
 )
-from tests.services.wppconnect.fakes import SECRET, SESSION, FakeServer, Seen, closed_port
+from services.wppconnect.session_tokens import create_session_token
+from tests.support.wpp_fakes import SECRET, SESSION, FakeServer, ReceivedRequest, closed_port
 
 MESSAGE_ID = "true_5511999999999@c.us_3EB0C4_out"
 WEBHOOK = "https://wpp:w3bh00k@console.example/webhook/x"
@@ -279,7 +279,7 @@ def accepts(token: str, session: str, secret: str) -> bool:
 
 @pytest.mark.parametrize("secret", ["k", SECRET, "ção-" * 30])
 def test_it_makes_the_token_the_server_accepts(secret: str) -> None:
-    token = session_token(SESSION, secret)
+    token = create_session_token(SESSION, secret)
     assert token.startswith("$2b$04$")
     assert "/" not in token
     assert accepts(token, SESSION, secret)
@@ -309,7 +309,7 @@ def test_it_keeps_only_so_many_tokens(fake: FakeServer) -> None:
 
 
 def test_it_serves_many_threads(fake: FakeServer, wpp: WppClient) -> None:
-    def echo(seen: Seen) -> Response:
+    def echo(seen: ReceivedRequest) -> Response:
         session = seen.path.split("/")[2]
         good = accepts(seen.headers["authorization"].removeprefix("Bearer "), session, SECRET)
         return Response(f'{{"status":"{session if good else "bad"}"}}', media_type="application/json")

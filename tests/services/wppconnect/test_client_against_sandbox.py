@@ -8,12 +8,14 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from sandbox.server import SandboxServer, running
+from sandbox.server import SandboxServer, running_sandbox
 from sandbox.state import Config
 from services import errors
-from services.wppconnect.client import Identity, NumberCheck, Timeouts, WppClient, session_token
-from services.wppconnect.events import message_key
-from services.wppconnect.phone import same_subscriber
+from services.wppconnect.client import Identity, NumberCheck, WppClient
+from services.wppconnect.event_keys import get_message_key
+from services.wppconnect.http_caller import Timeouts
+from services.wppconnect.phone import is_same_subscriber
+from services.wppconnect.session_tokens import create_session_token
 
 SECRET = "THISISMYSECURETOKEN-and-it-is-longer-than-31-bytes"
 OWN, ANA, BIA = "5511988887777", "5511999999999", "5511966665555"
@@ -22,7 +24,7 @@ WEBHOOK = "http://wpp:secret@127.0.0.1:9/nowhere"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[SandboxServer]:
-    with running(Config(secret=SECRET, clock_scale=0.05, hang=60.0)) as sandbox:
+    with running_sandbox(Config(secret=SECRET, clock_scale=0.05, hang=60.0)) as sandbox:
         yield sandbox
 
 
@@ -120,7 +122,7 @@ def test_it_sends_to_the_address_that_whatsapp_uses(server: SandboxServer, wpp: 
     check = wpp.check_number(server.url, session, ANA)
     assert check == NumberCheck(True, "551199999999@c.us")
     assert check.address is not None
-    assert same_subscriber(check.address, ANA)
+    assert is_same_subscriber(check.address, ANA)
     sent = wpp.send_text(server.url, session, check.address, "Olá!")
     assert sent.to == check.address
     row = really_sent(server, session)[-1]
@@ -181,7 +183,7 @@ def test_it_finds_a_chat_under_the_other_name_of_the_person(
     control(server, f"faults/{fault}", on=True, session=session)
     lid = wpp.identify(server.url, session, BIA).lid
     (found,) = wpp.get_messages(server.url, session, BIA)
-    assert (found.body, found.chat_id, message_key(found.id)) == ("oi", lid, message_key(sent.id))
+    assert (found.body, found.chat_id, get_message_key(found.id)) == ("oi", lid, get_message_key(sent.id))
     page = wpp.read_chat(server.url, session, f"{BIA}@c.us", 5)
     assert page.chat == lid
     assert len(page.entries) == 1
@@ -255,7 +257,7 @@ def test_it_is_told_when_the_secret_is_wrong(server: SandboxServer, session: str
 
 def test_it_makes_tokens_equal_to_the_servers_own(server: SandboxServer, wpp: WppClient, session: str) -> None:
     made = httpx.post(f"{server.url}/api/{session}/{SECRET}/generate-token").json()["token"]
-    for token in (made, session_token(session, SECRET)):
+    for token in (made, create_session_token(session, SECRET)):
         headers = {"Authorization": f"Bearer {token}"}
         assert httpx.get(f"{server.url}/api/{session}/status-session", headers=headers).status_code == 200
         assert httpx.get(f"{server.url}/api/user_b/status-session", headers=headers).status_code == 401

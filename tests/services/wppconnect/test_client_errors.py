@@ -14,26 +14,28 @@ import structlog
 from starlette.responses import Response
 
 from services import errors
-from services.wppconnect import answers
-from services.wppconnect.client import SentMessage, SessionState, Timeouts, WppClient, transport_failure
+from services.wppconnect import results, routes
+from services.wppconnect.client import SentMessage, SessionState, WppClient
+from services.wppconnect.http_caller import Timeouts
+from services.wppconnect.http_transport import get_transport_error
 from tests.services.wppconnect.conftest import QUICK
-from tests.services.wppconnect.fakes import (
+from tests.support.wpp_fakes import (
     NOT_FOUND_PAGE,
     SECRET,
     SESSION,
     FakeServer,
-    Seen,
-    bad_gzip,
+    ReceivedRequest,
+    answer_bad_gzip,
+    answer_half_headers,
+    answer_not_http,
+    answer_truncated,
+    close_connection,
     closed_port,
     full_backlog,
-    half_headers,
-    hang,
-    hang_up,
-    not_http,
+    keep_open,
     raw_server,
-    reset,
-    says,
-    truncated,
+    reset_connection,
+    respond_with,
 )
 
 TEXT = "a-very-private-text"
@@ -97,7 +99,7 @@ def test_it_maps_every_transport_error(kind: type[httpx.RequestError]) -> None:
     else:
         assert kind.__name__ in MAY_HAVE_LEFT, "a kind of error that nobody has thought about"
         expected = (errors.WppOutcomeUnknown, errors.WppNoAnswer)
-    found = transport_failure(error, answers.SEND), transport_failure(error, answers.STATUS)
+    found = get_transport_error(error, routes.SEND), get_transport_error(error, routes.STATUS)
     assert (type(found[0]), type(found[1])) == expected
     assert SECRET not in str(found)
 
@@ -143,7 +145,18 @@ def test_it_may_be_repeated_when_no_connection_is_free() -> None:
     assert [type(outcome) for outcome in outcomes] == [errors.WppOutcomeUnknown]
 
 
-@pytest.mark.parametrize("behave", [hang, reset, hang_up, truncated, not_http, bad_gzip, half_headers])
+@pytest.mark.parametrize(
+    "behave",
+    [
+        keep_open,
+        reset_connection,
+        close_connection,
+        answer_truncated,
+        answer_not_http,
+        answer_bad_gzip,
+        answer_half_headers,
+    ],
+)
 @pytest.mark.parametrize("call", CHANGES)
 def test_it_does_not_know_the_outcome_of_a_change_cut_short(call: Call, behave: Callable[..., None]) -> None:
     with raw_server(behave) as url:
@@ -152,7 +165,18 @@ def test_it_does_not_know_the_outcome_of_a_change_cut_short(call: Call, behave: 
     assert not found.safe_to_retry
 
 
-@pytest.mark.parametrize("behave", [hang, reset, hang_up, truncated, not_http, bad_gzip, half_headers])
+@pytest.mark.parametrize(
+    "behave",
+    [
+        keep_open,
+        reset_connection,
+        close_connection,
+        answer_truncated,
+        answer_not_http,
+        answer_bad_gzip,
+        answer_half_headers,
+    ],
+)
 def test_it_may_repeat_a_read_cut_short(behave: Callable[..., None]) -> None:
     with raw_server(behave) as url:
         assert type(failure(read, url)) is errors.WppNoAnswer
@@ -166,7 +190,7 @@ def test_it_does_not_wait_for_a_body_that_drips() -> None:
             connection.sendall(b" ")
 
     started = time.monotonic()
-    with raw_server(says("HTTP/1.1 200 OK", "Content-Length: 10000", then=drip)) as url:
+    with raw_server(respond_with("HTTP/1.1 200 OK", "Content-Length: 10000", then=drip)) as url:
         found = failure(read, url)
         stop.set()
     assert type(found) is errors.WppNoAnswer
@@ -174,7 +198,7 @@ def test_it_does_not_wait_for_a_body_that_drips() -> None:
 
 
 def test_it_reads_only_so_much(fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.wppconnect.client.MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr("services.wppconnect.http_transport.MAX_ANSWER_BYTES", 1000)
     fake.answers(200, {"status": "CLOSED", "padding": "x" * 1000})
     assert type(failure(read, fake.url)) is errors.WppNoAnswer
 
@@ -289,13 +313,13 @@ def logged() -> Iterator[list[str]]:
         logging.getLogger(name).setLevel(level)
 
 
-def quoting(seen: Seen) -> Response:
+def quoting(seen: ReceivedRequest) -> Response:
     """A server that quotes in its error everything it got."""
     return Response(repr(seen), 500, media_type="application/json")
 
 
 @pytest.mark.parametrize("call", [*CHANGES, read])
-@pytest.mark.parametrize("behave", [hang, reset, truncated, not_http])
+@pytest.mark.parametrize("behave", [keep_open, reset_connection, answer_truncated, answer_not_http])
 def test_it_tells_no_secret_when_the_connection_fails(
     call: Call, behave: Callable[..., None], logged: list[str]
 ) -> None:
@@ -336,8 +360,8 @@ def assert_silent(texts: list[str], url: str) -> None:
 
 def test_it_hides_contents_in_representations() -> None:
     private = [
-        answers.SessionState("QRCODE", TEXT, TEXT, TEXT),
-        answers.ChatMessage("id", TEXT, caption=TEXT, sender_name=TEXT),
+        results.SessionState("QRCODE", TEXT, TEXT, TEXT),
+        results.ChatMessage("id", TEXT, caption=TEXT, sender_name=TEXT),
     ]
     assert TEXT not in repr(private)
 

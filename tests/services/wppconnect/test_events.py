@@ -9,26 +9,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.wppconnect import fields
-from services.wppconnect.events import (
-    MAX_KIND,
-    MAX_MESSAGE_ID,
-    NOT_HANDLED,
-    Ack,
-    Event,
+from services.wppconnect import payload_fields
+from services.wppconnect.event_keys import (
+    MAX_KIND_CHARS,
+    MAX_MESSAGE_ID_CHARS,
     EventKey,
-    File,
+    get_dedupe_key,
+    get_event_key,
+    get_message_key,
+)
+from services.wppconnect.event_parsing import KINDS_NOT_HANDLED, parse_event
+from services.wppconnect.events import (
+    Ack,
+    Annotation,
+    Event,
     InboundMessage,
-    Mark,
     PhoneCode,
     QrCode,
     SessionClosed,
     StatusFind,
+    StoredFile,
     Unsupported,
-    dedupe_key,
-    message_key,
-    parse,
-    summary,
 )
 
 FIXTURES = {path.stem: json.loads(path.read_text()) for path in (Path(__file__).parent / "fixtures").glob("*.json")}
@@ -88,9 +89,9 @@ EXPECTED: dict[str, Event] = {
     "onmessage__quoting": text(id=f"false_{ANA}_3EB0QUOTE", body="Isso!", quoted_id=OUT),
     "onmessage__file_put_aside": text(
         id=f"false_{ANA}_3EB0FILE", type="ptt", body="", mimetype="audio/ogg; codecs=opus", size=4096,
-        file=File(b"\xab" * 32, 4096), detail={"seconds": 3},
+        file=StoredFile(b"\xab" * 32, 4096), detail={"seconds": 3},
     ),
-    "onmessage__edit": Mark(IN, "edit", ANA, 1_760_000_060_123, {"body": "Olá de novo"}),
+    "onmessage__edit": Annotation(IN, "edit", ANA, 1_760_000_060_123, {"body": "Olá de novo"}),
     "onmessage__lid_and_phone": text(
         id=f"false_{LID}_3EB0BOTH", from_=LID, chat_id=LID, sender_id=LID, sender_name=None, phone_id=ANA
     ),
@@ -99,9 +100,9 @@ EXPECTED: dict[str, Event] = {
     "onselfmessage__text": text(
         id=f"true_{ANA}_3EB0EEEE", from_me=True, from_=ME, to=ANA, sender_id=ME, sender_name=None, pushname="Eu", ack=1
     ),
-    "onreactionmessage__stock": Mark(OUT, "reaction", ANA, 1_760_000_000_123, {"emoji": "👍"}),
-    "onrevokedmessage__stock": Mark(IN, "revoke", ANA),
-    "onpollresponse__stock": Mark(OUT, "vote", ANA, 1_760_000_000_123, {"options": ["Sim"]}),
+    "onreactionmessage__stock": Annotation(OUT, "reaction", ANA, 1_760_000_000_123, {"emoji": "👍"}),
+    "onrevokedmessage__stock": Annotation(IN, "revoke", ANA),
+    "onpollresponse__stock": Annotation(OUT, "vote", ANA, 1_760_000_000_123, {"options": ["Sim"]}),
     "incomingcall__stock": InboundMessage(
         id="call_CALL0001", from_=ANA, to=None, chat_id=ANA, type="call", timestamp=1_760_000_000,
         detail={"video": False, "group": False},
@@ -109,18 +110,18 @@ EXPECTED: dict[str, Event] = {
     "onack__received": Ack(OUT, 2),
     "onack__failed": Ack(OUT, -1),
     "onack__id_without_serialized": Ack(OUT, 3),
-    **{f"{kind}__stock": Unsupported(kind, "not handled") for kind in NOT_HANDLED},
+    **{f"{kind}__stock": Unsupported(kind, "not handled") for kind in KINDS_NOT_HANDLED},
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", sorted(FIXTURES))
 def test_it_reads_every_documented_event(name: str) -> None:
-    assert parse(FIXTURES[name]) == EXPECTED[name]
+    assert parse_event(FIXTURES[name]) == EXPECTED[name]
 
 
 @pytest.mark.parametrize("name", sorted(FIXTURES))
 def test_it_names_every_documented_event(name: str) -> None:
-    key = summary(FIXTURES[name])
+    key = get_event_key(FIXTURES[name])
     assert key.kind == name.partition("__")[0]
     assert key.session == (None if "without_session" in name else SESSION)
 
@@ -157,7 +158,7 @@ MALFORMED: list[dict[str, Any]] = [
     {"event": "onmessage", "id": IN},
     {"event": "onmessage", "from": ANA},
     {"event": "onmessage", "id": {"_serialized": 0.5}, "from": ANA},
-    {"event": "onmessage", "id": "x" * (MAX_MESSAGE_ID + 1), "from": ANA},
+    {"event": "onmessage", "id": "x" * (MAX_MESSAGE_ID_CHARS + 1), "from": ANA},
     {"event": "onmessage", "id": IN, "from": {"user": 5}},
     {"event": "unreadmessages", "id": [], "from": []},
     {"event": "onack", "id": OUT},
@@ -170,7 +171,7 @@ MALFORMED: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("payload", MALFORMED)
 def test_it_calls_a_malformed_event_what_it_is(payload: dict[str, Any]) -> None:
-    event = parse(payload)
+    event = parse_event(payload)
     assert isinstance(event, Unsupported)
     assert event.kind == payload.get("event", "qrcode")
     assert event.reason.startswith("malformed: ")
@@ -178,7 +179,7 @@ def test_it_calls_a_malformed_event_what_it_is(payload: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("event", [None, 5, {}, [], "", "something-new", "onMessage"])
 def test_it_keeps_an_event_whose_name_was_overwritten(event: Any) -> None:
-    found = parse({**FIXTURES["onmessage__text"], "event": event})
+    found = parse_event({**FIXTURES["onmessage__text"], "event": event})
     assert isinstance(found, Unsupported)
     assert found.reason == "unknown event"
 
@@ -188,14 +189,14 @@ def test_it_reads_loose_types() -> None:
         "event": "onmessage", "id": IN, "from": 5511999999999, "to": None, "type": 7, "body": 12, "t": "1760000000",
         "sender": "nobody", "isGroupMsg": "yes", "chatId": 0.5, "notifyName": "Ana", "fromMe": 1, "caption": {},
     }  # fmt: skip
-    assert parse(payload) == InboundMessage(
+    assert parse_event(payload) == InboundMessage(
         id=IN, from_="5511999999999", to=None, chat_id="5511999999999", type="7", body="12",
         timestamp=1_760_000_000, pushname="Ana",
     )  # fmt: skip
 
 
 def test_it_takes_a_message_of_one_own_for_what_its_id_says() -> None:
-    event = parse({"event": "onmessage", "id": f"true_{ANA}_X", "from": ME, "to": ANA})
+    event = parse_event({"event": "onmessage", "id": f"true_{ANA}_X", "from": ME, "to": ANA})
     assert isinstance(event, InboundMessage)
     assert event.from_me
     assert event.chat_id == ANA
@@ -203,13 +204,13 @@ def test_it_takes_a_message_of_one_own_for_what_its_id_says() -> None:
 
 def test_it_reads_milliseconds_and_no_absurd_times() -> None:
     times = [1_760_000_000_123, 1_760_000_000.0, 0, -5, 10**18, "soon", None, True, float("inf")]
-    events = [parse({**FIXTURES["onmessage__text"], "t": moment}) for moment in times]
+    events = [parse_event({**FIXTURES["onmessage__text"], "t": moment}) for moment in times]
     found = [event.timestamp for event in events if isinstance(event, InboundMessage)]
     assert found == [1_760_000_000, 1_760_000_000, *[None] * 7]
 
 
 def test_it_makes_texts_that_the_database_takes() -> None:
-    event = parse({**FIXTURES["onmessage__text"], "body": "a\x00b\ud800c", "id": f"{IN}\x00"})
+    event = parse_event({**FIXTURES["onmessage__text"], "body": "a\x00b\ud800c", "id": f"{IN}\x00"})
     assert isinstance(event, InboundMessage)
     assert (event.body, event.id) == ("ab?c", IN)
 
@@ -221,19 +222,19 @@ NOTICES = ("e2e_notification", "gp2", "notification_template", "call_log")
 def test_it_takes_no_notice_of_whatsapp_itself_for_a_message(kind: str) -> None:
     plain = {**FIXTURES["onmessage__text"], "event": kind}
     for payload in (*({**plain, "type": type_} for type_ in NOTICES), {**plain, "isNotification": True}):
-        assert isinstance(parse(payload), Unsupported)
-    assert isinstance(parse({**plain, "isNotification": False}), InboundMessage)
-    assert isinstance(parse({**plain, "from": "status@broadcast", "chatId": "status@broadcast"}), Unsupported)
+        assert isinstance(parse_event(payload), Unsupported)
+    assert isinstance(parse_event({**plain, "isNotification": False}), InboundMessage)
+    assert isinstance(parse_event({**plain, "from": "status@broadcast", "chatId": "status@broadcast"}), Unsupported)
 
 
 def test_it_tells_of_what_was_deleted_by_what_is_left_of_it() -> None:
     left = {**FIXTURES["onmessage__text"], "type": "revoked", "body": "", "isNotification": True}
-    assert parse(left) == Mark(IN, "revoke", ANA, 1_760_000_000_000)
+    assert parse_event(left) == Annotation(IN, "revoke", ANA, 1_760_000_000_000)
 
 
 @pytest.mark.parametrize("address", ["120363000000000001@newsletter", "1234@broadcast"])
 def test_it_calls_a_channel_and_a_list_no_group(address: str) -> None:
-    event = parse({**FIXTURES["onmessage__text"], "from": address, "chatId": address, "isGroupMsg": True})
+    event = parse_event({**FIXTURES["onmessage__text"], "from": address, "chatId": address, "isGroupMsg": True})
     assert isinstance(event, InboundMessage)
     assert not event.is_group
 
@@ -253,7 +254,7 @@ def test_it_calls_a_channel_and_a_list_no_group(address: str) -> None:
     ],
 )
 def test_it_knows_what_all_names_of_a_message_have_in_common(name: str, key: str) -> None:
-    assert message_key(name) == key
+    assert get_message_key(name) == key
 
 
 # What tells two deliveries apart
@@ -271,7 +272,7 @@ def test_it_tells_a_message_that_can_be_read_now_or_was_edited_from_the_first_on
 
 
 def key_of(payload: dict[str, Any], session: str = SESSION) -> bytes | None:
-    return dedupe_key(session, summary(payload))
+    return get_dedupe_key(session, get_event_key(payload))
 
 
 WITH_KEY = {
@@ -320,7 +321,7 @@ def test_it_tells_reactions_to_one_message_apart() -> None:
     assert None not in keys
     assert len(set(keys)) == 3
     assert key_of({**reaction, "timestamp": None}) is None
-    assert "👍" not in repr(summary(reaction))
+    assert "👍" not in repr(get_event_key(reaction))
 
 
 def test_it_tells_the_votes_in_one_poll_apart() -> None:
@@ -332,13 +333,15 @@ def test_it_tells_the_votes_in_one_poll_apart() -> None:
 
 def test_it_has_a_key_that_stays_the_same_over_releases() -> None:
     key = EventKey("onack", None, OUT, 2)
-    assert dedupe_key(SESSION, key) == bytes.fromhex("dbdd4abb77579040d0a55e72ef732a91")
+    assert get_dedupe_key(SESSION, key) == bytes.fromhex("dbdd4abb77579040d0a55e72ef732a91")
 
 
 def test_it_ignores_ids_too_long_to_be_one() -> None:
-    assert summary({"event": "onmessage", "id": "x" * MAX_MESSAGE_ID}).message_id == "x" * MAX_MESSAGE_ID
-    assert summary({"event": "onmessage", "id": "x" * (MAX_MESSAGE_ID + 1)}).message_id is None
-    assert summary({"event": "onmessage", "session": "x" * 200}).session is None
+    assert (
+        get_event_key({"event": "onmessage", "id": "x" * MAX_MESSAGE_ID_CHARS}).message_id == "x" * MAX_MESSAGE_ID_CHARS
+    )
+    assert get_event_key({"event": "onmessage", "id": "x" * (MAX_MESSAGE_ID_CHARS + 1)}).message_id is None
+    assert get_event_key({"event": "onmessage", "session": "x" * 200}).session is None
 
 
 # Properties
@@ -367,12 +370,12 @@ def storable(value: object) -> bool:
 @settings(deadline=None, max_examples=300)
 @given(payloads | json_values)
 def test_it_never_raises(payload: Any) -> None:
-    event, key = parse(payload), summary(payload)
-    assert len(key.kind) <= MAX_KIND
+    event, key = parse_event(payload), get_event_key(payload)
+    assert len(key.kind) <= MAX_KIND_CHARS
     assert key.kind
-    assert len(key.message_id or "") <= MAX_MESSAGE_ID
+    assert len(key.message_id or "") <= MAX_MESSAGE_ID_CHARS
     assert key.ack is None or -100 <= key.ack <= 100
-    assert dedupe_key(SESSION, key) == dedupe_key(SESSION, key)
+    assert get_dedupe_key(SESSION, key) == get_dedupe_key(SESSION, key)
     assert all(storable(value) for value in [*vars(event).values(), *key])
     if isinstance(event, Unsupported):
         assert event.kind == key.kind
@@ -384,8 +387,8 @@ def test_it_survives_any_one_field_gone_wrong(name: str, data: st.DataObject) ->
     payload = dict(FIXTURES[name])
     field = data.draw(st.sampled_from(sorted(payload)))
     payload[field] = data.draw(json_values)
-    assert isinstance(parse(payload), Event)
-    assert summary(payload).kind
+    assert isinstance(parse_event(payload), Event)
+    assert get_event_key(payload).kind
 
 
 @given(st.integers(-7, 4), st.text(min_size=1, max_size=60).filter(lambda text: text.isalnum()))
@@ -394,20 +397,24 @@ def test_it_reads_back_every_ack(ack: int, unique: str) -> None:
     key = {"fromMe": True, "remote": ANA, "id": unique}
     for form in (message_id, key, {**key, "_serialized": message_id}):
         payload = {"event": "onack", "session": SESSION, "id": form, "ack": ack}
-        assert parse(payload) == Ack(message_id, ack)
-        assert summary(payload) == EventKey("onack", SESSION, message_id, ack)
+        assert parse_event(payload) == Ack(message_id, ack)
+        assert get_event_key(payload) == EventKey("onack", SESSION, message_id, ack)
 
 
-@given(st.text(max_size=200), st.text(max_size=40), st.integers(1, fields.LAST_SECOND))
+@given(st.text(max_size=200), st.text(max_size=40), st.integers(1, payload_fields.LAST_SECOND))
 def test_it_reads_back_every_message(body: str, name: str, moment: int) -> None:
     payload = {"event": "onmessage", "id": IN, "from": ANA, "body": body, "notifyName": name, "t": moment}
-    event = parse(payload)
+    event = parse_event(payload)
     assert isinstance(event, InboundMessage)
-    assert (event.body, event.pushname, event.timestamp) == (fields.storable(body), fields.storable(name), moment)
+    assert (event.body, event.pushname, event.timestamp) == (
+        payload_fields.storable(body),
+        payload_fields.storable(name),
+        moment,
+    )
 
 
 @given(st.sampled_from(["data:image/png;base64,", "data:image/jpeg;base64,", ""]), st.binary(min_size=1, max_size=50))
 def test_it_reads_back_every_picture(prefix: str, picture: bytes) -> None:
     encoded = base64.b64encode(picture).decode()
     for payload in ({"event": "qrcode", "qrcode": prefix + encoded}, {"status": "QRCODE", "qrcode": prefix + encoded}):
-        assert parse(payload) == QrCode(None, encoded)
+        assert parse_event(payload) == QrCode(None, encoded)

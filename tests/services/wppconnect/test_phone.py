@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.errors import InvalidPhone
-from services.wppconnect.phone import display, normalise, same_subscriber
+from services.wppconnect.phone import format_phone, is_same_subscriber, normalise
 
 AREAS = [11, 19, 21, 27, 31, 41, 47, 51, 53, 55, 61, 71, 81, 91, 99]
 
@@ -72,7 +72,7 @@ def test_it_reads_every_way_of_writing_a_mobile(digits: str) -> None:
     area, number = digits[2:4], digits[4:]
     forms = [
         digits, f"+{digits}", f"00{digits}", area + number, f"0{area}{number}", f"({area}) {number[:5]}-{number[5:]}",
-        f"+55 {area} {number[1:5]}-{number[5:]}", display(digits),
+        f"+55 {area} {number[1:5]}-{number[5:]}", format_phone(digits),
     ]  # fmt: skip
     assert {normalise(form) for form in forms} == {digits}
 
@@ -80,10 +80,10 @@ def test_it_reads_every_way_of_writing_a_mobile(digits: str) -> None:
 @given(mobiles)
 def test_it_knows_a_mobile_without_its_ninth_digit(digits: str) -> None:
     older = digits[:4] + digits[5:]
-    assert same_subscriber(digits, older)
-    assert same_subscriber(f"{older}@c.us", f"+{digits}")
+    assert is_same_subscriber(digits, older)
+    assert is_same_subscriber(f"{older}@c.us", f"+{digits}")
     other = digits[:-1] + str((int(digits[-1]) + 1) % 10)
-    assert not same_subscriber(other, older)
+    assert not is_same_subscriber(other, older)
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_it_knows_a_mobile_without_its_ninth_digit(digits: str) -> None:
     ],
 )
 def test_it_compares_lines(a: str, b: str, same: bool) -> None:
-    assert same_subscriber(a, b) is same
-    assert same_subscriber(b, a) is same
+    assert is_same_subscriber(a, b) is same
+    assert is_same_subscriber(b, a) is same
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_it_compares_lines(a: str, b: str, same: bool) -> None:
     ],
 )
 def test_it_shows_a_number(digits: str, shown: str) -> None:
-    assert display(digits) == shown
+    assert format_phone(digits) == shown
 
 
 @given(st.text() | st.from_regex(r"\A\+?[0-9 ()./-]{0,20}\Z"))
@@ -134,4 +134,4 @@ def test_it_returns_sendable_digits_or_refuses(raw: str) -> None:
 
 @given(st.text())
 def test_it_displays_anything(digits: str) -> None:
-    assert isinstance(display(digits), str)
+    assert isinstance(format_phone(digits), str)

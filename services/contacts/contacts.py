@@ -1,0 +1,191 @@
+"""The contacts of a user: one row for each person or group, however many addresses WhatsApp has for them."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from services.db.actor import Actor
+from services.db.engine import transaction
+from services.db.tables.base import Record
+from services.db.tables.contacts import contacts, opt_outs
+from services.errors import N_, InvalidInput, NotFound
+from services.wppconnect.phone import ChatKind, get_chat_kind, get_phone_of_address
+
+MAX_NAME_LENGTH = 80
+MAX_NOTES_LENGTH = 2000
+MAX_LABELS = 20
+MAX_LABEL_LENGTH = 40
+
+
+class ContactTooLong(InvalidInput):
+    code = "contato_longo"
+    message = N_("O nome, as anotações ou as etiquetas são longos demais.")
+    hint = N_("Até 80 letras no nome, 2.000 nas anotações e 20 etiquetas de 40 letras.")
+
+
+@dataclass(frozen=True)
+class Contact:
+    """One person, group, channel or list. `name` is as its owner calls it, `pushname` as it calls itself; `phone` is
+    digits, once known. `opted_out`: asked never to be written to again."""
+
+    id: UUID
+    user_id: UUID
+    address: str
+    phone: str | None
+    lid: str | None
+    is_group: bool
+    name: str | None = field(repr=False)
+    pushname: str | None = field(repr=False)
+    notes: str = field(repr=False)
+    labels: tuple[str, ...]
+    blocked_at: datetime | None
+    opted_out: bool
+    unread: int
+
+
+# --- what the worker does ---------------------------------------------------------------------------------------------
+
+
+def get_or_create(
+    tx: Connection,
+    session_id: UUID,
+    address: str,
+    phone_address: str | None = None,
+    *,
+    also: ColumnElement[Any] | None = None,
+) -> UUID | None:
+    """The contact behind a chat's `address`, made where there is none, and made one where there were two.
+
+    `phone_address` is the `…@c.us` of a `@lid`, where it is known. None where the session is gone. `also` is asked
+    for after it, at no further trip.
+    """
+    lid = address if address.endswith("@lid") else None
+    phone = get_phone_of_address(phone_address or address)
+    asked = select(func.app.contact_of(session_id, address, phone, lid, get_chat_kind(address) is ChatKind.GROUP))
+    if also is not None:
+        asked = asked.add_columns(also)
+    found: UUID | None = tx.execute(asked).one()[0]
+    return found
+
+
+def link_lid_to_phone(tx: Connection, session_id: UUID, lid: str, phone: str) -> UUID | None:
+    """Note that a `@lid` and a phone (digits) are one person."""
+    return get_or_create(tx, session_id, lid, f"{phone}@c.us")
+
+
+# --- what a person does -----------------------------------------------------------------------------------------------
+
+
+def get(actor: Actor, contact_id: UUID) -> Contact:
+    """One contact with its card.
+
+    Raises: NotFound, also where the actor may not see it.
+    """
+    with transaction(actor) as tx:
+        row = tx.execute(select(*COLUMNS).where(contacts.c.id == contact_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"contact {contact_id}")
+    return contact_from_row(row)
+
+
+def save(actor: Actor, contact_id: UUID, name: str, notes: str, labels: list[str]) -> None:
+    """Change the owner's own words on a contact.
+
+    Raises: ContactTooLong, NotFound.
+    """
+    chosen = list(dict.fromkeys(clean for label in labels if (clean := _collapse_spaces(label))))
+    said, noted = _collapse_spaces(name), notes.replace("\0", "").strip()
+    lengths = (
+        len(said) <= MAX_NAME_LENGTH
+        and len(noted) <= MAX_NOTES_LENGTH
+        and all(len(label) <= MAX_LABEL_LENGTH for label in chosen)
+    )
+    if not lengths or len(chosen) > MAX_LABELS:
+        raise ContactTooLong(f"contact {contact_id}")
+    _update_own(actor, contact_id, name=said or None, notes=noted, labels=chosen)
+
+
+def block(actor: Actor, contact_id: UUID, *, blocked: bool = True) -> None:
+    """Write nothing to a contact, and count nothing of theirs as unread, until it is let in again.
+
+    Raises: NotFound.
+    """
+    _update_own(actor, contact_id, blocked_at=func.now() if blocked else None, **({"unread": 0} if blocked else {}))
+
+
+def opt_out(actor: Actor, contact_id: UUID) -> None:
+    """Note that a contact asked never to be written to again: that stays.
+
+    Raises: NotFound, InvalidInput for a group.
+    """
+    found = get(actor, contact_id)
+    if found.phone is None or found.user_id != actor.user_id:
+        raise InvalidInput("an opt-out is of a phone")
+    noted = insert(opt_outs).values(user_id=actor.user_id, phone=found.phone)
+    with transaction(actor) as tx:
+        tx.execute(noted.on_conflict_do_nothing())
+
+
+def mark_read(actor: Actor, contact_id: UUID) -> None:
+    """Note that the owner has seen the conversation; staff who look change nothing."""
+    mine = and_(contacts.c.id == contact_id, contacts.c.user_id == actor.user_id, contacts.c.unread > 0)
+    with transaction(actor) as tx:
+        tx.execute(update(contacts).where(mine).values(unread=0))
+
+
+def _update_own(actor: Actor, contact_id: UUID, **values: Any) -> None:
+    mine = and_(contacts.c.id == contact_id, contacts.c.user_id == actor.user_id)
+    with transaction(actor) as tx:
+        if not tx.execute(update(contacts).where(mine).values(**values, updated_at=func.now())).rowcount:
+            raise NotFound(f"contact {contact_id}")
+
+
+def _collapse_spaces(text: str) -> str:
+    return " ".join(text.replace("\0", "").split())
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def _opted_out() -> ColumnElement[bool]:
+    return exists().where(opt_outs.c.user_id == contacts.c.user_id, opt_outs.c.phone == contacts.c.phone)
+
+
+COLUMNS = (
+    contacts.c.id,
+    contacts.c.user_id,
+    contacts.c.address,
+    contacts.c.phone,
+    contacts.c.lid,
+    contacts.c.is_group,
+    contacts.c.name,
+    contacts.c.pushname,
+    contacts.c.notes,
+    contacts.c.labels,
+    contacts.c.blocked_at,
+    _opted_out().label("opted_out"),
+    contacts.c.unread,
+)
+
+
+def contact_from_row(row: Record) -> Contact:
+    """A row of COLUMNS."""
+    return Contact(
+        id=row.id,
+        user_id=row.user_id,
+        address=row.address,
+        phone=row.phone,
+        lid=row.lid,
+        is_group=row.is_group,
+        name=row.name,
+        pushname=row.pushname,
+        notes=row.notes,
+        labels=tuple(row.labels),
+        blocked_at=row.blocked_at,
+        opted_out=row.opted_out,
+        unread=row.unread,
+    )

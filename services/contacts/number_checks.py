@@ -1,0 +1,156 @@
+"""Number checks: whether a phone number is on WhatsApp, and which address WhatsApp uses for it; the answers are kept.
+
+WhatsApp counts these questions. So each session has a budget for an hour, and a question is written down before it is
+asked. A yes is valid for weeks, and an acknowledgement from the address renews it; a no is valid for a day.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import Connection, func, select, text, update
+
+from services import settings
+from services.db.actor import Actor
+from services.db.engine import transaction
+from services.db.tables.base import Record
+from services.db.tables.contacts import number_checks
+from services.db.tables.fleet import sessions as session_rows
+from services.errors import NotFound
+from services.fleet import checks
+from services.wppconnect.results import NumberCheck
+from services.wppconnect.shared import get_client
+
+# The budget's window moves with the clock. One process counts at a time, so that two cannot spend the same question.
+_RESERVE_QUESTIONS = text(
+    """
+    insert into public.number_checks (session_id, user_id, phone, asked_at)
+    select s.id, s.user_id, asked.phone, now()
+      from public.whatsapp_sessions s, unnest(cast(:phones as text[])) with ordinality as asked (phone, place)
+     where s.id = :session_id
+     order by asked.place
+     limit greatest(0, :budget - (
+       select count(*) from public.number_checks
+        where session_id = :session_id and asked_at > now() - interval '1 hour'))
+    on conflict (session_id, phone) do update set asked_at = excluded.asked_at
+    returning phone
+    """
+)
+# At most once a day for each number: acknowledgements are many.
+_CONFIRM_BY_ACK = text(
+    """
+    update public.number_checks n
+       set on_whatsapp = true, address = m.address, confirmed_at = now(), fresh_until = now() + :known_for
+      from public.messages m
+     where m.session_id = :session_id and m.wpp_id is not null
+       and app.message_key(m.wpp_id) = app.message_key(:wpp_id) and m.address like '%@c.us'
+       and n.session_id = m.session_id and n.phone = m.phone
+       and (n.confirmed_at is null or n.confirmed_at < now() - interval '1 day')
+    """
+)
+
+
+@dataclass(frozen=True)
+class KnownNumber:
+    """What is believed of one number. `address` is None where nobody has it."""
+
+    exists: bool
+    address: str | None
+    checked_at: datetime
+    confirmed_at: datetime | None = None
+
+
+def get_known(who: Actor | Connection, session_id: UUID, phones: Collection[str]) -> dict[str, KnownNumber]:
+    """What is still believed of those of `phones` (digits) that were asked about before: one read of the primary key.
+
+    `who` is an open transaction or somebody for whom one is opened.
+    """
+    query = select(number_checks).where(
+        number_checks.c.session_id == session_id,
+        number_checks.c.phone == func.any(list(phones)),
+        number_checks.c.fresh_until > func.now(),
+    )
+    if isinstance(who, Connection):
+        return {row.phone: _known_from_row(row) for row in who.execute(query)}
+    with transaction(who) as tx:
+        return {row.phone: _known_from_row(row) for row in tx.execute(query)}
+
+
+def check_numbers(
+    actor: Actor,
+    session_id: UUID,
+    phones: Sequence[str],
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> dict[str, KnownNumber]:
+    """Ask the session's server about `phones` (digits) one after another, and remember each answer at once.
+
+    Only as many as the hour's budget allows, the first ones first: who is missing from the result was not asked.
+    `progress(done, of)` is called after each. The first failure ends it and is raised as the client raises it
+    (WppError, ConfigurationError, InvalidPhone); `get_known` then gives what was answered before.
+
+    Raises: NotFound where the session is not the actor's; WppError, ConfigurationError, InvalidPhone as said above.
+    """
+    asked = list(dict.fromkeys(phones))
+    name, server_url, allowed = _reserve_questions(actor, session_id, asked)
+    answers: dict[str, KnownNumber] = {}
+    for phone in (one for one in asked if one in allowed):
+        with checks.check_if_disconnected(actor, name):
+            answer = get_client().check_number(server_url, name, phone)
+        answers[phone] = _save_answer(actor, session_id, phone, answer)
+        progress(len(answers), len(allowed))
+    return answers
+
+
+def remaining_budget(actor: Actor, session_id: UUID) -> int:
+    """How many questions of this hour's budget a session has left."""
+    spent = select(func.count()).where(
+        number_checks.c.session_id == session_id,
+        number_checks.c.asked_at > func.now() - timedelta(hours=1),
+    )
+    with transaction(actor) as tx:
+        return max(settings.get().number_checks_per_hour - int(tx.execute(spent).scalar_one()), 0)
+
+
+def confirm_by_ack(tx: Connection, session_id: UUID, wpp_id: str) -> None:
+    """An acknowledgement came for this message: its recipient's address is the right one, for another while."""
+    known_for = timedelta(days=settings.get().number_known_days)
+    tx.execute(_CONFIRM_BY_ACK, {"session_id": session_id, "wpp_id": wpp_id, "known_for": known_for})
+
+
+def _reserve_questions(actor: Actor, session_id: UUID, phones: list[str]) -> tuple[str, str, set[str]]:
+    """The session's name and server, and those of `phones` that may be asked about now."""
+    with transaction(actor) as tx:
+        line = tx.execute(
+            select(session_rows.c.session_id, session_rows.c.server_url).where(session_rows.c.id == session_id)
+        ).one_or_none()
+        if line is None:
+            raise NotFound(f"session {session_id}")
+        tx.execute(text("select pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"numbers{session_id}"})
+        budget = settings.get().number_checks_per_hour
+        allowed = tx.execute(
+            _RESERVE_QUESTIONS, {"session_id": session_id, "phones": phones, "budget": budget}
+        ).scalars()
+        return line.session_id, line.server_url, set(allowed)
+
+
+def _save_answer(actor: Actor, session_id: UUID, phone: str, answer: NumberCheck) -> KnownNumber:
+    configured = settings.get()
+    days = configured.number_known_days if answer.exists else configured.number_absent_days
+    with transaction(actor) as tx:
+        row = tx.execute(
+            update(number_checks)
+            .where(number_checks.c.session_id == session_id, number_checks.c.phone == phone)
+            .values(
+                on_whatsapp=answer.exists,
+                address=answer.address,
+                checked_at=func.now(),
+                fresh_until=func.now() + timedelta(days=days),
+            )
+            .returning(number_checks)
+        ).one()
+    return _known_from_row(row)
+
+
+def _known_from_row(row: Record) -> KnownNumber:
+    return KnownNumber(row.on_whatsapp, row.address, row.checked_at, row.confirmed_at)

@@ -1,0 +1,61 @@
+"""Tables of contacts: contacts, opt-outs and number checks."""
+
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Column,
+    Integer,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+
+from services.db.tables.base import metadata, time_column
+
+contacts = Table(
+    "contacts",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("session_id", Uuid, nullable=False),
+    Column("user_id", Uuid, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("phone", Text),
+    Column("lid", Text),
+    Column("is_group", Boolean, nullable=False, server_default="false"),
+    Column("name", Text),
+    Column("pushname", Text),
+    Column("notes", Text, nullable=False, server_default=""),
+    Column("labels", ARRAY(Text), nullable=False, server_default="{}"),
+    time_column("blocked_at"),
+    Column("unread", Integer, nullable=False, server_default="0"),
+    time_column("last_message_at"),
+    time_column("created_at", default=True),
+    time_column("updated_at", default=True),
+    time_column("identify_at"),
+    Column("identifications", Integer, nullable=False, server_default="0"),
+)
+
+opt_outs = Table(
+    "opt_outs",
+    metadata,
+    Column("user_id", Uuid, primary_key=True),
+    Column("phone", Text, primary_key=True),
+    time_column("at", default=True),
+    Column("word", Text),
+    comment="who asked never to be written to again; outlives sessions, contacts and messages",
+)
+
+number_checks = Table(
+    "number_checks",
+    metadata,
+    Column("session_id", Uuid, primary_key=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("phone", Text, primary_key=True),
+    Column("on_whatsapp", Boolean),
+    Column("address", Text),
+    time_column("asked_at", default=True),
+    time_column("checked_at"),
+    time_column("confirmed_at"),
+    time_column("fresh_until"),
+)

@@ -1,0 +1,105 @@
+"""Tables of messaging: the sessions' send queues (lanes), messages and acknowledgements that wait."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Computed,
+    DateTime,
+    Identity,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from services.db.tables.base import metadata, time_column
+
+lanes = Table(
+    "lanes",
+    metadata,
+    Column("session_id", Uuid, primary_key=True),
+    time_column("free_at", default=True),
+    time_column("due_at"),
+    time_column("stopped_at"),
+    Column("stopped_by_staff", Boolean, nullable=False, server_default="false"),
+    Column("waiting_reason", Text),
+    time_column("waiting_since"),
+    time_column("retry_at"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column(
+        "ready_at",
+        DateTime(timezone=True),
+        Computed(
+            "case when stopped_at is null and due_at is not null"
+            " then nullif(greatest(free_at, due_at, retry_at), 'infinity'::timestamptz) end"
+        ),
+    ),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+    Column("seq", BigInteger, Identity(always=True), nullable=False),
+    Column("session_id", Uuid, nullable=False),
+    Column("user_id", Uuid, nullable=False),
+    Column("direction", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("phone", Text, nullable=False),
+    Column("address", Text),
+    Column("contact_name", Text),
+    Column("kind", Text, nullable=False, server_default="chat"),
+    Column("body", Text, nullable=False, server_default=""),
+    Column("idempotency_key", Text),
+    Column("wpp_id", Text),
+    Column("ack", SmallInteger, nullable=False, server_default="0"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("failure", Text),
+    Column("request_id", Text),
+    time_column("run_at", default=True),
+    time_column("created_at", default=True),
+    time_column("sending_at"),
+    time_column("accepted_at"),
+    time_column("sent_at"),
+    time_column("delivered_at"),
+    time_column("read_at"),
+    time_column("ended_at"),
+    time_column("reconcile_at"),
+    Column("reconciliations", Integer, nullable=False, server_default="0"),
+    time_column("updated_at", default=True),
+    time_column("claimed_at"),
+    time_column("uncertain_at"),
+    time_column("reconciled_at"),
+    Column("contact_id", Uuid),
+    Column("media_sha256", LargeBinary),
+    Column("mimetype", Text),
+    Column("filename", Text),
+    Column("detail", JSONB, nullable=False, server_default="{}"),
+    Column("quoted_wpp_id", Text),
+    Column("template_id", Uuid),
+    Column("template_version", Integer),
+    Column("schedule_id", Uuid),
+    Column("campaign_id", Uuid),
+    time_column("at", default=True),
+    time_column("fetch_at"),
+    Column("fetches", Integer, nullable=False, server_default="0"),
+    time_column("decided_at"),
+    Column("decision", Text),
+    Column("waiting_reason", Text),
+    time_column("waiting_since"),
+    time_column("asked_at"),
+)
+
+parked_acks = Table(
+    "parked_acks",
+    metadata,
+    Column("session_id", Uuid, primary_key=True),
+    Column("wpp_id", Text, primary_key=True),
+    Column("ack", SmallInteger, nullable=False),
+    time_column("at", default=True),
+)

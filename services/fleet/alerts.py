@@ -1,0 +1,71 @@
+"""Alerts: posts new incidents to ALERT_WEBHOOK_URL.
+
+One post a round, and each fault of each session at most once in the cooldown. A row's `told_at` says that the incident
+was posted, or that a similar one was posted within the cooldown. What could not be posted is tried again in the next
+round.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import text
+
+from services import settings
+from services.db.actor import SYSTEM
+from services.db.engine import transaction
+from services.db.tables.base import Record
+from services.fleet.incidents import DESCRIPTIONS, Kind, State
+from services.platform import alert_webhook
+
+# What a chat shows without folding it; the rest is a number.
+MAX_LISTED = 10
+STATE_NOTES = {
+    State.NEEDS_PHONE: " (precisa do celular da pessoa)",
+    State.NEEDS_PERSON: " (precisa de alguém da equipe)",
+}
+
+
+def send_alerts() -> int:
+    """Post what nobody was told of yet; returns how many incidents were posted."""
+    configured = settings.get()
+    silent = not configured.alert_webhook_url.get_secret_value()
+    with transaction(SYSTEM) as tx:
+        tx.execute(_SUPPRESS, {"cooldown": configured.alert_cooldown_minutes * 60, "silent": silent})
+        rows = tx.execute(_SELECT_PENDING).all()
+    if not rows or not alert_webhook.post(_body(rows)):
+        return 0
+    with transaction(SYSTEM) as tx:
+        tx.execute(_MARK_SENT, {"ids": [row.id for row in rows]})
+    return len(rows)
+
+
+def _body(rows: Sequence[Record]) -> dict[str, Any]:
+    lines = [
+        f"{DESCRIPTIONS[Kind(row.kind)][0]}: {row.subject}{STATE_NOTES.get(row.state, '')}" for row in rows[:MAX_LISTED]
+    ]
+    if len(rows) > MAX_LISTED:
+        lines.append(f"… e mais {len(rows) - MAX_LISTED}")
+    found = [
+        {"kind": row.kind, "subject": row.subject, "state": row.state, "found_at": row.found_at.isoformat()}
+        for row in rows
+    ]
+    return {"text": "\n".join(lines), "findings": found}
+
+
+# The server's address is nobody's business: its sessions' owners are named by their session, a server by its number.
+_SUPPRESS = text("""
+update public.findings f set told_at = clock_timestamp()
+ where f.told_at is null and (:silent or f.ended_at is not null or exists (select from public.findings o
+   where o.kind = f.kind and o.session_id is not distinct from f.session_id
+     and o.server_url is not distinct from f.server_url
+     and o.told_at > clock_timestamp() - make_interval(secs => :cooldown)))
+""")
+
+_SELECT_PENDING = text("""
+select f.id, f.kind, f.state, f.found_at,
+       coalesce('user_' || f.user_id, 'servidor com ' || (select count(*) from public.whatsapp_sessions s
+         where s.server_url = f.server_url) || ' sessões') as subject
+  from public.findings f where f.told_at is null order by f.id limit 200
+""")
+
+_MARK_SENT = text("update public.findings set told_at = clock_timestamp() where id = any(:ids)")

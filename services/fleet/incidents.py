@@ -1,0 +1,316 @@
+"""Incidents: what is wrong with which session or server.
+
+    detected ─▶ open ──step──step──▶ healed              evidence came: a proof, a delivery, a code
+                  │    ├────────────▶ needs_phone        only the owner's phone can help
+                  │    └────────────▶ needs_person       healing has no step left
+                  └─────────────────▶ over               no longer wanted, or another incident replaced it
+
+Incidents are detected from evidence in the tables and end when evidence says so. There is one statement for each kind,
+however many sessions there are. `healing` acts on incidents, `alerts` tells people.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import Connection, func, select, text
+
+from services import settings
+from services.db.actor import Actor
+from services.db.engine import transaction
+from services.db.tables.accounts import directory
+from services.db.tables.base import Record
+from services.db.tables.fleet import findings, sessions
+from services.errors import N_
+from services.fleet import timeline
+
+PAGE_SIZE = 50
+
+
+class Kind(StrEnum):
+    """What is wrong, most urgent first."""
+
+    SERVER_DOWN = "server_down"  # a WPPConnect server does not answer
+    ZOMBIE = "zombie"  # the server says CONNECTED, WhatsApp does not answer
+    DROPPED = "dropped"  # it was up and ended by itself
+    SILENT = "silent"  # up, but nothing has come in at an hour at which it usually does
+    UNACKED = "unacked"  # the server took messages that WhatsApp never acknowledged
+    STUCK = "stuck"  # a start that shows no code
+    LOGGED_OUT = "logged_out"  # the phone ended it
+    NOT_SCANNED = "not_scanned"  # nobody read the code in time
+
+
+class State(StrEnum):
+    """How far it is."""
+
+    OPEN = "open"  # the worker is on it
+    NEEDS_PHONE = "needs_phone"  # only the owner's phone can help
+    NEEDS_PERSON = "needs_person"  # the worker has tried what it can
+    HEALED = "healed"
+    OVER = "over"  # it no longer matters
+
+
+# kind → what it is, and what to do, for the staff.
+DESCRIPTIONS: dict[Kind, tuple[str, str]] = {
+    Kind.SERVER_DOWN: (
+        N_("Servidor do WhatsApp fora do ar"),
+        N_("Verifique a máquina do servidor; as sessões voltam em ondas quando ele voltar."),
+    ),
+    Kind.ZOMBIE: (
+        N_("Sessão morta: o servidor diz conectada, o WhatsApp não responde"),
+        N_("A reinicialização automática está em andamento; se ela não bastar, reinicie ou mova a sessão."),
+    ),
+    Kind.DROPPED: (
+        N_("Sessão caiu sozinha"),
+        N_("A religação automática está em andamento; se ela não bastar, a pessoa precisa conectar de novo."),
+    ),
+    Kind.SILENT: (
+        N_("Sessão calada num horário em que costuma receber"),
+        N_("Peça para alguém mandar uma mensagem a este número; se nada chegar, reinicie a sessão."),
+    ),
+    Kind.UNACKED: (
+        N_("Mensagens aceitas sem confirmação do WhatsApp"),
+        N_("Abra o diagnóstico da sessão e confira se o celular está online."),
+    ),
+    Kind.STUCK: (
+        N_("Conexão presa sem mostrar código"),
+        N_("A reinicialização automática está em andamento; se repetir, confira o servidor."),
+    ),
+    Kind.LOGGED_OUT: (
+        N_("Aparelho desconectado pelo celular"),
+        N_("A pessoa precisa conectar de novo e ler o código com o celular."),
+    ),
+    Kind.NOT_SCANNED: (
+        N_("Código não lido a tempo"),
+        N_("A pessoa precisa conectar de novo com o celular na mão."),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One thing that is or was wrong. `email` is its session's owner, None for a server's; `steps` counts the tries to
+    heal it.
+    """
+
+    id: int
+    kind: Kind
+    state: State
+    user_id: UUID | None
+    email: str | None
+    server_url: str | None
+    found_at: datetime
+    steps: int
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class IncidentsPage:
+    """One page; `total` counts every row that the filter admits."""
+
+    findings: list[Incident]
+    total: int
+
+
+def list_incidents(actor: Actor, *, user_id: UUID | None = None, ended: bool = False, page: int = 1) -> IncidentsPage:
+    """One page (50) of what is wrong, newest first, as far as the actor may see it; with `ended` also what was."""
+    # Looked up for each: joined, the view of everybody would be read whole.
+    email = select(directory.c.email).where(directory.c.user_id == findings.c.user_id).scalar_subquery()
+    incidents = select(findings, email.label("email"), func.count().over().label("total"))
+    if not ended:
+        incidents = incidents.where(findings.c.ended_at.is_(None))
+    if user_id is not None:
+        incidents = incidents.where(
+            findings.c.session_id == select(sessions.c.id).where(sessions.c.user_id == user_id).scalar_subquery()
+        )
+    incidents = incidents.order_by(findings.c.id.desc()).limit(PAGE_SIZE).offset((page - 1) * PAGE_SIZE)
+    with transaction(actor) as tx:
+        rows = tx.execute(incidents).all()
+    return IncidentsPage([_incident_from_row(row) for row in rows], rows[0].total if rows else 0)
+
+
+def open_since(actor: Actor, kind: Kind, session_id: UUID) -> datetime | None:
+    """When what is wrong with that session was found, as far as the actor may see it; None where it is not."""
+    wanted = select(findings.c.found_at).where(
+        findings.c.session_id == session_id, findings.c.kind == kind, findings.c.ended_at.is_(None)
+    )
+    with transaction(actor) as tx:
+        found: datetime | None = tx.execute(wanted).scalar_one_or_none()
+    return found
+
+
+def detect(tx: Connection) -> int:
+    """Write down what is newly wrong, as far as the tables tell; returns how many were found."""
+    configured = settings.get()
+    times = {
+        "stuck": configured.health_stuck_seconds,
+        "unacked": configured.health_unacked_seconds,
+        "silence": configured.health_silence_minutes * 60,
+    }
+    rows = [
+        row
+        for statement in (_DETECT_DROPPED, _DETECT_STUCK, _DETECT_UNACKED, _DETECT_SILENT, _DETECT_UNPAIRED)
+        for row in tx.execute(statement, times)
+    ]
+    for row in rows:
+        timeline.add_entry(tx, row.session_id, row.user_id, timeline.Kind.HEALTH, f"found.{row.kind}")
+    return len(rows)
+
+
+def open_incidents(tx: Connection, kind: Kind, session_ids: list[UUID]) -> None:
+    """Write down what only asking could tell of these sessions."""
+    for row in tx.execute(_INSERT_INCIDENTS, {"kind": kind, "ids": session_ids}):
+        timeline.add_entry(tx, row.session_id, row.user_id, timeline.Kind.HEALTH, f"found.{kind}")
+
+
+def update_states(tx: Connection) -> int:
+    """End what evidence has ended, and mark what only a phone can help; returns how many moved."""
+    rows = tx.execute(_UPDATE_STATES, {"unacked": settings.get().health_unacked_seconds}).all()
+    for row in rows:
+        if row.session_id is not None and row.state != State.OVER:
+            outcome: timeline.Outcome = "ok" if row.state == State.HEALED else "failed"
+            timeline.add_entry(
+                tx, row.session_id, row.user_id, timeline.Kind.HEALTH, f"{row.state}.{row.kind}", outcome
+            )
+    return len(rows)
+
+
+def open_server_down(tx: Connection, server_url: str) -> None:
+    """A server does not answer: its sessions are left alone until it does."""
+    tx.execute(_INSERT_SERVER_DOWN, {"server": server_url})
+
+
+def end_server_down(tx: Connection, server_url: str) -> None:
+    """It answers again: whatever runs there is asked about at once."""
+    tx.execute(_END_SERVER_DOWN, {"server": server_url})
+    tx.execute(_CHECK_CONNECTED, {"server": server_url})
+
+
+_NO_OPEN_INCIDENT = """
+  not exists (select from public.findings f where f.session_id = s.id and f.ended_at is null and f.kind in (
+    'zombie', 'dropped', 'silent', 'stuck'))
+"""
+
+# A moment's grace after a close, because whoever restarts a session by other means goes through the same status; and
+# after a loss that was found by asking, because the server's own word, on its way, says whether a start can help.
+_DETECT_DROPPED = text(f"""
+insert into public.findings (session_id, user_id, server_url, kind)
+select s.id, s.user_id, s.server_url, 'dropped' from public.whatsapp_sessions s
+ where s.status = 'desconectado' and s.failure is not null and s.wants_up
+   and (s.failure not in ('closed', 'lost') or s.updated_at < clock_timestamp() - interval '3 seconds')
+   and {_NO_OPEN_INCIDENT}
+on conflict do nothing returning session_id, user_id, kind
+""")
+
+# One that waits for an earlier browser to end was not asked for yet.
+_DETECT_STUCK = text(f"""
+insert into public.findings (session_id, user_id, server_url, kind)
+select s.id, s.user_id, s.server_url, 'stuck' from public.whatsapp_sessions s
+ where s.status = 'pareando' and s.qr_count = 0 and s.phone_code is null and s.scanned_at is null
+   and s.start_at is null
+   and greatest(s.pairing_started_at, s.start_asked_at) < clock_timestamp() - make_interval(secs => :stuck)
+   and {_NO_OPEN_INCIDENT}
+on conflict do nothing returning session_id, user_id, kind
+""")
+
+_DETECT_UNACKED = text("""
+insert into public.findings (session_id, user_id, server_url, kind, state)
+select s.id, s.user_id, s.server_url, 'unacked', 'needs_person' from public.whatsapp_sessions s
+ where s.id in (select m.session_id from public.messages m
+   where m.state = 'accepted' and m.accepted_at < clock_timestamp() - make_interval(secs => :unacked)
+     and m.accepted_at > clock_timestamp() - interval '1 day')
+on conflict do nothing returning session_id, user_id, kind
+""")
+
+# Silence is measured against the session itself: in these hours of the day it spoke on most of the last days.
+_DETECT_SILENT = text(f"""
+insert into public.findings (session_id, user_id, server_url, kind)
+select s.id, s.user_id, s.server_url, 'silent' from public.whatsapp_sessions s
+ where s.status = 'conectado' and s.connected_at < clock_timestamp() - make_interval(secs => :silence)
+   and {_NO_OPEN_INCIDENT}
+   and not exists (select from public.session_hours h where h.session = s.session_id
+     and h.hour > clock_timestamp() - make_interval(secs => :silence) - interval '1 hour'
+     and h.last_at > clock_timestamp() - make_interval(secs => :silence))
+   and 5 <= (select count(distinct date_trunc('day', h.hour)) from public.session_hours h
+     where h.session = s.session_id and h.events >= 3
+       and h.hour between clock_timestamp() - interval '14 days' and clock_timestamp() - interval '12 hours'
+       and extract(hour from h.hour) = extract(hour from clock_timestamp() - make_interval(secs => :silence / 2)))
+on conflict do nothing returning session_id, user_id, kind
+""")
+
+# Told once for each ending, and only while it is news.
+_DETECT_UNPAIRED = text(f"""
+insert into public.findings (session_id, user_id, server_url, kind, state)
+select s.id, s.user_id, s.server_url, k.kind, 'needs_phone' from public.whatsapp_sessions s
+  cross join lateral (select case when s.failure in ('phone_logged_out', 'logged_out') then 'logged_out'
+    else 'not_scanned' end as kind) k
+ where s.status = 'desconectado' and s.failure in ('phone_logged_out', 'logged_out', 'qr_not_scanned', 'qr_read_failed')
+   and s.updated_at > clock_timestamp() - interval '1 day'
+   and not exists (select from public.findings f where f.session_id = s.id and f.kind = k.kind
+     and (f.ended_at is null or f.found_at > s.updated_at)) and {_NO_OPEN_INCIDENT}
+on conflict do nothing returning session_id, user_id, kind
+""")
+
+_INSERT_INCIDENTS = text("""
+insert into public.findings (session_id, user_id, server_url, kind)
+select s.id, s.user_id, s.server_url, :kind from public.whatsapp_sessions s where s.id = any(:ids)
+on conflict do nothing returning session_id, user_id
+""")
+
+_INSERT_SERVER_DOWN = text("""
+insert into public.findings (server_url, kind, state) values (:server, 'server_down', 'needs_person')
+on conflict do nothing
+""")
+
+_END_SERVER_DOWN = text("""
+update public.findings set state = 'healed', ended_at = clock_timestamp()
+ where server_url = :server and kind = 'server_down' and ended_at is null
+""")
+
+# Whoever restarted may have lost any of them, whatever was proved before.
+_CHECK_CONNECTED = text("""
+update public.whatsapp_sessions set check_at = now() where server_url = :server and status = 'conectado'
+""")
+
+_UPDATE_STATES = text("""
+update public.findings f set state = n.state,
+       ended_at = case when n.state in ('healed', 'over') then clock_timestamp() end,
+       told_at = case when n.state in ('healed', 'over') then f.told_at end
+  from (
+    select f.id, case
+        when f.kind in ('zombie', 'dropped', 'logged_out', 'not_scanned', 'stuck') and s.status = 'conectado'
+             and s.last_proof_at > greatest(f.found_at, f.acted_at) then 'healed'
+        when f.kind = 'silent' and exists (select from public.session_hours h where h.session = s.session_id
+             and h.last_at > greatest(f.found_at, f.acted_at)) then 'healed'
+        when f.kind = 'stuck' and (s.qr_count > 0 or s.phone_code is not null or s.scanned_at is not null) then 'healed'
+        when f.kind = 'stuck' and s.status <> 'pareando' then 'over'
+        when f.kind = 'unacked' and not exists (select from public.messages m where m.session_id = s.id
+             and m.state = 'accepted' and m.accepted_at < clock_timestamp() - make_interval(secs => :unacked)
+             and m.accepted_at > clock_timestamp() - interval '1 day') then 'healed'
+        when f.kind in ('zombie', 'dropped', 'silent') and s.status = 'desconectado' and not s.wants_up then 'over'
+        when f.kind in ('zombie', 'dropped', 'silent') and s.status = 'pareando'
+             and (s.qr_count > 0 or s.phone_code is not null) then 'needs_phone'
+        when f.kind in ('zombie', 'dropped', 'silent') and s.status = 'desconectado'
+             and s.failure in ('qr_not_scanned', 'qr_read_failed') then 'needs_phone'
+        when f.kind in ('logged_out', 'not_scanned') and f.found_at < clock_timestamp() - interval '7 days' then 'over'
+      end as state
+      from public.findings f join public.whatsapp_sessions s on s.id = f.session_id
+     where f.ended_at is null) n
+ where n.id = f.id and n.state is not null and n.state <> f.state
+returning f.session_id, f.user_id, f.kind, f.state
+""")
+
+
+def _incident_from_row(row: Record) -> Incident:
+    return Incident(
+        row.id,
+        Kind(row.kind),
+        State(row.state),
+        row.user_id,
+        row.email,
+        row.server_url,
+        row.found_at,
+        row.steps,
+        row.ended_at,
+    )

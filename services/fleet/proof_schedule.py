@@ -1,0 +1,292 @@
+"""When which session is to prove that it is alive, and about which number WhatsApp is asked.
+
+About whom. WhatsApp minds questions about strangers, so no number is made up or bought:
+1. `HEALTH_NUMBERS`: the operator's own numbers, which nobody has saved as a contact.
+2. Other sessions of this installation: they exist and are ours. A session that has talked with one is not asked about
+   it, because it may be a contact. Their owners see nothing of it, and only the worker reads the table.
+3. A number whose question or check went unanswered before: the browser did not answer it, so it is no contact.
+4. Numbers to which the session itself has written, with an acknowledgement. They may be contacts: no answer convicts,
+   an answer proves nothing.
+
+How often. A quiet session is asked at most `health_asks_per_day` times a day. The questions of one server are spread
+evenly: with n quiet sessions there is one question each day ÷ (n × asks), for 100 sessions and 3 asks 288 s. So a
+server that has lost WhatsApp is found within that time, and a session that died alone at its own next question.
+
+A suspect is asked at once, beyond that budget and within limits of its own:
+- a send, a number check or an acknowledgement of the session hangs;
+- another session of its server was found dead, until three neighbours have answered;
+- it was found dead itself: ever more seldom.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from services import settings
+from services.db.actor import SYSTEM
+from services.db.engine import transaction
+from services.db.tables.base import Record
+
+DAY_SECONDS = 86_400.0
+# A suspect is asked again no sooner than this, however much of its hangs.
+SUSPECT_PAUSE_SECONDS = 60.0
+# A number check that has not come back after this hangs: a client gives up after 13 s (`wppconnect.client.Timeouts`).
+HANGING_CHECK_SECONDS = 14.0
+# One found dead is asked again after this, and then ever later: after a quarter of the time since it was found.
+DEAD_PAUSE_SECONDS = 600.0
+# So many neighbours that answer show that a server's way to WhatsApp is open.
+NEIGHBOURS_TO_ASK = 3
+
+
+class Reason(StrEnum):
+    """Why it is asked."""
+
+    QUIET = "quiet"  # nothing came for long, of it or of its whole server
+    SUSPECT = "suspect"  # something of its hangs, or it came up unannounced
+    NEIGHBOUR = "neighbour"  # another session of its server was found dead
+    AGAIN = "again"  # it was found dead: is it back?
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question as it is to be put. `phone` is None where there is nobody to ask about; `hung` counts the sends that
+    have run into their time-out since the last proof."""
+
+    session_id: UUID
+    name: str
+    server_url: str
+    attempt: datetime | None
+    reason: Reason
+    hung: int
+    id: int | None = None
+    phone: str | None = None
+    certain: bool = False
+
+
+def claim_due() -> list[Question]:
+    """Claim the sessions that are to be asked now, each with a number to ask about. One worker claims at a time."""
+    configured = settings.get()
+    asks = configured.health_asks_per_day
+    if not asks:
+        return []
+    with transaction(SYSTEM) as tx:
+        if not tx.execute(_TRY_LOCK).scalar_one():
+            return []
+        wanted = tx.execute(
+            _CLAIM_DUE,
+            {
+                "gap": DAY_SECONDS / asks,
+                "cap": configured.health_probes_per_server,
+                "unacked": configured.health_unacked_seconds,
+                "suspect": SUSPECT_PAUSE_SECONDS,
+                "hangs": HANGING_CHECK_SECONDS,
+                "again": DEAD_PAUSE_SECONDS,
+                "neighbours": NEIGHBOURS_TO_ASK,
+            },
+        ).all()
+        return _add_numbers(tx, [_question_from_row(row, Reason(row.reason), row.hung) for row in wanted])
+
+
+def claim_session(session_id: UUID) -> Question | None:
+    """Claim one session that was found dead, whenever it was asked last; None where it is up no longer."""
+    with transaction(SYSTEM) as tx:
+        row = tx.execute(_CLAIM_SESSION, {"id": session_id}).one_or_none()
+        return _add_numbers(tx, [_question_from_row(row, Reason.AGAIN, 0)])[0] if row else None
+
+
+def next_due_in() -> float | None:
+    """Seconds until some server's next quiet question has its turn, below 0 where one has; None without any."""
+    asks = settings.get().health_asks_per_day
+    if not asks:
+        return None
+    with transaction(SYSTEM) as tx:
+        seconds: float | None = tx.execute(_SECONDS_TO_NEXT, {"gap": DAY_SECONDS / asks}).scalar_one()
+    return seconds
+
+
+def purge_expired(tx: Connection) -> None:
+    """Drop the questions of which nothing depends any more."""
+    tx.execute(_DELETE_EXPIRED)
+
+
+def _add_numbers(tx: Connection, wanted: Sequence[Question]) -> list[Question]:
+    if not wanted:
+        return []
+    configured = settings.get()
+    rows = tx.execute(
+        _INSERT_QUESTIONS,
+        {
+            "ids": [one.session_id for one in wanted],
+            "reasons": [one.reason for one in wanted],
+            "own": configured.own_numbers(),
+            "same": configured.health_same_number_seconds,
+            "hangs": HANGING_CHECK_SECONDS,
+        },
+    ).all()
+    by_session = {row.session_id: row for row in rows}
+    return [_add_number(one, by_session.get(one.session_id)) for one in wanted]
+
+
+def _add_number(one: Question, row: Record | None) -> Question:
+    if row is None:
+        return one
+    return Question(
+        one.session_id, one.name, one.server_url, one.attempt, one.reason, one.hung, row.id, row.phone, row.certain
+    )
+
+
+def _question_from_row(row: Record, reason: Reason, hung: int) -> Question:
+    return Question(row.id, row.session_id, row.server_url, row.pairing_started_at, reason, hung)
+
+
+# Two workers at once would spend a budget twice.
+_TRY_LOCK = text("select pg_try_advisory_xact_lock(hashtextextended('proof_questions', 0))")
+
+# `up` is read once. A signal older than the last proof or the last question has had its answer. Nine tenths of a pace,
+# because the last question's answer came a moment after it.
+_CLAIM_DUE = text("""
+with up as materialized (
+  select s.id, s.server_url, s.connected_at, s.last_proof_at, s.questioned_at, z.found_at as dead_since,
+         greatest(s.last_proof_at, s.questioned_at) as heard_at,
+         max(s.last_proof_at) over server as server_proof_at
+    from public.whatsapp_sessions s
+    left join public.findings z on z.session_id = s.id and z.kind = 'zombie' and z.ended_at is null
+   where s.status = 'conectado' and coalesce(s.cleaning_until < clock_timestamp(), true)
+     and not exists (select from public.findings d where d.session_id is null and d.server_url = s.server_url
+       and d.ended_at is null)
+  window server as (partition by s.server_url)
+), signals (session_id, at, timed_out, came_up) as (
+  select session_id, uncertain_at, uncertain_at > sending_at + interval '20 seconds', false from public.messages
+   where state = 'uncertain' and uncertain_at > clock_timestamp() - interval '1 hour'
+  union all
+  select session_id, accepted_at + make_interval(secs => :unacked), false, false from public.messages
+   where state = 'accepted' and accepted_at > clock_timestamp() - interval '1 hour'
+     and accepted_at < clock_timestamp() - make_interval(secs => :unacked)
+  union all
+  select session_id, asked_at, false, false from public.number_checks
+   where (checked_at is null or checked_at < asked_at) and asked_at > clock_timestamp() - interval '1 hour'
+     and asked_at < clock_timestamp() - make_interval(secs => :hangs)
+  union all
+  select id, connected_at, false, true from up
+   where connected_at > clock_timestamp() - interval '1 hour' and coalesce(last_proof_at < connected_at, true)
+), suspects as (
+  select up.id, count(*) filter (where signals.timed_out) as hung
+    from up join signals on signals.session_id = up.id
+   where (up.dead_since is null or coalesce(up.dead_since < up.connected_at, false))
+     and coalesce(signals.at > up.last_proof_at, true)
+     and (signals.came_up or coalesce(up.questioned_at < clock_timestamp() - make_interval(secs => :suspect), true))
+   group by up.id, up.questioned_at
+  having coalesce(max(signals.at) > up.questioned_at, true)
+), troubled as (
+  select server_url, max(dead_since) as since, count(*) as dead from up
+   where dead_since > clock_timestamp() - interval '15 minutes' group by server_url
+), neighbours as (
+  select up.id, row_number() over (partition by up.server_url order by up.heard_at nulls first) as place, t.dead
+    from up join troubled t using (server_url)
+   where up.dead_since is null and coalesce(up.last_proof_at < t.since, true)
+     and coalesce(up.questioned_at < t.since, true)
+     and :neighbours > (select count(*) from up o where o.server_url = up.server_url and o.dead_since is null
+       and o.last_proof_at > t.since)
+), revived as (
+  select server_url, max(ended_at) as at from public.findings
+   where kind = 'zombie' and state = 'healed' and ended_at > clock_timestamp() - interval '1 hour' group by server_url
+), again as (
+  select up.id from up left join revived r using (server_url)
+   where up.dead_since is not null
+     and (coalesce(up.questioned_at, up.dead_since) < clock_timestamp()
+            - greatest(make_interval(secs => :again), (clock_timestamp() - up.dead_since) / 4)
+          or up.questioned_at < r.at)
+), servers as (
+  select server_url, max(server_proof_at) as proof_at, cast(:gap as float) / count(*) as pace
+    from up group by server_url
+), quiet as (
+  select distinct on (v.server_url) up.id
+    from servers v join up using (server_url)
+   where coalesce((select max(q.asked_at) from public.proof_questions q
+           where q.server_url = v.server_url and q.reason = 'quiet')
+         <= clock_timestamp() - make_interval(secs => v.pace), true)
+     and up.dead_since is null
+     and coalesce(up.heard_at < clock_timestamp() - make_interval(secs => 0.9 * v.pace), true)
+     and (coalesce(v.proof_at < clock_timestamp() - make_interval(secs => 0.9 * v.pace), true)
+          or coalesce(up.heard_at < clock_timestamp() - make_interval(secs => :gap), true))
+     and not exists (select from public.proof_questions q where q.session_id = up.id and q.reason = 'quiet'
+       and q.asked_at > clock_timestamp() - make_interval(secs => :gap))
+   order by v.server_url, up.heard_at nulls first, up.id
+), wanted as (
+  select distinct on (id) * from (
+    select id, 1 as urgency, 'suspect' as reason, hung from suspects
+    union all select id, 2, 'quiet', 0 from quiet
+    union all select id, 3, 'neighbour', 0 from neighbours where place <= greatest(:neighbours, dead)
+    union all select id, 4, 'again', 0 from again
+  ) w order by id, urgency
+), chosen as (
+  select wanted.*, row_number() over (partition by up.server_url order by urgency, up.heard_at nulls first) as place
+    from wanted join up using (id)
+)
+update public.whatsapp_sessions s set questioned_at = clock_timestamp()
+  from chosen c where c.id = s.id and c.place <= :cap
+returning s.id, s.session_id, s.server_url, s.pairing_started_at, c.reason, c.hung
+""")
+
+_CLAIM_SESSION = text("""
+update public.whatsapp_sessions set questioned_at = clock_timestamp() where id = :id and status = 'conectado'
+returning id, session_id, server_url, pairing_started_at
+""")
+
+# A sample of the fleet serves a whole round: sorting all of it for each session would not scale.
+_INSERT_QUESTIONS = text("""
+with fleet as materialized (
+  select id, phone_number as phone from public.whatsapp_sessions where phone_number is not null
+   order by random() limit 40
+), asking as materialized (
+  select s.id, s.server_url, s.phone_number, a.reason
+    from unnest(cast(:ids as uuid[]), cast(:reasons as text[])) as a (id, reason)
+    join public.whatsapp_sessions s on s.id = a.id
+)
+insert into public.proof_questions (session_id, server_url, phone, reason, certain)
+select asking.id, asking.server_url, n.phone, asking.reason, n.certain
+  from asking cross join lateral (
+    select c.phone, c.certain from (
+      select phone, 1 as place, true as certain from unnest(cast(:own as text[])) as o (phone)
+      union all
+      select fleet.phone, 2, true from fleet
+       where fleet.id <> asking.id and not exists (select from public.contacts k
+         where k.session_id = asking.id and k.phone = fleet.phone)
+      union all
+      select u.phone, 3, true from public.proof_questions u
+       where u.session_id = asking.id and u.answered_at is null and u.asked_at > clock_timestamp() - interval '1 day'
+         and u.asked_at < clock_timestamp() - interval '1 second'
+      union all
+      select k.phone, 3, true from public.number_checks k
+       where k.session_id = asking.id and (k.checked_at is null or k.checked_at < k.asked_at)
+         and k.asked_at > clock_timestamp() - interval '1 day'
+         and k.asked_at < clock_timestamp() - make_interval(secs => :hangs)
+      union all
+      (select k.phone, 4, false from public.number_checks k
+        where k.session_id = asking.id and k.confirmed_at is not null
+          and k.asked_at < clock_timestamp() - make_interval(secs => :same)
+          and not exists (select from public.messages m where m.user_id = k.user_id and m.phone = k.phone
+            and m.run_at > clock_timestamp() - make_interval(secs => :same))
+        order by k.asked_at limit 20)
+    ) c
+     where c.phone is distinct from asking.phone_number
+       and not exists (select from public.proof_questions q where q.session_id = asking.id and q.phone = c.phone
+         and q.answered_at > clock_timestamp() - make_interval(secs => :same))
+       and not exists (select from public.number_checks q where q.session_id = asking.id and q.phone = c.phone
+         and q.checked_at >= q.asked_at and q.asked_at > clock_timestamp() - make_interval(secs => :same))
+     order by c.place, random() limit 1) n
+returning id, session_id, phone, certain
+""")
+
+_SECONDS_TO_NEXT = text("""
+select min(extract(epoch from (select max(q.asked_at) from public.proof_questions q
+         where q.server_url = v.server_url and q.reason = 'quiet') - clock_timestamp())::float + :gap / v.sessions)
+  from (select server_url, count(*) as sessions from public.whatsapp_sessions where status = 'conectado'
+         group by server_url) v
+""")
+
+_DELETE_EXPIRED = text("delete from public.proof_questions where asked_at < clock_timestamp() - interval '3 days'")

@@ -1,0 +1,217 @@
+"""Rolling restart: restarts many sessions, a few of each server at a time.
+
+    start ─▶ waiting ──worker claims──▶ under_way ──connected again──▶ done
+                │                          └──not in time, refused──▶ failed
+                └──the session ended meanwhile──▶ left_out
+
+Sessions that all come back at once would bring their server down again. Only one rolling restart runs at a time. After
+a pause, restarts that are under way end and no new ones begin. If a worker dies, the next one continues and sees from
+the evidence what became of the sessions.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Select, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from services import settings
+from services.db.actor import SYSTEM, Actor
+from services.db.engine import transaction
+from services.db.tables.accounts import directory
+from services.db.tables.base import Record
+from services.db.tables.fleet import wave_items, waves
+from services.errors import NotFound, NothingToRestart, ServiceError, WaveUnderWay
+from services.fleet import commands, timeline
+from services.security import audit_log
+
+log = structlog.get_logger(__name__)
+
+# A restart's calls may take 45 s at worst (see client.Timeouts), coming up some seconds more.
+RESTART_TIMEOUT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class RollingRestart:
+    """One restart of many. `server_url` None: of all servers. `by` is the e-mail of whoever asked for it."""
+
+    id: int
+    by: str | None
+    server_url: str | None
+    paused: bool
+    cancelled: bool
+    created_at: datetime
+    ended_at: datetime | None
+    total: int
+    done: int
+    failed: int
+    under_way: int
+
+    @property
+    def fraction(self) -> float:
+        """How far it is, from 0 to 1."""
+        return (self.done + self.failed) / max(self.total, 1)
+
+
+def start(actor: Actor, server_url: str | None = None) -> RollingRestart:
+    """Restart every connected session, of one server or of all.
+
+    Raises: Forbidden, WaveUnderWay, NothingToRestart.
+    """
+    actor.require_staff("waves")
+    try:
+        with transaction(actor) as tx:
+            new = insert(waves).values(actor_id=actor.user_id, server_url=server_url).returning(waves.c.id)
+            wave_id = tx.execute(new).scalar_one()
+            count = tx.execute(_ADD_SESSIONS, {"wave": wave_id, "server": server_url}).rowcount
+            if not count:
+                raise NothingToRestart(f"wave of {actor.user_id}")
+            audit_log.record(tx, actor, "fleet.restart", str(wave_id), sessions=count)
+    except IntegrityError as error:
+        raise WaveUnderWay("a wave is under way") from error
+    return _get(actor, wave_id)
+
+
+def get_newest(actor: Actor) -> RollingRestart | None:
+    """The restart under way, or else the last one; None where there never was one, or for nobody of the staff."""
+    with transaction(actor) as tx:
+        row = tx.execute(_select_restarts().order_by(waves.c.id.desc()).limit(1)).one_or_none()
+    return _restart_from_row(row) if row else None
+
+
+def pause(actor: Actor, wave_id: int, *, on: bool) -> RollingRestart:
+    """Hold a rolling restart, or let it go on.
+
+    Raises: NotFound for one that is over.
+    """
+    with transaction(actor) as tx:
+        _change(tx, wave_id, paused=on)
+        audit_log.record(tx, actor, "fleet.restart_paused" if on else "fleet.restart_resumed", str(wave_id))
+    return _get(actor, wave_id)
+
+
+def cancel(actor: Actor, wave_id: int) -> RollingRestart:
+    """End a rolling restart: what is under way ends by itself, nothing more begins.
+
+    Raises: NotFound for one that is over.
+    """
+    with transaction(actor) as tx:
+        _change(tx, wave_id, cancelled=True, ended_at=func.now())
+        audit_log.record(tx, actor, "fleet.restart_cancelled", str(wave_id))
+    return _get(actor, wave_id)
+
+
+def restart_next() -> int:
+    """What the worker does: look what came up, restart the next; returns how many were restarted."""
+    with transaction(SYSTEM) as tx:
+        tx.execute(_UPDATE_SESSIONS, {"seconds": RESTART_TIMEOUT_SECONDS})
+        tx.execute(_MARK_ENDED)
+        claimed = tx.execute(_CLAIM_NEXT, {"cap": settings.get().health_heals_per_server}).all()
+    rows = [row for row in claimed if row.state == "under_way"]
+    if rows:
+        with ThreadPoolExecutor(len(rows), thread_name_prefix="wave") as pool:
+            list(pool.map(_restart_session, rows))
+    return len(claimed)
+
+
+def _restart_session(row: Record) -> None:
+    worked = True
+    try:
+        commands.reconnect(SYSTEM, row.user_id)
+    except ServiceError as error:
+        worked = False
+        log.warning("wave_restart_failed", session=f"user_{row.user_id}", error=type(error).__name__)
+    with transaction(SYSTEM) as tx:
+        if not worked:
+            item = (wave_items.c.wave_id == row.wave_id, wave_items.c.session_id == row.session_id)
+            tx.execute(update(wave_items).where(*item).values(state="failed"))
+        outcome: timeline.Outcome = "ok" if worked else "failed"
+        timeline.add_entry(
+            tx, row.session_id, row.user_id, timeline.Kind.HEALTH, "step.wave", outcome, wave=row.wave_id
+        )
+
+
+def _change(tx: Connection, wave_id: int, **values: object) -> None:
+    changed = tx.execute(update(waves).where(waves.c.id == wave_id, waves.c.ended_at.is_(None)).values(**values))
+    if not changed.rowcount:
+        raise NotFound(f"wave {wave_id}")
+
+
+def _get(actor: Actor, wave_id: int) -> RollingRestart:
+    with transaction(actor) as tx:
+        row = tx.execute(_select_restarts().where(waves.c.id == wave_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"wave {wave_id}")
+    return _restart_from_row(row)
+
+
+def _select_restarts() -> Select[Any]:
+    counted = (
+        select(
+            func.count().label("total"),
+            func.count().filter(wave_items.c.state.in_(("done", "left_out"))).label("done"),
+            func.count().filter(wave_items.c.state == "failed").label("failed"),
+            func.count().filter(wave_items.c.state == "under_way").label("under_way"),
+        )
+        .where(wave_items.c.wave_id == waves.c.id)
+        .lateral("counted")
+    )
+    return select(waves, directory.c.email, counted).outerjoin(directory, directory.c.user_id == waves.c.actor_id)
+
+
+def _restart_from_row(row: Record) -> RollingRestart:
+    return RollingRestart(
+        row.id,
+        row.email,
+        row.server_url,
+        row.paused,
+        row.cancelled,
+        row.created_at,
+        row.ended_at,
+        row.total,
+        row.done,
+        row.failed,
+        row.under_way,
+    )
+
+
+_ADD_SESSIONS = text("""
+insert into public.wave_items (wave_id, session_id, user_id, server_url)
+select :wave, s.id, s.user_id, s.server_url from public.whatsapp_sessions s
+ where s.status = 'conectado' and (cast(:server as text) is null or s.server_url = :server)
+""")
+
+_UPDATE_SESSIONS = text("""
+update public.wave_items i set state = n.state
+  from (select i.wave_id, i.session_id, case
+            when s.status = 'conectado' and s.settling_since is null and s.connected_at > i.started_at then 'done'
+            when i.started_at < clock_timestamp() - make_interval(secs => :seconds) then 'failed' end as state
+          from public.wave_items i join public.whatsapp_sessions s on s.id = i.session_id
+         where i.state = 'under_way') n
+ where n.wave_id = i.wave_id and n.session_id = i.session_id and n.state is not null
+""")
+
+_MARK_ENDED = text("""
+update public.waves w set ended_at = clock_timestamp()
+ where w.ended_at is null
+   and not exists (select from public.wave_items i where i.wave_id = w.id and i.state in ('waiting', 'under_way'))
+""")
+
+# The lock on the restart's row makes workers take turns, so that the cap of a server holds for all of them together.
+_CLAIM_NEXT = text("""
+with w as (select id from public.waves where ended_at is null and not paused for update),
+chosen as (
+  select i.wave_id, i.session_id, s.status,
+         row_number() over (partition by i.server_url order by i.session_id) + (
+           select count(*) from public.wave_items b
+            where b.wave_id = i.wave_id and b.server_url = i.server_url and b.state = 'under_way') as place
+    from public.wave_items i join w on w.id = i.wave_id join public.whatsapp_sessions s on s.id = i.session_id
+   where i.state = 'waiting')
+update public.wave_items i
+   set state = case when c.status = 'conectado' then 'under_way' else 'left_out' end, started_at = clock_timestamp()
+  from chosen c where c.wave_id = i.wave_id and c.session_id = i.session_id and c.place <= :cap
+returning i.wave_id, i.session_id, i.user_id, i.state
+""")

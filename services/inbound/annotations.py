@@ -1,0 +1,129 @@
+"""What happens to a message later: reactions, edits, deletions, votes and receipts.
+
+Each is stored beside its message; the newest of a person counts. So it may come before its message, twice, or late.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    ScalarSelect,
+    and_,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+from services.db.tables.fleet import sessions
+from services.db.tables.inbound import message_marks
+from services.db.tables.messaging import messages as message_rows
+from services.messaging import acknowledgements
+from services.wppconnect.events import Annotation
+from services.wppconnect.phone import ChatKind, get_chat_kind
+
+ME, THEM = "me", "them"
+
+
+def store_annotation(tx: Connection, session_id: UUID, found: Annotation, at: datetime) -> bool:
+    """Note what became of a message; of two of the same person the newer counts. False where the session is gone.
+
+    `at` is when it came to us, for one that does not say itself when it happened.
+    """
+    user_id = _get_owner(tx, session_id)
+    if user_id is None:
+        return False
+    acknowledgements.lock_wpp_id(tx, session_id, found.message_id)
+    message_id = acknowledgements.get_known_wpp_id(tx, session_id, found.message_id)
+    who = "" if found.kind in ("edit", "revoke") else _annotator(found)
+    happened = datetime.fromtimestamp(found.at / 1000, UTC) if found.at and found.at < _MAX_TIMESTAMP_MS else at
+    made = insert(message_marks).values(
+        session_id=session_id,
+        wpp_id=message_id,
+        kind=found.kind,
+        who=who,
+        user_id=user_id,
+        at=happened,
+        value=dict(found.value),
+    )
+    tx.execute(
+        made.on_conflict_do_update(
+            index_elements=["session_id", "wpp_id", "kind", "who"],
+            set_={"at": made.excluded.at, "value": made.excluded.value},
+            where=_is_newer(made.excluded),
+        )
+    )
+    if found.kind == "edit":
+        _apply_edit(tx, session_id, message_id)
+    return True
+
+
+def store_receipt(tx: Connection, session_id: UUID, wpp_id: str, participant: str, ack: int, at: datetime) -> None:
+    """Note how far a message to a group got with one of its people; never backwards."""
+    user_id = _get_owner(tx, session_id)
+    if user_id is None:
+        return
+    made = insert(message_marks).values(
+        session_id=session_id,
+        wpp_id=acknowledgements.get_known_wpp_id(tx, session_id, wpp_id),
+        kind="receipt",
+        who=participant,
+        user_id=user_id,
+        at=at,
+        value={"ack": ack},
+    )
+    further = made.excluded.value["ack"].as_integer() > message_marks.c.value["ack"].as_integer()
+    tx.execute(
+        made.on_conflict_do_update(
+            index_elements=["session_id", "wpp_id", "kind", "who"],
+            set_={"at": made.excluded.at, "value": made.excluded.value},
+            where=further,
+        )
+    )
+
+
+_MAX_TIMESTAMP_MS = 4_102_444_800_000  # 2100-01-01
+
+
+def _is_newer(excluded: Any) -> ColumnElement[bool]:
+    """By time; two of one moment in an order that does not depend on which came first."""
+    later = excluded.at > message_marks.c.at
+    same = and_(excluded.at == message_marks.c.at, excluded.value > message_marks.c.value)
+    return or_(later, same)
+
+
+def _annotator(found: Annotation) -> str:
+    """In a chat of two there is one other person, whichever of their addresses the event names."""
+    chat = found.message_id.split("_")[1] if "_" in found.message_id else ""
+    if found.who == ME or get_chat_kind(chat) is not ChatKind.PERSON:
+        return found.who
+    return THEM
+
+
+def select_owner(session_id: UUID | BindParameter[UUID]) -> ScalarSelect[UUID]:
+    """A sub-query for the user of a session; it gives null where the session is gone."""
+    return select(sessions.c.user_id).where(sessions.c.id == session_id).scalar_subquery()
+
+
+def _get_owner(tx: Connection, session_id: UUID) -> UUID | None:
+    found: UUID | None = tx.execute(select(select_owner(session_id))).scalar_one()
+    return found
+
+
+def _apply_edit(tx: Connection, session_id: UUID, wpp_id: str) -> None:
+    """Let a message say what it was changed to, if it was."""
+    tx.execute(
+        update(message_rows)
+        .where(
+            acknowledgements.has_wpp_id(session_id, wpp_id),
+            message_marks.c.session_id == session_id,
+            message_marks.c.wpp_id == wpp_id,
+            message_marks.c.kind == "edit",
+            message_rows.c.body != message_marks.c.value["body"].as_string(),
+        )
+        .values(body=message_marks.c.value["body"].as_string())
+    )

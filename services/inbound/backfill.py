@@ -1,0 +1,101 @@
+"""Reads back what came in during an outage: each missing message once, and the reason for what cannot be read."""
+
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from uuid import UUID
+
+import structlog
+from sqlalchemy import func, insert, select
+
+from services.db.actor import Actor
+from services.db.engine import transaction
+from services.db.tables.contacts import contacts
+from services.db.tables.inbound import gap_chats, gaps
+from services.errors import (
+    N_,
+    Conflict,
+    DatabaseUnavailable,
+    NotFound,
+)
+from services.inbound.backfill_round import ClaimedOutage, ClaimLost, claim_outages, end_round, read_outage
+from services.inbound.outages import LOOKBACK, OutageReason
+
+log = structlog.get_logger(__name__)
+
+MAX_PARALLEL = 16
+MAX_REQUESTED = 5
+
+
+class BackfillUnderWay(Conflict):
+    code = "releitura_em_andamento"
+    message = N_("Ainda estamos lendo as conversas que você pediu.")
+    hint = N_("Espere elas terminarem; o andamento aparece em “Lacunas”.")
+
+
+def request_chat(actor: Actor, contact_id: UUID) -> UUID:
+    """Have one chat of the actor's own read again, the last 30 days or 1,000 messages; returns the outage's id.
+
+    Raises: NotFound for somebody else's contact, and BackfillUnderWay where too much was asked for already.
+    """
+    with transaction(actor) as tx:
+        mine = select(contacts.c.session_id, contacts.c.address)
+        found = tx.execute(mine.where(contacts.c.id == contact_id, contacts.c.user_id == actor.user_id)).one_or_none()
+        if found is None:
+            raise NotFound(f"contact {contact_id}")
+        waiting = select(func.count()).where(
+            gaps.c.session_id == found.session_id, gaps.c.reason == OutageReason.ASKED, gaps.c.done_at.is_(None)
+        )
+        if tx.execute(waiting).scalar_one() >= MAX_REQUESTED:
+            raise BackfillUnderWay
+        asked = insert(gaps).values(
+            session_id=found.session_id,
+            user_id=actor.user_id,
+            from_at=func.now() - LOOKBACK,
+            to_at=func.now(),
+            reason=OutageReason.ASKED,
+            listed_at=func.now(),
+            chats=1,
+        )
+        gap_id: UUID = tx.execute(asked.returning(gaps.c.id)).scalar_one()
+        tx.execute(insert(gap_chats).values(gap_id=gap_id, address=found.address, user_id=actor.user_id))
+    return gap_id
+
+
+class Reader:
+    """Reads outages back, up to 16 at once, few of each server. Start more workers to go faster."""
+
+    def __init__(self, on_free: Callable[[], None] = lambda: None) -> None:
+        """`on_free` is called, in a reader's thread, whenever an outage's round has ended."""
+        self._on_free = on_free
+        self._under_way: set[Future[None]] = set()
+        self._pool = ThreadPoolExecutor(MAX_PARALLEL, thread_name_prefix="backfill")
+
+    def step(self) -> bool:
+        """Claim as many outages as there is room for and begin reading; False where none was due."""
+        self._under_way = {future for future in self._under_way if not future.done()}
+        room = MAX_PARALLEL - len(self._under_way)
+        if room == 0:
+            wait(self._under_way, return_when=FIRST_COMPLETED)
+            return True
+        claimed = claim_outages(room)
+        self._under_way |= {self._pool.submit(self._serve, one) for one in claimed}
+        return bool(claimed)
+
+    def drain(self) -> None:
+        """Take nothing new and wait for what is under way."""
+        self._pool.shutdown(wait=True)
+
+    def _serve(self, gap: ClaimedOutage) -> None:
+        with structlog.contextvars.bound_contextvars(gap=str(gap.id), session=gap.session_name):
+            try:
+                read_outage(gap)
+            except ClaimLost:
+                log.info("gap_taken_over")
+            except DatabaseUnavailable:
+                # What was read is committed; the rest waits for the lease's end.
+                log.warning("gap_interrupted")
+            # The outermost loop of one outage: whatever is wrong with it must not end in silence.
+            except Exception as error:
+                log.exception("gap_failed", error=type(error).__name__)
+                end_round(gap, "internal")
+        self._on_free()

@@ -1,0 +1,285 @@
+"""One round of reading back an outage: which chats changed since it began, then each chat page by page.
+
+The list of chats is kept in a table, so another worker can continue if this one dies. Each chat is read from its newest
+message back to the beginning of the outage. `ingest.ingest_message` knows which messages are there already. Missed
+acknowledgements only move messages forward. Files are fetched later, as always.
+
+Few rounds at once ask one server. A session whose events still wait to be processed is not read: what is only late is
+not missing.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from services.db.actor import SYSTEM
+from services.db.engine import transaction
+from services.db.tables.inbound import gap_chats, gaps
+from services.errors import (
+    ConfigurationError,
+    InvalidInput,
+    WppChatNotFound,
+    WppDisconnected,
+    WppError,
+)
+from services.fleet.checks import check_if_disconnected
+from services.inbound import annotations, automation_engine, automations, event_processing, ingest
+from services.inbound.outages import LOOKBACK, OutageState
+from services.messaging import acknowledgements
+from services.wppconnect.events import Annotation, InboundMessage
+from services.wppconnect.phone import ChatKind, get_chat_kind
+from services.wppconnect.shared import get_client
+
+log = structlog.get_logger(__name__)
+# Sessions of one server that are read at the same time: people pair and send there meanwhile.
+MAX_PER_SERVER = 3
+PAGE_SIZE = 50
+# 1,000 messages of one chat, and so many chats of one outage; what lies beyond is said to.
+MAX_PAGES = 20
+MAX_CHATS = 500
+# Longer than one call and one commit may take; each page renews it.
+LEASE = timedelta(seconds=60)
+# How long after each failed round the next one follows; after the last it is given up.
+RETRY_AFTER = tuple(timedelta(seconds=seconds) for seconds in (15, 60, 300, 1800, 7200, 21_600))
+# So many chats in a row that cannot be read: it is the server, not the chats.
+MAX_FAILURES_IN_A_ROW = 3
+# WhatsApp tells whole seconds, and its clock is not ours.
+CLOCK_MARGIN = timedelta(minutes=2)
+# WhatsApp's own account, which is nobody's conversation.
+WHATSAPP_ACCOUNT = "0@c.us"
+
+
+@dataclass(frozen=True)
+class ClaimedOutage:
+    """An outage that one worker holds. `attempt` fences what it writes: a later claim makes this one's void."""
+
+    id: UUID
+    session_id: UUID
+    user_id: UUID
+    session_name: str
+    server_url: str
+    since: datetime
+    until: datetime
+    listed: bool
+    attempt: int
+
+
+class ClaimLost(Exception):
+    """Another worker reads this outage now."""
+
+
+def claim_outages(limit: int) -> list[ClaimedOutage]:
+    """Leases up to `limit` outages that are due, each for one round of reading."""
+    bounds = {"limit": limit, "each": MAX_PER_SERVER, "lease": LEASE}
+    with transaction(SYSTEM) as tx:
+        rows = tx.execute(_CLAIM_OUTAGES, bounds).all()
+    return [
+        ClaimedOutage(
+            id=row.id,
+            session_id=row.session_id,
+            user_id=row.user_id,
+            session_name=row.session_name,
+            server_url=row.server_url,
+            since=max(row.from_at, row.to_at - LOOKBACK) - CLOCK_MARGIN,
+            until=row.to_at + CLOCK_MARGIN,
+            listed=row.listed_at is not None,
+            attempt=row.attempts,
+        )
+        for row in rows
+    ]
+
+
+def read_outage(gap: ClaimedOutage) -> None:
+    """Reads the chats of a claimed outage in one round and stores the result; errors of the server end the round early.
+
+    Raises: ClaimLost where another worker holds the outage now.
+    """
+    trouble: str | None = None
+    in_a_row = 0
+    try:
+        if not gap.listed:
+            _list_chats(gap)
+        for address in _chats_to_read(gap):
+            trouble = _read_chat(gap, address)
+            in_a_row = in_a_row + 1 if trouble else 0
+            if in_a_row == MAX_FAILURES_IN_A_ROW:
+                break
+    except (WppError, ConfigurationError) as error:
+        trouble = error.code
+    end_round(gap, trouble)
+
+
+def _list_chats(gap: ClaimedOutage) -> None:
+    """Put down which chats have moved since the outage began; what is unread is there already."""
+    with check_if_disconnected(SYSTEM, gap.session_name):
+        listed = get_client().list_chats(gap.server_url, gap.session_name)
+    found = [one for one in listed if one.id != WHATSAPP_ACCOUNT and get_chat_kind(one.id) is not ChatKind.STATUS]
+    unread = _read_unread(gap)
+    since = gap.since.timestamp()
+    moved = sorted(
+        (one for one in found if one.timestamp is None or one.timestamp >= since), key=lambda one: -(one.timestamp or 0)
+    )
+    rows = [
+        {"gap_id": gap.id, "user_id": gap.user_id, "address": one.id,
+        "state": "waiting" if place < MAX_CHATS else "failed",
+         "why": None if place < MAX_CHATS else "too_many"}
+        for place, one in enumerate(moved)
+    ]  # fmt: skip
+    with _hold_claim(gap) as tx:
+        if rows:
+            tx.execute(upsert(gap_chats).on_conflict_do_nothing(), rows)
+        tx.execute(update(gaps).where(gaps.c.id == gap.id).values(listed_at=func.now(), chats=len(rows)))
+        _ingest_page(tx, gap, unread)
+
+
+def _read_unread(gap: ClaimedOutage) -> Sequence[InboundMessage | Annotation]:
+    """A short cut: the chats themselves are read anyway, so a server that does not answer this one takes nothing."""
+    try:
+        with check_if_disconnected(SYSTEM, gap.session_name):
+            return get_client().read_unread(gap.server_url, gap.session_name)
+    except WppError as error:
+        log.info("unread_not_read", error=error.code)
+        return ()
+
+
+def _chats_to_read(gap: ClaimedOutage) -> list[str]:
+    with transaction(SYSTEM) as tx:
+        waiting = select(gap_chats.c.address).where(gap_chats.c.gap_id == gap.id, gap_chats.c.state == "waiting")
+        return list(tx.execute(waiting.order_by(gap_chats.c.address)).scalars())
+
+
+def _read_chat(gap: ClaimedOutage, address: str) -> str | None:
+    """Read one chat back to the outage's beginning; why not, where it could not be read this time."""
+    before: str | None = None
+    called = address
+    why: str | None = "too_deep"
+    for _page in range(MAX_PAGES):
+        try:
+            with check_if_disconnected(SYSTEM, gap.session_name):
+                page = get_client().read_chat(gap.server_url, gap.session_name, called, PAGE_SIZE, before)
+        except WppDisconnected:
+            raise
+        except WppChatNotFound as error:
+            # Under none of its names: no later round finds it.
+            why = error.code
+            break
+        except WppError as error:
+            return _record_failure(gap, address, error.code)
+        except InvalidInput:
+            why = "unknown_kind"
+            break
+        called = page.chat
+        with _hold_claim(gap) as tx:
+            ingest.link_addresses(tx, gap.session_id, address, called)
+            recovered = _ingest_page(tx, gap, page.entries)
+            tx.execute(
+                update(gap_chats)
+                .where(gap_chats.c.gap_id == gap.id, gap_chats.c.address == address)
+                .values(recovered=gap_chats.c.recovered + recovered)
+            )
+        # Notices count too: a busy group has pages of nothing else.
+        if page.oldest_id in (None, before) or (page.oldest_at or 0) < gap.since.timestamp():
+            why = None
+            break
+        before = page.oldest_id
+    with _hold_claim(gap) as tx:
+        state = "done" if why is None else "failed"
+        mine = (gap_chats.c.gap_id == gap.id, gap_chats.c.address == address)
+        tx.execute(update(gap_chats).where(*mine).values(state=state, why=why))
+    return None
+
+
+def _record_failure(gap: ClaimedOutage, address: str, why: str) -> str:
+    with _hold_claim(gap) as tx:
+        mine = (gap_chats.c.gap_id == gap.id, gap_chats.c.address == address)
+        tx.execute(update(gap_chats).where(*mine).values(why=why))
+    return why
+
+
+def _ingest_page(tx: Connection, gap: ClaimedOutage, found: Sequence[InboundMessage | Annotation]) -> int:
+    """Take in what was said during the outage; returns how much of it was missing."""
+    now, missing = datetime.now(UTC), 0
+    tx.execute(event_processing.LOCK_SESSIONS, {"names": [gap.session_name]})
+    active = automations.list_active_rules(tx, gap.user_id)
+    for one in found:
+        if isinstance(one, Annotation):
+            annotations.store_annotation(tx, gap.session_id, one, now)
+            continue
+        if one.timestamp is None or not gap.since.timestamp() <= one.timestamp <= gap.until.timestamp():
+            continue
+        taken = ingest.ingest_message(tx, gap.session_id, one, now, recovered=True)
+        if taken is not None:
+            missing += 1
+            automation_engine.apply_rules(tx, taken, active, now)
+        elif one.from_me and one.ack:
+            acknowledgements.acknowledge(tx, gap.session_id, one.id, one.ack, now)
+    tx.execute(update(gaps).where(gaps.c.id == gap.id).values(recovered=gaps.c.recovered + missing))
+    return missing
+
+
+def end_round(gap: ClaimedOutage, trouble: str | None) -> None:
+    """Done where every chat was read; else once more later, until it is given up."""
+    last = gap.attempt > len(RETRY_AFTER)
+    with _hold_claim(gap) as tx:
+        chats = gap_chats.c.gap_id == gap.id
+        if last:
+            unread = update(gap_chats).where(chats, gap_chats.c.state == "waiting")
+            tx.execute(unread.values(state="failed", why=func.coalesce(gap_chats.c.why, trouble)))
+        count = select(
+            func.count().filter(gap_chats.c.state == "waiting"), func.count().filter(gap_chats.c.state == "failed")
+        )
+        waiting, failed = tx.execute(count.where(chats)).one()
+        listed = tx.execute(select(gaps.c.listed_at.is_not(None)).where(gaps.c.id == gap.id)).scalar_one()
+        values: dict[str, object] = {"failed": failed, "why": trouble}
+        if listed and not waiting:
+            values |= {"state": OutageState.DONE, "done_at": func.now()}
+        elif last:
+            values |= {"state": OutageState.FAILED, "done_at": func.now()}
+        else:
+            values |= {"state": OutageState.WAITING, "next_at": func.clock_timestamp() + RETRY_AFTER[gap.attempt - 1]}
+        tx.execute(update(gaps).where(gaps.c.id == gap.id).values(values))
+    log.info("gap_read", state=values.get("state"), failed=failed, trouble=trouble)
+
+
+@contextmanager
+def _hold_claim(gap: ClaimedOutage) -> Iterator[Connection]:
+    """A transaction that renews the lease and is void once another worker has claimed the outage.
+
+    Raises: ClaimLost.
+    """
+    with transaction(SYSTEM) as tx:
+        mine = (gaps.c.id == gap.id, gaps.c.attempts == gap.attempt, gaps.c.state == OutageState.READING)
+        if not tx.execute(update(gaps).where(*mine).values(next_at=func.clock_timestamp() + LEASE)).rowcount:
+            raise ClaimLost
+        yield tx
+
+
+# Whoever waits for a session to come back, or for the inbox to be read, is not due. The outer condition is asked again
+# of rows that another worker has taken meanwhile.
+_CLAIM_OUTAGES = text("""
+with running as (
+  select s.server_url, count(*) as number from public.gaps g join public.whatsapp_sessions s on s.id = g.session_id
+   where g.state = 'reading' and g.next_at > clock_timestamp() group by 1
+), ready as (
+  select g.id, s.session_id as session_name, s.server_url,
+         row_number() over (partition by s.server_url order by g.next_at) as place
+    from public.gaps g join public.whatsapp_sessions s on s.id = g.session_id
+   where g.state in ('waiting', 'reading') and g.next_at <= clock_timestamp()
+     and s.status = 'conectado' and s.server_url is not null
+     and not exists (select from public.events e where e.session = s.session_id and e.verdict = 'received')
+), chosen as (
+  select r.* from ready r left join running u using (server_url)
+   where r.place + coalesce(u.number, 0) <= :each order by r.place limit :limit
+)
+update public.gaps g
+   set state = 'reading', attempts = g.attempts + 1, next_at = clock_timestamp() + :lease
+  from chosen c
+ where g.id = c.id and g.state in ('waiting', 'reading') and g.next_at <= clock_timestamp()
+returning g.id, g.session_id, g.user_id, g.from_at, g.to_at, g.listed_at, g.attempts, c.session_name, c.server_url
+""")

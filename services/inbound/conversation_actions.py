@@ -1,0 +1,101 @@
+"""What a user does in a thread: react, reply, and request a file that is missing."""
+
+from uuid import UUID
+
+from sqlalchemy import and_, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from services.contacts import contacts
+from services.db.actor import Actor
+from services.db.engine import transaction
+from services.db.tables.fleet import sessions as session_rows
+from services.db.tables.inbound import message_marks
+from services.db.tables.messaging import messages as message_rows
+from services.errors import N_, Conflict, InvalidInput, NotFound
+from services.fleet.checks import check_if_disconnected
+from services.fleet.session import Status
+from services.inbound.annotations import ME
+from services.messaging import outbox
+from services.messaging.content import Content
+from services.messaging.state import Message
+from services.wppconnect.phone import is_group
+from services.wppconnect.shared import get_client
+
+NAME_LIMIT = 80
+EMOJIS = ("👍", "❤️", "😂", "😮", "😢", "🙏")
+
+
+class CannotReact(Conflict):
+    code = "sem_reacao"
+    message = N_("Não dá para reagir a esta mensagem.")
+    hint = N_("Ela ainda não saiu, ou o WhatsApp está desconectado.")
+
+
+class CannotReply(Conflict):
+    code = "sem_resposta"
+    message = N_("Não dá para escrever a este contato por aqui.")
+    hint = N_("Ele está bloqueado, ou o número ainda não é conhecido. Use o celular.")
+
+
+def react(actor: Actor, message_id: UUID, emoji: str) -> None:
+    """React to a message with one of EMOJIS; an empty text takes the reaction back.
+
+    Raises: NotFound, InvalidInput, CannotReact where WhatsApp did not take it.
+    """
+    if emoji and emoji not in EMOJIS:
+        raise InvalidInput("an emoji that is not offered")
+    wanted = select(
+        message_rows.c.session_id,
+        message_rows.c.wpp_id,
+        session_rows.c.session_id.label("name"),
+        session_rows.c.server_url,
+        session_rows.c.status,
+    ).join(session_rows, session_rows.c.id == message_rows.c.session_id)
+    with transaction(actor) as tx:
+        row = tx.execute(
+            wanted.where(message_rows.c.id == message_id, message_rows.c.user_id == actor.user_id)
+        ).one_or_none()
+    if row is None:
+        raise NotFound(f"message {message_id}")
+    if row.wpp_id is None or row.status != Status.CONNECTED:
+        raise CannotReact("nothing to react to")
+    with check_if_disconnected(actor, row.name):
+        get_client().react(row.server_url, row.name, row.wpp_id, emoji)
+    made = insert(message_marks).values(
+        session_id=row.session_id,
+        wpp_id=row.wpp_id,
+        kind="reaction",
+        who=ME,
+        user_id=actor.user_id,
+        at=func.now(),
+        value={"emoji": emoji},
+    )
+    changed = {"at": made.excluded.at, "value": made.excluded.value}
+    with transaction(actor) as tx:
+        tx.execute(made.on_conflict_do_update(index_elements=["session_id", "wpp_id", "kind", "who"], set_=changed))
+
+
+def reply(actor: Actor, contact_id: UUID, body: str, key: str, quoted_wpp_id: str | None = None) -> Message:
+    """Queue a text to a contact, as an answer to the message with `quoted_wpp_id` where one is given.
+
+    Raises: what `outbox.queue` raises; NotFound for an unknown contact; CannotReply where it cannot or may not be
+        written to.
+    """
+    found = contacts.get(actor, contact_id)
+    to = found.address if is_group(found.address) else found.phone and f"+{found.phone}"
+    if not to or found.blocked_at is not None or found.user_id != actor.user_id:
+        raise CannotReply("no phone, or blocked")
+    content = Content(body=body, quoted_wpp_id=quoted_wpp_id)
+    return outbox.queue(actor, to, content, key, (found.name or found.pushname or "")[:NAME_LIMIT] or None)
+
+
+def request_file(actor: Actor, message_id: UUID) -> None:
+    """Have the file of a message fetched, that did not come along.
+
+    Raises: NotFound.
+    """
+    mine = and_(message_rows.c.id == message_id, message_rows.c.user_id == actor.user_id)
+    with transaction(actor) as tx:
+        if not tx.execute(update(message_rows).where(mine).values(fetch_at=func.now())).rowcount:
+            raise NotFound(f"message {message_id}")
+        tx.execute(text("select pg_notify('lookups', '')"))

@@ -1,0 +1,252 @@
+"""Outages: times in which incoming messages may have been missed. `backfill` reads them back.
+
+    open ──session is back──▶ waiting ──claimed──▶ reading ──every chat read, or given up──▶ done
+                                 ▲                    ├──────session or server away──▶ waiting, later
+      receiver, database, server back, requested      └──────too often───────────────▶ failed
+
+A server posts each webhook once and keeps nothing. So messages are missed whenever the receiver did not answer or
+WhatsApp was not connected. A stopped worker is no outage: received events wait for it. The database itself records what
+a session or a server missed when it comes back; the receiver's outages show in the silence between its heartbeats.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Select, func, select, text
+
+from services.db.actor import SYSTEM, Actor
+from services.db.engine import transaction
+from services.db.tables.accounts import directory
+from services.db.tables.base import Record
+from services.db.tables.inbound import gap_chats, gaps
+from services.platform import heartbeats
+
+log = structlog.get_logger(__name__)
+
+RECEIVER = "receiver"
+# What is older is not read back.
+LOOKBACK = timedelta(days=30)
+RETENTION = timedelta(days=90)
+
+
+class OutageReason(StrEnum):
+    """Who was away."""
+
+    RECEIVER = "receiver"
+    DATABASE = "database"  # or the receiver stood still: it could put nothing down
+    SESSION = "session"
+    SERVER = "server"
+    ASKED = "asked"  # nobody: a person wants a chat read again
+
+
+class OutageState(StrEnum):
+    """Where an outage of a session is."""
+
+    OPEN = "open"  # it lasts
+    WAITING = "waiting"
+    READING = "reading"
+    DONE = "done"
+    FAILED = "failed"  # given up: `why` says at what
+
+
+@dataclass(frozen=True)
+class SessionOutage:
+    """An outage of one session. `email` is its owner's, for staff; None for the owner.
+
+    `recovered` counts messages that were missing; of `chats` that were to be read `failed` could not be, wholly or in
+    part. `next_at`: when a waiting one is tried (again); `why` is the code of its newest failure.
+    """
+
+    id: UUID
+    user_id: UUID
+    email: str | None
+    from_at: datetime
+    to_at: datetime | None
+    reason: OutageReason
+    state: OutageState
+    next_at: datetime
+    attempts: int
+    chats: int
+    recovered: int
+    failed: int
+    why: str | None
+
+    @property
+    def unread(self) -> int:
+        """1 while it is still to be read, as an outage of this one session counts it."""
+        return int(self.state in (OutageState.WAITING, OutageState.READING))
+
+    @property
+    def given_up(self) -> int:
+        """1 where nobody tries again, as an outage counts it."""
+        return int(self.state is OutageState.FAILED)
+
+    @property
+    def fraction(self) -> float:
+        """A rough share of what is done, from 0 to 1."""
+        return {OutageState.OPEN: 0.0, OutageState.WAITING: 0.1, OutageState.READING: 0.5}.get(self.state, 1.0)
+
+
+@dataclass(frozen=True)
+class Outage:
+    """What one time in which somebody was away meant for all sessions: their outages of one beginning, end and reason.
+
+    Of its `sessions` some are still to be read (`unread`) and some were given up; `recovered` counts messages, `failed`
+    chats, as in `SessionOutage`.
+    """
+
+    from_at: datetime
+    to_at: datetime | None
+    reason: OutageReason
+    sessions: int
+    unread: int
+    given_up: int
+    recovered: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class LostChat:
+    """A chat that could not be read back, and the code of why."""
+
+    address: str
+    why: str
+
+
+def list_own(actor: Actor, limit: int = 50) -> list[SessionOutage]:
+    """The outages of the actor's own session that are over, the newest first."""
+    return _read_outages(actor, _select_ended().where(gaps.c.user_id == actor.user_id).limit(limit))
+
+
+def list_outages(actor: Actor, limit: int = 30) -> list[Outage]:
+    """What all sessions missed, for staff, the newest first.
+
+    Raises: Forbidden.
+    """
+    actor.require_staff("outages")
+    row = gaps.c
+    of = (row.from_at, row.to_at, row.reason)
+    with transaction(actor) as tx:
+        found = tx.execute(
+            select(
+                *of,
+                func.count().label("sessions"),
+                func.count().filter(row.state.in_((OutageState.WAITING, OutageState.READING))).label("unread"),
+                func.count().filter(row.state == OutageState.FAILED).label("given_up"),
+                func.sum(row.recovered).label("recovered"),
+                func.sum(row.failed).label("failed"),
+            )
+            .where(row.state != OutageState.OPEN, row.reason != OutageReason.ASKED)
+            .group_by(*of)
+            .order_by(func.max(row.created_at).desc(), row.from_at.desc())
+            .limit(limit)
+        ).all()
+    return [Outage(**{**one._mapping, "reason": OutageReason(one.reason)}) for one in found]
+
+
+def list_session_outages(actor: Actor, outage: Outage, limit: int = 100) -> list[SessionOutage]:
+    """What an outage meant for each session, for staff: no chats, no texts; what is not done and what failed first.
+
+    Raises: Forbidden.
+    """
+    actor.require_staff("outages")
+    row = gaps.c
+    listed = (
+        select(gaps, directory.c.email)
+        .outerjoin(directory, directory.c.user_id == row.user_id)
+        .where(
+            row.from_at == outage.from_at,
+            row.to_at.is_not_distinct_from(outage.to_at),
+            row.reason == outage.reason,
+            row.state != OutageState.OPEN,
+        )
+        .order_by(row.state == OutageState.DONE, row.failed.desc(), directory.c.email)
+    )
+    return _read_outages(actor, listed.limit(limit))
+
+
+def list_lost_chats(actor: Actor, gap_id: UUID, limit: int = 50) -> list[LostChat]:
+    """The chats that could not be read for an outage, for the session's owner only."""
+    with transaction(actor) as tx:
+        rows = tx.execute(
+            select(gap_chats.c.address, gap_chats.c.why)
+            .where(gap_chats.c.gap_id == gap_id, gap_chats.c.state == "failed")
+            .order_by(gap_chats.c.address)
+            .limit(limit)
+        ).all()
+    return [LostChat(row.address, row.why or "") for row in rows]
+
+
+class HeartbeatMonitor:
+    """The receiver's heartbeat, which notices what was missed between two of its beats."""
+
+    def __init__(self) -> None:
+        self._beats = 0
+
+    def beat(self) -> None:
+        """Say that the receiver is alive, and put down for how long it was not.
+
+        Raises: DatabaseUnavailable.
+        """
+        first = self._beats == 0
+        with transaction(SYSTEM) as tx:
+            last, now = tx.execute(_LAST_SIGN_OF_LIFE, {"own": None if first else heartbeats.instance_name()}).one()
+            silence = (now - last).total_seconds() if last is not None else 0.0
+            # At its first beat nobody knows for how short a time it was away: a start is always an outage.
+            if silence > 0 and (first or silence > heartbeats.ALIVE_SECONDS):
+                reason = OutageReason.RECEIVER if first else OutageReason.DATABASE
+                tx.execute(_RECORD_OUTAGE, {"reason": reason, "began": last, "ended": now})
+                log.info("gap_noted", reason=reason, seconds=round(silence, 1))
+        heartbeats.beat(RECEIVER)
+        self._beats += 1
+
+
+def purge_expired() -> None:
+    """Drop outages that ended over 90 days ago."""
+    with transaction(SYSTEM) as tx:
+        tx.execute(_DELETE_EXPIRED, {"kept": RETENTION})
+
+
+def _select_ended() -> Select[Any]:
+    return select(gaps).where(gaps.c.state != OutageState.OPEN).order_by(gaps.c.created_at.desc())
+
+
+def _read_outages(actor: Actor, chosen: Select[Any]) -> list[SessionOutage]:
+    with transaction(actor) as tx:
+        rows = tx.execute(chosen).all()
+    return [_outage_from_row(row) for row in rows]
+
+
+def _outage_from_row(row: Record) -> SessionOutage:
+    return SessionOutage(
+        id=row.id,
+        user_id=row.user_id,
+        email=getattr(row, "email", None),
+        from_at=row.from_at,
+        to_at=row.to_at,
+        reason=OutageReason(row.reason),
+        state=OutageState(row.state),
+        next_at=row.next_at,
+        attempts=row.attempts,
+        chats=row.chats,
+        recovered=row.recovered,
+        failed=row.failed,
+        why=row.why,
+    )
+
+
+# The newest event tells it too: heartbeats are cleaned away after a day.
+_LAST_SIGN_OF_LIFE = text("""
+select (select greatest(max(h.at), case when cast(:own as text) is null then (
+          select e.received_at from public.events e order by e.id desc limit 1) end)
+          from public.heartbeats h
+         where h.process = 'receiver' and (cast(:own as text) is null or h.instance = :own)), clock_timestamp()
+""")
+
+_RECORD_OUTAGE = text("select app.note_gap(:reason, :began, :ended, null, null)")
+
+_DELETE_EXPIRED = text("delete from public.gaps where done_at < now() - :kept")

@@ -1,0 +1,343 @@
+"""Outgoing webhooks: claims deliveries, posts them with signatures, and records the outcome.
+
+    change ──same transaction, by trigger──▶ waiting ──claimed──▶ sending ──2xx──▶ done
+                                                ▲                    │
+                                                ├──later, for days───┤
+                                                └──requeue──── dead ◀┘ the last try failed
+
+A delivery holds ids. The payload is read when it is sent, as the endpoint's owner may see it. A delivery arrives
+at least once: a worker that dies leaves its deliveries to the next one when the lease ends, and the receiver knows
+a repetition by `webhook-id`.
+
+No endpoint slows another one down: each has at most three posts under way. One that does not answer is tried with
+a single post, ever more rarely, while its deliveries wait. None of this runs in the receiver.
+"""
+
+import json
+import random
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection, func, select, text, update
+from standardwebhooks import Webhook
+
+from services import settings
+from services.db.actor import SYSTEM, Role, person
+from services.db.engine import transaction
+from services.db.tables.fleet import sessions as session_rows
+from services.db.tables.integrations import deliveries as delivery_rows
+from services.db.tables.integrations import endpoints
+from services.db.tables.messaging import messages
+from services.errors import DatabaseUnavailable
+from services.failure_log import FailureLog
+from services.integrations.webhook_endpoints import TEST_EVENT, DeliveryState
+from services.platform import safe_http
+from services.platform.safe_http import Answer
+
+log = structlog.get_logger(__name__)
+# How long the secret before the newest one signs too.
+OLD_SECRET_SIGNS_FOR = timedelta(hours=24)
+
+# The specification's own schedule: how long after each failed try the next one follows; after the last, none.
+RETRY_AFTER = tuple(
+    timedelta(seconds=seconds)
+    for seconds in (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600)
+)
+# So that what failed together does not come again together.
+JITTER = (1.0, 1.1)
+# An endpoint that nobody answers at is left alone for so long after its first, second, … failure in a row.
+PAUSE_AFTER_FAILURE = tuple(timedelta(seconds=seconds) for seconds in (1, 5, 30, 120, 300))
+# One that never answered for so long is turned off.
+TURN_OFF_AFTER = timedelta(days=5)
+GONE_STATUS = 410
+# Answers that mean: nobody is there just now. Any other says that somebody is, whatever they think of this one post.
+AWAY_STATUSES = frozenset({408, 425, 429, *range(500, 600)})
+
+MAX_POSTS = 64
+MAX_POSTS_PER_ENDPOINT = 3
+# Longer than a post may take with the resolving of its name.
+LEASE = timedelta(seconds=60)
+FINISH_ATTEMPTS = 20
+DONE_RETENTION = timedelta(days=7)
+DEAD_RETENTION = timedelta(days=30)
+PURGE_BATCH_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class _ClaimedDelivery:
+    """A delivery that one worker holds. `attempt` fences its outcome: a later claim makes this one's void."""
+
+    id: UUID
+    endpoint_id: UUID
+    user_id: UUID | None
+    url: str
+    secrets: tuple[str, ...] = field(repr=False)
+    kind: str
+    what: str | None
+    message_id: UUID | None
+    session_id: UUID | None
+    created_at: datetime
+    attempt: int
+
+
+class WebhookSender:
+    """Delivers to all endpoints with up to 64 posts under way. Start more workers to go faster."""
+
+    def __init__(self, on_free: Callable[[], None] = lambda: None, at_once: int = MAX_POSTS) -> None:
+        """`on_free` is called, in a poster's thread, whenever a post has ended: there may be room for more."""
+        self._on_free = on_free
+        self._at_once = at_once
+        self._under_way: set[Future[None]] = set()
+        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="forward")
+        self._watch = FailureLog("forward_outcomes")
+
+    def step(self) -> bool:
+        """Claim as much as there is room for and begin posting it; False where nothing was due.
+
+        Waits for room where every poster is busy.
+        """
+        self._under_way = {future for future in self._under_way if not future.done()}
+        room = self._at_once - len(self._under_way)
+        if room == 0:
+            wait(self._under_way, return_when=FIRST_COMPLETED)
+            return True
+        claimed = _claim(room)
+        self._under_way |= {self._pool.submit(self._serve, one) for one in claimed}
+        return bool(claimed)
+
+    def idle_seconds(self) -> float | None:
+        """Seconds until the next delivery is due, None while none waits."""
+        with transaction(SYSTEM) as tx:
+            seconds = tx.execute(_NEXT_DUE, {"each": MAX_POSTS_PER_ENDPOINT}).scalar_one()
+        return None if seconds is None else max(float(seconds), 0.0)
+
+    def drain(self) -> None:
+        """Take nothing new and wait for the posts under way."""
+        self._pool.shutdown(wait=True)
+
+    def _serve(self, claimed: _ClaimedDelivery) -> None:
+        answer = _post(claimed)
+        status, failure = (answer.status, answer.failure) if answer else (None, None)
+        # Neither the address nor what was told: the endpoint's id leads to both.
+        log.info("forwarded", endpoint=str(claimed.endpoint_id), kind=claimed.kind, status=status, failure=failure)
+        self._finish_for_sure(claimed, answer)
+        self._on_free()
+
+    def _finish_for_sure(self, claimed: _ClaimedDelivery, answer: Answer | None) -> None:
+        """A database that is away for a moment must not make us tell again what was heard."""
+        pause = threading.Event()
+        for attempt in range(FINISH_ATTEMPTS):
+            try:
+                _record_answer(claimed, answer)
+                self._watch.worked()
+                return
+            except DatabaseUnavailable as error:
+                self._watch.failed(error)
+                pause.wait(min(0.1 * 2**attempt, 5.0))
+
+
+def purge_expired() -> None:
+    """Drop what was delivered over 7 days ago, and what nobody has heard, nor asked to replay, for 30 days."""
+    with transaction(SYSTEM) as tx:
+        tx.execute(_PURGE, {"done": DONE_RETENTION, "dead": DEAD_RETENTION, "limit": PURGE_BATCH_ROWS})
+
+
+def _claim(limit: int) -> list[_ClaimedDelivery]:
+    bounds = {"limit": limit, "each": MAX_POSTS_PER_ENDPOINT, "lease": LEASE, "rotation": OLD_SECRET_SIGNS_FOR}
+    with transaction(SYSTEM) as tx:
+        rows = tx.execute(_CLAIM, bounds).all()
+    return [
+        _ClaimedDelivery(
+            id=row.id,
+            endpoint_id=row.endpoint_id,
+            user_id=row.user_id,
+            url=row.url,
+            secrets=tuple(one for one in (row.secret, row.previous_secret) if one),
+            kind=row.kind,
+            what=row.what,
+            message_id=row.message_id,
+            session_id=row.session_id,
+            created_at=row.created_at,
+            attempt=row.attempts,
+        )
+        for row in rows
+    ]
+
+
+def _post(claimed: _ClaimedDelivery) -> Answer | None:
+    """None where what was to be told is gone."""
+    told = _get_payload_data(claimed)
+    if told is None:
+        return None
+    payload = {"type": claimed.kind, "timestamp": claimed.created_at.astimezone(UTC).isoformat(), "data": told}
+    body = json.dumps(payload, ensure_ascii=False, default=_to_json_value)
+    headers = {"Content-Type": "application/json", **_sign(claimed, body)}
+    return safe_http.post(claimed.url, body.encode(), headers, private=settings.get().forward_allow_private)
+
+
+def _sign(claimed: _ClaimedDelivery, body: str) -> dict[str, str]:
+    """The specification's headers: the same id at each try, the moment of this one, a signature for each secret."""
+    name, moment = f"msg_{claimed.id.hex}", datetime.now(UTC)
+    signatures = [Webhook(secret).sign(name, moment, body) for secret in claimed.secrets]
+    return {
+        "webhook-id": name,
+        "webhook-timestamp": str(int(moment.timestamp())),
+        "webhook-signature": " ".join(signatures),
+    }
+
+
+def _get_payload_data(claimed: _ClaimedDelivery) -> Mapping[str, Any] | None:
+    """What is told of the event, read as the endpoint's owner may see it: the database itself shows them no more."""
+    if claimed.kind == TEST_EVENT:
+        return {"endpoint": str(claimed.endpoint_id)}
+    reader = SYSTEM if claimed.user_id is None else person(claimed.user_id, Role.USER)
+    table, wanted = (session_rows, claimed.session_id) if claimed.message_id is None else (messages, claimed.message_id)
+    columns = (_SESSION_COLUMNS_BY_OWNER if table is session_rows else _MESSAGE_COLUMNS_BY_OWNER)[
+        claimed.user_id is not None
+    ]
+    with transaction(reader) as tx:
+        row = tx.execute(select(*(table.c[name] for name in columns)).where(table.c.id == wanted)).one_or_none()
+    if row is None:
+        return None
+    # It may have moved on since: what is told is the state that this event is about.
+    came_to = "status" if table is session_rows else "state"
+    return {**row._mapping, came_to: claimed.what}
+
+
+def _record_answer(claimed: _ClaimedDelivery, answer: Answer | None) -> None:
+    with transaction(SYSTEM) as tx:
+        if answer is None or answer.well:
+            _set_state(tx, claimed, answer, DeliveryState.DONE)
+            _mark_answering(tx, claimed)
+            return
+        if claimed.attempt > len(RETRY_AFTER) or answer.status == GONE_STATUS:
+            _set_state(tx, claimed, answer, DeliveryState.DEAD)
+        else:
+            pause = RETRY_AFTER[claimed.attempt - 1] * random.uniform(*JITTER)
+            _set_state(tx, claimed, answer, DeliveryState.WAITING, pause)
+        _mark_not_answering(tx, claimed, answer)
+
+
+def _set_state(
+    tx: Connection,
+    claimed: _ClaimedDelivery,
+    answer: Answer | None,
+    state: DeliveryState,
+    pause: timedelta = timedelta(),
+) -> None:
+    mine = (
+        delivery_rows.c.id == claimed.id,
+        delivery_rows.c.attempts == claimed.attempt,
+        delivery_rows.c.state == DeliveryState.SENDING,
+    )
+    tx.execute(
+        update(delivery_rows)
+        .where(*mine)
+        .values(
+            state=state,
+            next_at=func.clock_timestamp() + pause,
+            last_status=answer.status if answer else None,
+            last_error=answer.failure if answer else "no_subject",
+            done_at=func.clock_timestamp() if state is DeliveryState.DONE else None,
+            dead_at=func.clock_timestamp() if state is DeliveryState.DEAD else None,
+        )
+    )
+
+
+def _mark_answering(tx: Connection, claimed: _ClaimedDelivery) -> None:
+    """Somebody is there: what waited for them goes at once."""
+    ill = (endpoints.c.id == claimed.endpoint_id, endpoints.c.failures > 0)
+    values = {"failures": 0, "failing_since": None, "free_at": func.clock_timestamp()}
+    if tx.execute(update(endpoints).where(*ill).values(values)).rowcount:
+        tx.execute(
+            update(delivery_rows)
+            .where(delivery_rows.c.endpoint_id == claimed.endpoint_id, delivery_rows.c.state == DeliveryState.WAITING)
+            .values(next_at=func.clock_timestamp())
+        )
+
+
+def _mark_not_answering(tx: Connection, claimed: _ClaimedDelivery, answer: Answer) -> None:
+    mine = update(endpoints).where(endpoints.c.id == claimed.endpoint_id)
+    if answer.status == GONE_STATUS:
+        tx.execute(mine.values(active=False, off_reason="gone"))
+    elif answer.status is None or answer.status in AWAY_STATUSES:
+        pauses = {"pauses": list(PAUSE_AFTER_FAILURE), "most": len(PAUSE_AFTER_FAILURE), "give_up": TURN_OFF_AFTER}
+        tx.execute(_PAUSE_ENDPOINT, {"id": claimed.endpoint_id, **pauses})
+
+
+def _to_json_value(value: object) -> str:
+    """For JSON: moments in UTC, ids as text."""
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
+
+
+# Column names, without (False) and with (True) what is the owner's alone: texts, names and numbers.
+_MESSAGE_COLUMNS = ("id", "user_id", "session_id", "direction", "state", "kind", "failure", "at", "created_at")
+_MESSAGE_COLUMNS_BY_OWNER = {
+    False: _MESSAGE_COLUMNS,
+    True: (*_MESSAGE_COLUMNS, "phone", "address", "contact_id", "contact_name", "body", "mimetype", "filename",
+           "detail", "wpp_id", "quoted_wpp_id", "idempotency_key", "sent_at", "delivered_at", "read_at"),
+}  # fmt: skip
+_SESSION_COLUMNS = ("id", "user_id", "session_id", "status", "failure", "connected_at")
+_SESSION_COLUMNS_BY_OWNER = {False: _SESSION_COLUMNS, True: (*_SESSION_COLUMNS, "phone_number")}
+
+# One that does not answer gets one post at a time.
+_FREE_POSTS = """case when e.failures > 0 then 1 else :each end - (
+           select count(*) from public.deliveries b
+            where b.endpoint_id = e.id and b.state = 'sending' and b.next_at > clock_timestamp())"""
+_IS_SERVED = "e.active and not exists (select from public.accounts a where a.user_id = e.user_id and not a.active)"
+# An endpoint is claimed from when it is free, has something due, and its owner may still sign in. The outer condition
+# is asked again of rows that another worker has taken meanwhile.
+_CLAIM = text(f"""
+with able as (
+  select e.id, {_FREE_POSTS} as room
+    from public.endpoints e
+   where {_IS_SERVED} and e.free_at <= clock_timestamp()
+     and exists (select from public.deliveries w where w.endpoint_id = e.id and w.state in ('waiting', 'sending')
+                    and w.next_at <= clock_timestamp())
+     for update of e skip locked
+), due as (
+  select d.id, row_number() over (partition by able.id order by d.next_at) as place
+    from able cross join lateral (
+      select w.id, w.next_at from public.deliveries w
+       where w.endpoint_id = able.id and w.state in ('waiting', 'sending') and w.next_at <= clock_timestamp()
+       order by w.next_at limit greatest(able.room, 0)) d
+   order by place limit :limit
+)
+update public.deliveries d
+   set state = 'sending', attempts = d.attempts + 1, next_at = clock_timestamp() + :lease, tried_at = clock_timestamp()
+  from due, public.endpoints e
+ where d.id = due.id and e.id = d.endpoint_id and d.state in ('waiting', 'sending') and d.next_at <= clock_timestamp()
+returning d.id, d.endpoint_id, d.user_id, d.kind, d.what, d.message_id, d.session_id, d.created_at, d.attempts, e.url,
+          e.secret, case when e.rotated_at > now() - :rotation then e.previous_secret end as previous_secret
+""")
+
+# Of the same endpoints: what may not be claimed must not keep a worker awake either.
+_NEXT_DUE = text(f"""
+select extract(epoch from min(greatest(e.free_at, d.next_at)) - clock_timestamp())
+  from public.endpoints e cross join lateral (
+    select w.next_at from public.deliveries w where w.endpoint_id = e.id and w.state in ('waiting', 'sending')
+     order by w.next_at limit 1) d
+ where {_IS_SERVED} and {_FREE_POSTS} > 0
+""")
+
+_PAUSE_ENDPOINT = text("""
+update public.endpoints set
+    failures = failures + 1,
+    failing_since = coalesce(failing_since, clock_timestamp()),
+    free_at = clock_timestamp() + (cast(:pauses as interval[]))[least(failures + 1, :most)],
+    active = active and coalesce(failing_since > clock_timestamp() - :give_up, true),
+    off_reason = case when active and failing_since <= clock_timestamp() - :give_up then 'failing' else off_reason end
+ where id = :id
+""")
+
+_PURGE = text("""
+delete from public.deliveries where id = any(array(
+  select id from public.deliveries
+   where (state = 'done' and created_at < now() - :done) or created_at < now() - :dead limit :limit))
+""")

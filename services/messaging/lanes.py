@@ -1,0 +1,165 @@
+"""A lane is a session's send queue: one message of it is under way at a time, in order, paced with jitter.
+
+`lanes.free_at` is lease and pace at once. A worker that dies leaves its lane to the next one at the lease's end.
+
+Where nothing can leave the lane waits (`waiting_reason`, since `waiting_since`, tried again at `retry_at`), and its
+messages with it. While its session is down it is not tried at all: whoever moves a session's status holds and frees its
+lane (`app.hold_lane`). While a server is away one lane asks for all of that server's; its first answer frees them all.
+A lane whose session was found out of WhatsApp's reach (an open zombie incident) waits: nothing of it is claimed.
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Connection, func, select, text
+
+from services.db.actor import SYSTEM
+from services.db.engine import transaction
+from services.db.tables.messaging import lanes
+from services.messaging.claims import Claimed, Ended, Outcome
+from services.messaging.state import WaitReason
+
+# Longer than the number's check and a file's way together may take (13 s + 43 s): a lease never ends under a live call.
+LEASE = timedelta(seconds=60)
+BACKOFF_LIMIT_SECONDS = 60.0
+# When a lane is looked at again whose session was found out of WhatsApp's reach.
+OUT_OF_REACH = timedelta(seconds=15)
+# How long a lane waits at most until it is tried again; before that 1, 2, 4, … s. A server that is away and a session
+# that says no cost a moment to ask, and people wait for them to come back.
+RETRY_LIMIT_SECONDS = {
+    WaitReason.SERVER: 5.0,
+    WaitReason.SESSION: 5.0,
+    WaitReason.FILES: 15.0,
+    WaitReason.SETUP: 60.0,
+    WaitReason.NO_ANSWER: 20.0,
+}
+# When the other lanes of a server that is away look for themselves, should the one that asks for them fall silent.
+BESIDE_SECONDS = 30.0
+# A person does not type at an even pace either: each gap is the pace times a factor from this range.
+JITTER = (0.7, 1.6)
+
+# Whoever queues a message moves its lane's `due_at`. So a lane is held first, and only the next statement reads which
+# messages wait on it: in one statement it would wait for such a commit and yet not see its message.
+HOLD_LANES = text("select session_id from lanes where session_id = any(:ids) order by session_id for update")
+# A lane is claimed when its turn is. SKIP LOCKED lets any number of workers claim at once without waiting for each
+# other. The sub-select makes the moment one value, which the index can be asked for.
+READY_LANES = text(
+    """
+    select session_id from lanes where ready_at <= (select clock_timestamp())
+     order by ready_at limit :limit for update skip locked
+    """
+)
+# Where WhatsApp was found out of reach, whatever is sent hangs and becomes uncertain: its lane waits, and is looked at
+# again soon.
+PUT_OFF_LANES = text(
+    """
+    update lanes set free_at = clock_timestamp() + :wait
+     where session_id = any(:ids) and exists (select from findings f
+       where f.session_id = lanes.session_id and f.kind = 'zombie' and f.ended_at is null)
+    returning session_id
+    """
+)
+
+# Only whoever still holds the lease frees the lane. A session that fell meanwhile holds it, whatever the call said. A
+# server that answered one lane is back for all that wait for it; those that somebody holds just now find out alone.
+_FREE_LANES = text(
+    """
+    with e as materialized (
+      select e.*, s.status = 'conectado' as up
+        from jsonb_to_recordset(cast(:ended as jsonb)) as e (session_id uuid, leased_until timestamptz, gap float,
+          server_url text, waiting text, retry_limit float, answered boolean, reached boolean)
+        join whatsapp_sessions s on s.id = e.session_id
+    ), back as (
+      select l.session_id from lanes l join whatsapp_sessions s on s.id = l.session_id
+       where l.waiting_since is not null and l.waiting_reason = 'server' and s.status = 'conectado'
+         and s.server_url in (select server_url from e where reached) and l.session_id not in (select session_id from e)
+         for update of l skip locked
+    ), freed as (
+      update lanes set waiting_reason = null, waiting_since = null, retry_at = null, tries = 0
+        from back where lanes.session_id = back.session_id
+    )
+    update lanes set
+        free_at = clock_timestamp() + make_interval(secs => e.gap),
+        due_at = (select min(run_at) from messages
+                   where session_id = e.session_id and state = 'queued' and asked_at is null),
+        waiting_reason = case when not e.up then 'session' when e.answered then null
+          else coalesce(e.waiting, lanes.waiting_reason) end,
+        waiting_since = case when e.answered and e.up then null when e.waiting is null and e.up then lanes.waiting_since
+          else coalesce(lanes.waiting_since, clock_timestamp()) end,
+        retry_at = case when not e.up then 'infinity' when e.answered then null
+          when e.waiting is null then lanes.retry_at
+          else clock_timestamp() + make_interval(secs => least(2.0 ^ least(lanes.tries, 10), e.retry_limit)) end,
+        tries = case when e.answered or not e.up then 0 when e.waiting is null then lanes.tries
+          else lanes.tries + 1 end
+      from e
+     where lanes.session_id = e.session_id and lanes.free_at = e.leased_until
+    """
+)
+# The lanes of a server that is away whose turn would be soon, but for the one that asks for them.
+_WAIT_BESIDE = text(
+    """
+    update lanes set waiting_reason = 'server', waiting_since = coalesce(lanes.waiting_since, clock_timestamp()),
+        retry_at = clock_timestamp() + make_interval(secs => :seconds * (1 + random() / 2))
+     where session_id in (
+       select l.session_id from lanes l join whatsapp_sessions s on s.id = l.session_id
+        where l.ready_at <= clock_timestamp() + interval '10 seconds' and s.server_url = any(:servers)
+          and s.status = 'conectado' and l.session_id <> all(:asking)
+          for update of l skip locked)
+    """
+)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast one lane may go: `seconds` between two messages, before jitter; 0 turns pacing off."""
+
+    seconds: float
+
+    def gap(self) -> timedelta:
+        return timedelta(seconds=self.seconds * random.uniform(*JITTER))
+
+
+def next_due_in() -> float | None:
+    """Seconds until the next lane is both free and due, or None while no message waits."""
+    with transaction(SYSTEM) as tx:
+        seconds = tx.execute(
+            select(func.extract("epoch", func.min(lanes.c.ready_at) - func.clock_timestamp()))
+        ).scalar_one()
+    return None if seconds is None else max(float(seconds), 0.0)
+
+
+def free_lanes(tx: Connection, ended: Sequence[Ended], pace: Pace) -> None:
+    """Frees the lanes of ended deliveries after the pace, or lets them wait, as do others of a server that is away."""
+    tx.execute(HOLD_LANES, {"ids": [claimed.session_id for claimed, _outcome in ended]})
+    tx.execute(
+        _FREE_LANES, {"ended": json.dumps([_freed_as_json(claimed, outcome, pace) for claimed, outcome in ended])}
+    )
+    away = {claimed.server_url: claimed.session_id for claimed, outcome in ended if _is_away(outcome)}
+    if away:
+        asking = {"servers": list(away), "asking": list(away.values()), "seconds": BESIDE_SECONDS}
+        tx.execute(_WAIT_BESIDE, asking)
+
+
+def _is_away(outcome: Outcome | None) -> bool:
+    return outcome is not None and outcome.waiting is WaitReason.SERVER
+
+
+def _freed_as_json(claimed: Claimed, outcome: Outcome | None, pace: Pace) -> dict[str, object]:
+    waiting = outcome.waiting if outcome is not None and outcome.later is None else None
+    gap = 0.0 if waiting else pace.gap().total_seconds()
+    if outcome is None:
+        gap = min(2.0 ** min(claimed.attempt, 10), BACKOFF_LIMIT_SECONDS)
+    answered = outcome is not None and outcome.answered
+    return {
+        "session_id": str(claimed.session_id),
+        "leased_until": claimed.leased_until.isoformat(),
+        "gap": gap,
+        "server_url": claimed.server_url,
+        "waiting": waiting,
+        "retry_limit": RETRY_LIMIT_SECONDS[waiting] if waiting else None,
+        "answered": answered,
+        "reached": answered or waiting is WaitReason.SESSION,
+    }

@@ -1,0 +1,272 @@
+"""The worker's part of campaigns: it releases one message after the other into the send queues.
+
+The row of the sender's lane is locked while a message is released, so any number of workers releases one message at a
+time for each number. The recipient's own key queues its message once, even if a worker dies.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection, Select, and_, func, select, text, update
+
+from services.contacts import opt_outs
+from services.db.actor import SYSTEM
+from services.db.engine import transaction
+from services.db.tables.base import Record
+from services.db.tables.contacts import contacts
+from services.db.tables.fleet import sessions as session_rows
+from services.db.tables.messaging import lanes
+from services.db.tables.messaging import messages as message_rows
+from services.db.tables.outreach import campaign_lanes, campaign_recipients, campaigns
+from services.errors import (
+    ServiceError,
+)
+from services.fleet import session
+from services.messaging import outbox
+from services.messaging.content import Content, Origin
+from services.messaging.state import State
+from services.outreach import template_content, templates
+from services.outreach.campaign_rules import build_rules, get_usage, get_warmup_start
+from services.outreach.campaign_state import Campaign, CampaignState, RecipientState, is_lane_of, list_active
+from services.outreach.pacing import JITTER, Allowed, Wait, WaitReason, next_send_decision, release_key
+from services.platform import local_time
+from services.wppconnect.phone import list_spellings
+
+log = structlog.get_logger(__name__)
+# A worker that dies leaves the lane that it had claimed to the next one after this long. One that is only slow
+# keeps it: it holds the row's lock.
+LEASE = timedelta(seconds=5)
+# While a session is down, stopped or behind with its messages, it is asked again this often.
+RETRY_AFTER = timedelta(seconds=2)
+# Nothing more is released while this many of a session's campaigns' messages are still queued.
+MAX_BACKLOG = 2
+# How many that must be skipped are looked at in one transaction.
+MAX_SKIPS = 200
+
+
+def step(now: datetime | None = None) -> int:
+    """Take back what was cancelled and release what may leave; returns how much was looked at."""
+    moment = now or datetime.now(UTC)
+    swept = _finish_cancelled()
+    with transaction(SYSTEM) as tx:
+        claimed = tx.execute(_CLAIM_LANES, {"now": moment, "leased": moment + LEASE}).all()
+    for row in claimed:
+        _release_next(row.user_id, row.look_at, moment)
+    return swept + len(claimed)
+
+
+def next_due_in() -> float | None:
+    """Seconds until the worker must look again, None while no campaign is under way."""
+    with transaction(SYSTEM) as tx:
+        moment = tx.execute(
+            select(func.min(campaign_lanes.c.look_at)).where(campaign_lanes.c.look_at.is_not(None))
+        ).scalar_one_or_none()
+    return None if moment is None else max((moment - datetime.now(UTC)).total_seconds(), 0.0)
+
+
+def _finish_cancelled() -> int:
+    """End cancelled campaigns: who waits is cancelled, and so is what is queued. What has begun to leave is not."""
+    with transaction(SYSTEM) as tx:
+        found = tx.execute(_CLAIM_CANCELLED).scalars().all()
+        for campaign_id in found:
+            tx.execute(_CANCEL_QUEUED, {"campaign": campaign_id})
+            tx.execute(_CANCEL_WAITING, {"campaign": campaign_id})
+    return len(found)
+
+
+def _release_next(user_id: UUID, leased: datetime, now: datetime) -> None:
+    """Release the next message of one sender, or note what it waits for."""
+    with transaction(SYSTEM) as tx:
+        lane = tx.execute(_select_locked_lane(user_id, leased)).one_or_none()
+        if lane is None:
+            return  # its owner changed something meanwhile: it will be looked at anew
+        under_way = list_active(tx, user_id, locked=True)
+        if not under_way:
+            _set_wait(tx, user_id, None, None)
+            return
+        hindrance = _blocking_reason(tx, lane, [one.id for one in under_way])
+        if hindrance is not None:
+            _set_wait(tx, user_id, now + RETRY_AFTER, hindrance)
+            return
+        found = _release_message(tx, lane, under_way, now)
+        _set_wait(tx, user_id, *found)
+
+
+def _blocking_reason(tx: Connection, lane: Record, campaign_ids: Sequence[UUID]) -> WaitReason | None:
+    """Why nothing can leave now, whatever the pacing says."""
+    if lane.status != session.Status.CONNECTED:
+        return WaitReason.DISCONNECTED
+    if lane.stopped_at is not None:
+        return WaitReason.STOPPED
+    queued = select(message_rows.c.id).where(
+        message_rows.c.campaign_id.in_(campaign_ids), message_rows.c.state == State.QUEUED
+    )
+    return WaitReason.BACKLOG if len(tx.execute(queued.limit(MAX_BACKLOG)).all()) == MAX_BACKLOG else None
+
+
+def _release_message(
+    tx: Connection, lane: Record, under_way: Sequence[Campaign], now: datetime
+) -> tuple[datetime | None, WaitReason | None]:
+    """Release one message if one may leave; returns when to look again, and what is waited for until then."""
+    young_since = get_warmup_start(tx, lane.user_id, lane)
+    if lane.number is not None and lane.number != lane.phone_number:
+        known = {"phone_number": lane.number, "young_since": young_since}
+        tx.execute(update(campaign_lanes).where(is_lane_of(lane.user_id)).values(**known))
+    today = local_time.to_local(now, lane.zone).date()
+    spent = get_usage(tx, lane.user_id, today, lane.zone)
+    waits: list[Wait] = []
+    for campaign in under_way:
+        rules = build_rules(campaign.pacing, lane.zone, young_since)
+        # A clock that was put back must not make a number rest for longer than its longest gap.
+        free_at = min(lane.free_at, now + timedelta(seconds=rules.pace * JITTER[1]))
+        for _number in range(MAX_SKIPS):
+            first = tx.execute(_FIRST_WAITING, {"campaign": campaign.id}).one()
+            if first.warm is None and first.cold is None:
+                _end_campaign(tx, campaign.id)
+                break
+            found = next_send_decision(
+                rules,
+                now,
+                free_at,
+                spent,
+                warm_waiting=first.warm is not None,
+                cold_waiting=first.cold is not None,
+            )
+            if isinstance(found, Wait):
+                waits.append(found)
+                break
+            if _queue_recipient(tx, lane, campaign, _next_recipient(first, found), now):
+                rested = now + rules.gap(release_key(campaign.id, _next_recipient(first, found)))
+                tx.execute(update(campaign_lanes).where(is_lane_of(lane.user_id)).values(free_at=rested))
+                _end_if_done(tx, campaign.id)
+                return rested, WaitReason.PACE
+        else:
+            return now, None
+    if not waits:
+        return None, None
+    soonest = min(waits, key=lambda one: one.until)
+    return soonest.until, soonest.why
+
+
+def _next_recipient(first: Record, found: Allowed) -> int:
+    """Who is next: the first in the list, or the first of those who know the sender."""
+    candidates = [one for one in (first.warm, None if found.warm_only else first.cold) if one is not None]
+    return int(min(candidates))
+
+
+def _queue_recipient(tx: Connection, lane: Record, campaign: Campaign, seq: int, now: datetime) -> bool:
+    """Queue one recipient's message; False where they are skipped instead."""
+    one = and_(campaign_recipients.c.campaign_id == campaign.id, campaign_recipients.c.seq == seq)
+    row = tx.execute(select(campaign_recipients).where(one)).one()
+    reason, content = _prepare_content(tx, lane.user_id, campaign, row)
+    if content is None:
+        tx.execute(update(campaign_recipients).where(one).values(state=RecipientState.SKIPPED, reason=reason))
+        return False
+    origin = Origin(campaign.template_id, campaign.template_version, campaign_id=campaign.id)
+    key = release_key(campaign.id, seq)
+    put = outbox.queue_in_transaction(
+        tx, lane.user_id, lane.session_id, row.phone, content, key, row.name, origin=origin
+    )
+    tx.execute(
+        update(campaign_recipients).where(one).values(state=RecipientState.RELEASED, message_id=put.id, released_at=now)
+    )
+    log.info("campaign_released", campaign=str(campaign.id), seq=seq, message=str(put.id))
+    return True
+
+
+def _prepare_content(
+    tx: Connection, user_id: UUID, campaign: Campaign, row: Record
+) -> tuple[str | None, Content | None]:
+    """What a recipient gets, or why nothing: looked at again at the last moment."""
+    if opt_outs.find_opted_out(tx, user_id, [row.phone]):
+        return "opted_out", None
+    if tx.execute(_select_blocked(user_id, row.phone)).first() is not None:
+        return "blocked", None
+    try:
+        template = templates.read_template(tx, campaign.template_id, campaign.template_version)
+        content = template_content.render(template, row.variables)
+    except ServiceError as error:
+        log.warning("campaign_not_rendered", campaign=str(campaign.id), seq=row.seq, error=type(error).__name__)
+        return "content", None
+    if content.media is not None:
+        content = replace(content, media=replace(content.media, user_id=user_id))
+    return None, content
+
+
+def _end_if_done(tx: Connection, campaign_id: UUID) -> None:
+    first = tx.execute(_FIRST_WAITING, {"campaign": campaign_id}).one()
+    if first.warm is None and first.cold is None:
+        _end_campaign(tx, campaign_id)
+
+
+def _end_campaign(tx: Connection, campaign_id: UUID) -> None:
+    ended = {"state": CampaignState.ENDED, "ended_at": func.now(), "updated_at": func.now()}
+    tx.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(**ended))
+
+
+def _set_wait(tx: Connection, user_id: UUID, look_at: datetime | None, why: WaitReason | None) -> None:
+    """The bell of the page rings only where what is waited for changes."""
+    mine = is_lane_of(user_id)
+    tx.execute(update(campaign_lanes).where(mine).values(look_at=look_at))
+    tx.execute(update(campaign_lanes).where(mine, campaign_lanes.c.why.is_distinct_from(why)).values(why=why))
+
+
+_CLAIM_LANES = text("""
+update public.campaign_lanes set look_at = :leased where user_id in (
+  select user_id from public.campaign_lanes where look_at <= :now order by look_at limit 20 for update skip locked)
+returning user_id, look_at
+""")
+
+_FIRST_WAITING = text("""
+select (select min(seq) from public.campaign_recipients
+         where campaign_id = :campaign and state = 'waiting' and not cold) as warm,
+       (select min(seq) from public.campaign_recipients
+         where campaign_id = :campaign and state = 'waiting' and cold) as cold
+""")
+
+_CLAIM_CANCELLED = text("""
+update public.campaigns set swept_at = clock_timestamp() where id in (
+  select id from public.campaigns where state = 'cancelada' and swept_at is null limit 20 for update skip locked)
+returning id
+""")
+
+# Compare and swap: what a worker has begun to send by then is not queued any more, and stays as it is.
+_CANCEL_QUEUED = text("""
+with taken as (
+  update public.messages set state = 'cancelled', ended_at = clock_timestamp(), updated_at = now()
+   where campaign_id = :campaign and state = 'queued' returning id)
+update public.campaign_recipients r set state = 'cancelled' from taken where r.message_id = taken.id
+""")
+
+_CANCEL_WAITING = text("""
+update public.campaign_recipients set state = 'cancelled' where campaign_id = :campaign and state = 'waiting'
+""")
+
+
+def _select_locked_lane(user_id: UUID, leased: datetime) -> Select[Any]:
+    """A sender's lane, locked, with their session."""
+    return (
+        select(
+            campaign_lanes,
+            session_rows.c.id.label("session_id"),
+            session_rows.c.status,
+            session_rows.c.phone_number.label("number"),
+            lanes.c.stopped_at,
+        )
+        .outerjoin(session_rows, session_rows.c.user_id == campaign_lanes.c.user_id)
+        .outerjoin(lanes, lanes.c.session_id == session_rows.c.id)
+        .where(is_lane_of(user_id), campaign_lanes.c.look_at == leased)
+        .with_for_update(of=campaign_lanes)
+    )
+
+
+def _select_blocked(user_id: UUID, phone: str) -> Select[Any]:
+    return select(contacts.c.id).where(
+        contacts.c.session_id == select(session_rows.c.id).where(session_rows.c.user_id == user_id).scalar_subquery(),
+        contacts.c.phone.in_(list_spellings(phone)),
+        contacts.c.blocked_at.is_not(None),
+    )

@@ -1,0 +1,119 @@
+"""The pacing rules of a campaign: the installation's limits, the warm-up of a number, and the usage of a day.
+
+A campaign may be more careful than the installation's limits, never less.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, func, select
+
+from services import settings
+from services.db.tables.base import Record
+from services.db.tables.fleet import session_timeline
+from services.db.tables.fleet import sessions as session_rows
+from services.db.tables.outreach import campaign_recipients
+from services.errors import (
+    OutsideLimits,
+)
+from services.fleet import session
+from services.outreach.pacing import Rules, Usage, Warmup
+from services.platform import local_time
+
+
+@dataclass(frozen=True)
+class Pacing:
+    """What one campaign keeps to; no looser than the installation's own (`get_limits`). See `pacing.Rules`."""
+
+    opens: time
+    closes: time
+    cap: int
+    cold_share: float
+    pace: float
+
+
+def get_limits() -> Pacing:
+    """How far the installation lets a campaign go; also what a new one begins with."""
+    configured = settings.get()
+    return Pacing(
+        opens=configured.campaign_opens,
+        closes=configured.campaign_closes,
+        cap=configured.campaign_daily_cap,
+        cold_share=configured.campaign_cold_share,
+        pace=configured.campaign_pace_seconds,
+    )
+
+
+def build_rules(pacing: Pacing, zone: str, young_since: datetime | None) -> Rules:
+    """The rules of one campaign for its sender's time zone; `young_since` is when the number's warm-up began."""
+    configured = settings.get()
+    warmup = Warmup(configured.campaign_warmup_days, configured.campaign_warmup_first)
+    return Rules(zone, pacing.opens, pacing.closes, pacing.cap, pacing.cold_share, pacing.pace, warmup, young_since)
+
+
+def require_within_limits(pacing: Pacing) -> None:
+    """A campaign may be more careful than the installation, never less.
+
+    Raises: OutsideLimits.
+    """
+    most = get_limits()
+    closes, latest = (_closing_minute(one.closes) for one in (pacing, most))
+    late = (
+        closes > latest or pacing.opens < most.opens or (closes != 24 * 60 and _closing_minute(pacing.opens) >= closes)
+    )
+    wrong = late or not 0 < pacing.cap <= most.cap or not 0 <= pacing.cold_share <= most.cold_share
+    if wrong or not most.pace <= pacing.pace <= 24 * 3600:
+        raise OutsideLimits("a campaign's rules are looser than the installation's, or admit nothing")
+
+
+def _closing_minute(moment: time) -> int:
+    """In minutes; closing at 00:00 is the end of the day."""
+    return moment.hour * 60 + moment.minute or 24 * 60
+
+
+def get_warmup_start(tx: Connection, user_id: UUID, lane: Record | None) -> datetime | None:
+    """Since when the number that is connected now has been so; another number begins anew."""
+    row = tx.execute(
+        select(session_rows.c.id, session_rows.c.phone_number, session_rows.c.connected_at).where(
+            session_rows.c.user_id == user_id
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    if lane is not None and lane.young_since is not None:
+        if row.phone_number is None or row.phone_number == lane.phone_number:
+            known: datetime = lane.young_since
+            return known
+        return row.connected_at or datetime.now(UTC)
+    first: datetime | None = tx.execute(
+        select(func.min(session_timeline.c.at)).where(
+            session_timeline.c.session_id == row.id, session_timeline.c.what == session.Status.CONNECTED
+        )
+    ).scalar_one()
+    return first or row.connected_at
+
+
+def get_usage(tx: Connection, user_id: UUID, day: date, zone: str) -> Usage:
+    """Counts the recipients that the user's campaigns released on a day of `zone`, and the cold ones among them."""
+    since, until = local_time.day_start(day, zone), local_time.day_start(day + timedelta(days=1), zone)
+    row = tx.execute(
+        select(func.count().label("total"), func.count().filter(campaign_recipients.c.cold).label("cold")).where(
+            campaign_recipients.c.user_id == user_id,
+            campaign_recipients.c.released_at >= since,
+            campaign_recipients.c.released_at < until,
+        )
+    ).one()
+    return Usage(row.total, row.cold)
+
+
+def pacing_columns(pacing: Pacing) -> dict[str, Any]:
+    """The columns of a campaign's row that hold its pacing."""
+    return {
+        "opens": pacing.opens,
+        "closes": pacing.closes,
+        "cap": pacing.cap,
+        "cold_share": pacing.cold_share,
+        "pace": pacing.pace,
+    }

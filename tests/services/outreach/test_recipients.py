@@ -1,0 +1,168 @@
+"""Whom a message goes to: everything that is wrong with them is known before anything is sent."""
+
+import time
+from uuid import UUID
+
+import pytest
+
+from sandbox.server import SandboxServer
+from services.contacts import number_checks, opt_outs
+from services.db.actor import ANONYMOUS, Actor
+from services.errors import EmptyList, Forbidden, ListTooLong, MissingVariable, SessionNotConnected, UnknownVariable
+from services.outreach import address_book, recipient_import, recipients, spreadsheet, templates
+from services.outreach.address_book import KnownContact
+from services.outreach.recipient_row import RecipientRow
+from services.outreach.recipients import PROBLEM_SENTENCES, Problem
+from services.outreach.template_content import TemplateDraft
+from tests.conftest import Database, connected, forget_process_state
+from tests.services.fleet.test_sessions import own, pair
+from tests.support.installation import SandboxControl
+
+ANA, BIA, CAIO = "5511988887777", "5511977776666", "5511966665555"
+GROUP = "120363041234567890@g.us"
+
+
+def entries(*written: str) -> list[RecipientRow]:
+    return [RecipientRow(row, one) for row, one in enumerate(written, 1)]
+
+
+def problems(found: tuple[recipients.Recipient, ...]) -> list[Problem | None]:
+    return [one.problem for one in found]
+
+
+@pytest.fixture
+def line(user: Actor, server: SandboxServer, control: SandboxControl, database: Database) -> UUID:
+    """The session of a user who is connected to the sandbox."""
+    pair(user, control, database)
+    return own(user).id
+
+
+def test_it_says_of_each_what_is_wrong(user: Actor, line: UUID, control: SandboxControl, database: Database) -> None:
+    control.number(BIA, exists=False)
+    opt_outs.add(user, CAIO)
+    found = recipients.examine(
+        user, entries("(11) 98888-7777", "11 8888-7777", BIA, CAIO, "12", "=A1", "1,19E+10", GROUP, "+1 202 555 0123")
+    )
+    assert problems(found) == [
+        None, Problem.DUPLICATE, Problem.NOT_ON_WHATSAPP, Problem.OPTED_OUT, Problem.INVALID, Problem.FORMULA,
+        Problem.ROUNDED, None, None,
+    ]  # fmt: skip
+    assert [one.phone for one in recipients.only_sendable(found)] == [ANA, GROUP, "12025550123"]
+    assert [one.row for one in found] == list(range(1, 10))
+    assert set(PROBLEM_SENTENCES) == set(Problem)
+
+
+def test_it_asks_only_about_whom_nothing_is_known_within_the_budget(
+    user: Actor, line: UUID, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBER_CHECKS_PER_HOUR", "2")
+    forget_process_state()
+    number_checks.check_numbers(user, line, [BIA])
+    steps: list[tuple[int, int]] = []
+    found = recipients.examine(user, entries(ANA, BIA, CAIO), lambda done, of: steps.append((done, of)))
+    assert problems(found) == [None, None, Problem.UNCHECKED]
+    assert steps == [(1, 1)]
+    assert len(recipients.only_sendable(found)) == 3
+
+
+def test_it_asks_nobody_where_it_shall_not_or_cannot(user: Actor, line: UUID, database: Database) -> None:
+    assert problems(recipients.examine(user, entries(ANA), ask=False)) == [Problem.UNCHECKED]
+    database.execute("update whatsapp_sessions set status = 'desconectado'")
+    assert problems(recipients.examine(user, entries(ANA))) == [Problem.UNCHECKED]
+    database.execute("update whatsapp_sessions set status = 'conectado', server_url = 'http://127.0.0.1:9'")
+    assert problems(recipients.examine(user, entries(ANA))) == [Problem.UNCHECKED]
+    assert number_checks.get_known(user, line, [ANA]) == {}
+
+
+def test_it_marks_whom_a_template_cannot_be_filled_for(user: Actor) -> None:
+    read = [
+        RecipientRow(1, ANA, "Ana", {"pedido": "7"}),
+        RecipientRow(2, BIA, "Bia", {"pedido": " "}),
+        RecipientRow(3, CAIO, "Caio", {"pedido": "x" * 5000}),
+        RecipientRow(4, "12", "Zé", {}),
+    ]
+    found = recipients.examine(user, read)
+    template = TemplateDraft("Pedido", "{{nome}} ({{telefone}}): {{pedido}}", defaults={"pedido": None})
+    marked = recipients.check_for_template(found, template)
+    assert problems(marked) == [Problem.UNCHECKED, Problem.MISSING_VALUE, Problem.UNSUITABLE, Problem.INVALID]
+    assert marked[1].missing == "pedido"
+    assert recipients.render_for(marked[0], template).body == "Ana (+55 11 98888-7777): 7"
+    with pytest.raises(UnknownVariable):
+        recipients.check_for_template(found, TemplateDraft("x", "{{outra}}"))
+
+
+def test_it_knows_people_and_groups(user: Actor, line: UUID, control: SandboxControl, database: Database) -> None:
+    session = f"user_{user.user_id}"
+    control.inbound(session, ANA, "oi", name="Ana")
+    control.inbound(session, BIA, "oi", name="Bia", group=GROUP, group_name="Equipe")
+    database.execute(
+        "insert into contacts (session_id, user_id, address, phone, is_group, name, blocked_at) values"
+        " (%s, %s, '5511977776666@c.us', '5511977776666', false, 'Bia do bairro', null),"
+        " (%s, %s, '5511966665555@c.us', '5511966665555', false, 'Caio', now()),"
+        " (%s, %s, '1203630000000000@g.us', null, true, 'Família', null)",
+        *(line, user.user_id) * 3,
+    )
+    assert address_book.list_people(user) == [KnownContact(ANA, "Ana"), KnownContact(BIA, "Bia do bairro")]
+    assert address_book.list_groups(user) == [
+        KnownContact(GROUP, "Equipe"),
+        KnownContact("1203630000000000@g.us", "Família"),
+    ]
+    found = recipients.examine(user, address_book.rows_from_contacts(address_book.list_groups(user)))
+    assert [(one.name, one.is_group, one.problem) for one in found] == [("Equipe", True, None), ("Família", True, None)]
+    control.kill(session, page_gone=True)
+    assert [one.name for one in address_book.list_people(user)] == ["Bia do bairro"]
+
+
+def test_it_queues_a_template_for_several_once_and_for_nobody_who_cannot_get_it(
+    user: Actor, line: UUID, control: SandboxControl, database: Database
+) -> None:
+    control.number(CAIO, exists=False)
+    made = templates.save(user, TemplateDraft("Pedido", "Oi {{nome}}, {{loja}}", defaults={"loja": None}))
+    read = [
+        RecipientRow(1, ANA, "Ana"),
+        RecipientRow(2, BIA, "Bia", {"loja": "Sul"}),
+        RecipientRow(3, CAIO, "Caio"),
+        RecipientRow(4, GROUP, "Nós"),
+    ]
+    found = recipients.examine(user, read)
+    for _again in range(2):
+        assert len(recipients.queue(user, found, made, "key", {"loja": "Centro"})) == 3
+    assert database.execute("select phone, body, template_id, template_version from messages order by seq") == [
+        (ANA, "Oi Ana, Centro", made.id, 1), (BIA, "Oi Bia, Sul", made.id, 1), (GROUP, "Oi Nós, Centro", made.id, 1)
+    ]  # fmt: skip
+    with pytest.raises(MissingVariable):
+        recipients.queue(user, found, made, "other")
+    with pytest.raises(EmptyList):
+        recipients.queue(user, found[2:3], made, "other")
+    opt_outs.add(user, ANA)
+    with pytest.raises(EmptyList):
+        recipients.queue(user, found[:1], made, "meanwhile", {"loja": "Centro"})
+    many = recipients.examine(user, entries(*(f"1191{n:07d}" for n in range(51))), ask=False)
+    with pytest.raises(ListTooLong):
+        recipients.queue(user, many, TemplateDraft("", "oi"), "other")
+    database.execute("update whatsapp_sessions set status = 'desconectado'")
+    with pytest.raises(SessionNotConnected):
+        recipients.queue(user, found, TemplateDraft("", "oi"), "other")
+    assert database.one("select count(*) from messages") == 3
+
+
+def test_it_looks_at_ten_thousand_rows_in_seconds(user: Actor, database: Database) -> None:
+    line = connected(database, user)
+    database.execute(
+        "insert into number_checks (session_id, user_id, phone, on_whatsapp, checked_at, fresh_until)"
+        " select %s, %s, '55119' || (80000000 + n), n %% 2 = 0, now(), now() + interval '1 day'"
+        "   from generate_series(1, 10000) n",
+        line, user.user_id,
+    )  # fmt: skip
+    text = "Nome;Telefone;Pedido\n" + "".join(f"Ana {n};(11) 9{80000000 + n};{n}\n" for n in range(1, 10001))
+    started = time.monotonic()
+    sheet = spreadsheet.read_file(text.encode("cp1252"))
+    found = recipients.examine(user, recipient_import.rows_from_sheet(sheet, recipient_import.guess_columns(sheet)))
+    filled = recipients.check_for_template(found, TemplateDraft("x", "{{nome}}: {{pedido}}", defaults={"pedido": None}))
+    assert time.monotonic() - started < 20, "generous: on a quiet machine it is 2 s"
+    assert (len(filled), len(recipients.only_sendable(filled))) == (10_000, 5_000)
+
+
+def test_it_is_for_people_who_are_signed_in() -> None:
+    with pytest.raises(Forbidden):
+        recipients.examine(ANONYMOUS, entries(ANA))

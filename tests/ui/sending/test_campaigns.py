@@ -1,0 +1,84 @@
+"""What the page "Campanhas" says in each state; the walk through it is in tests/browser."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from services.db.actor import Actor
+from services.outreach import campaigns, template_content, templates
+from services.outreach.campaign_state import Campaign
+from tests.conftest import Database, connected
+from tests.services.outreach.test_campaigns import ZONE, people
+from tests.ui.shell.test_guard import ROOT, look
+from tests.ui.staff.test_retention import texts
+
+PAGE = ROOT / "pages" / "campaigns.py"
+
+
+@pytest.fixture
+def made(user: Actor, database: Database) -> Campaign:
+    connected(database, user)
+    template = templates.save(user, template_content.TemplateDraft("Oferta", "Oi, {{nome}}!"))
+    return campaigns.create(user, "Novidades", template, people(3))
+
+
+def test_it_says_what_to_do_where_there_is_none(user: Actor) -> None:
+    assert "Nenhuma campanha. Com **Nova campanha**" in texts(look(PAGE, user))
+
+
+def test_it_lists_them_with_how_far_they_are(user: Actor, made: Campaign) -> None:
+    at = look(PAGE, user)
+    assert "Novidades" in texts(at)
+    assert "Oferta · criada agora há pouco" in texts(at)
+
+
+def test_it_foretells_a_draft_and_begins_it_when_confirmed(user: Actor, made: Campaign, database: Database) -> None:
+    at = look(PAGE, user, id=str(made.id))
+    assert "**3 mensagens**, termina" in texts(at)
+    button = next(one for one in at.main.button if one.label == "Começar: 3 mensagens")
+    button.click().run()
+    assert not at.exception
+    assert database.one("select state from campaigns") == "ativa"
+    assert "Pausar" in [one.label for one in at.main.button]
+
+
+@pytest.mark.parametrize(
+    ("why", "words"),
+    [
+        ("quiet", "Fora do horário de envio: continua às "),
+        ("cap", "O limite de hoje foi atingido"),
+        ("cold", "para quem não conhece você"),
+        ("disconnected", "O WhatsApp está desconectado"),
+        ("stopped", "Os envios estão parados"),
+        ("backlog", "ainda não saíram da fila"),
+    ],
+)
+def test_it_says_what_it_waits_for(user: Actor, made: Campaign, database: Database, why: str, words: str) -> None:
+    campaigns.confirm(user, made.id, ZONE)
+    database.execute("update campaign_lanes set why = %s", why)
+    assert words in texts(look(PAGE, user, id=str(made.id)))
+
+
+def test_it_shows_nothing_of_somebody_elses(staff: Actor, made: Campaign) -> None:
+    assert "Novidades" not in texts(look(PAGE, staff, id=str(made.id)))
+    assert "Novidades" not in texts(look(PAGE, staff))
+
+
+def test_it_foretells_in_a_sentence() -> None:
+    def page(ends: "Any", over: int) -> None:
+        from datetime import date
+
+        from services.outreach.pacing import Forecast
+        from ui.sending import campaign_progress
+
+        campaign_progress.show_forecast(Forecast(412, ends, ends, over, {date(2020, 11, 25): 412}))
+
+    now = datetime.now(UTC)
+    at = AppTest.from_function(page, args=(now, 12), default_timeout=60).run()
+    assert "**412 mensagens**, termina às" in texts(at)
+    assert "passa do limite de hoje em 12." in texts(at)
+    assert "não termina com estas regras" in texts(
+        AppTest.from_function(page, args=(None, 0), default_timeout=60).run()
+    )

@@ -1,0 +1,620 @@
+"""The API over real HTTP: who may, what it answers, and that nobody sees another's."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from PIL import Image
+
+from services.contacts import opt_outs
+from services.db.actor import Actor
+from services.inbound import automations, conversations, outages
+from services.integrations import webhook_endpoints
+from services.messaging import kill_switch, outbox
+from services.messaging.content import Content
+from services.outreach import campaigns, recurrence, schedules, templates
+from services.outreach.recipients import Recipient
+from services.outreach.recurrence import ScheduleRecipient
+from services.outreach.template_content import TemplateDraft
+from services.platform import media_store
+from tests.conftest import Database, connected
+from tests.support import days
+from tests.support.credentials import bearer_header, make_jwt
+from tests.support.installation import wait_for
+from tests.web.conftest import ORIGIN
+from web.api import openapi
+from web.api.automations import AUTO_REPLY, RULES
+from web.api.campaigns import CAMPAIGNS
+from web.api.conversations import CHATS
+from web.api.media import MEDIA
+from web.api.messages import SEND
+from web.api.opt_outs import KILL_SWITCH, OPT_OUTS
+from web.api.outages import OUTAGES
+from web.api.registry import MESSAGES
+from web.api.reports import REPORTS
+from web.api.schedules import SCHEDULES
+from web.api.sessions import SESSION
+from web.api.templates import TEMPLATE_FILE, TEMPLATES
+from web.api.uncertain import UNCERTAIN
+from web.api.webhook_endpoints import DELIVERIES, ENDPOINTS
+
+OPERATIONS = [(method.upper(), path) for path, methods in openapi.document()["paths"].items() for method in methods]
+MARK = "a text that only its owner may read"
+# Still to come.
+THURSDAY = days.future_weekday(3)
+CONTENT = Content(body=MARK)
+
+
+@pytest.fixture
+def http(companion: int) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"http://127.0.0.1:{companion}", timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def ana(database: Database, new_actor: Callable[..., Actor]) -> Actor:
+    """Somebody with a session and something of everything that the API knows."""
+    actor = new_actor()
+    connected(database, actor)
+    outbox.queue(actor, "11 98765-4321", MARK, "key-of-ana")
+    template = templates.save(actor, TemplateDraft("Da Ana", MARK))
+    media_store.save(actor, MARK.encode(), "text/plain")
+    first = datetime.combine(THURSDAY, time(9))
+    schedules.create(
+        actor,
+        recurrence.ScheduleDraft(
+            MARK, "America/Sao_Paulo", first, None, (ScheduleRecipient("5511987654321"),), CONTENT
+        ),
+    )
+    database.execute(
+        "insert into schedule_runs (schedule_id, user_id, wall, due_at, state, reason)"
+        " select id, user_id, now(), now(), 'missed', %s from schedules where user_id = %s",
+        MARK, actor.user_id,
+    )  # fmt: skip
+    campaigns.create(actor, MARK, template, [Recipient(1, "", "5511987654321", MARK)])
+    database.execute(
+        "with contact as (insert into contacts (session_id, user_id, address, phone, name, last_message_at)"
+        " select id, user_id, '5511987654321@c.us', '5511987654321', %s, now() from whatsapp_sessions"
+        " where user_id = %s returning id)"
+        " update messages set contact_id = contact.id, wpp_id = 'of-ana' from contact where user_id = %s",
+        MARK, actor.user_id, actor.user_id,
+    )  # fmt: skip
+    opt_outs.add(actor, "11 91234-5678")
+    _what_came_of_it(database, actor)
+    return actor
+
+
+def _what_came_of_it(database: Database, actor: Actor) -> None:
+    """What the worker would have written: a rule and its use, a gap with a chat that was lost, a dead delivery."""
+    automations.add_label(actor, [MARK], MARK)
+    database.execute(
+        "insert into rule_uses (rule_id, user_id, contact_id, day, what)"
+        " select r.id, r.user_id, c.id, now(), 'labelled' from rules r join contacts c on c.user_id = r.user_id"
+        " where r.user_id = %s",
+        actor.user_id,
+    )
+    database.execute(
+        "with gap as (insert into gaps (session_id, user_id, from_at, to_at, reason, state, done_at)"
+        " select id, user_id, now(), now(), 'session', 'done', now() from whatsapp_sessions where user_id = %s"
+        " returning id, user_id)"
+        " insert into gap_chats (gap_id, address, user_id, state, why) select id, %s, user_id, 'failed', 'x' from gap",
+        actor.user_id, MARK,
+    )  # fmt: skip
+    database.execute(
+        "with endpoint as (insert into endpoints (user_id, url, secret, kinds)"
+        " values (%s, 'https://erp.example.com/', 'whsec_x', '{session.status}') returning id, user_id)"
+        " insert into deliveries (endpoint_id, user_id, kind, session_id, state, dead_at)"
+        " select e.id, e.user_id, 'session.status', s.id, 'dead', now()"
+        " from endpoint e join whatsapp_sessions s on s.user_id = e.user_id",
+        actor.user_id,
+    )
+
+
+def names_of(actor: Actor, path: str) -> dict[str, str]:
+    """What of theirs a path can name."""
+    lists: dict[str, Callable[[], Any]] = {
+        TEMPLATES: lambda: templates.list_templates(actor)[0].id,
+        SCHEDULES: lambda: schedules.list_schedules(actor)[0].id,
+        CAMPAIGNS: lambda: campaigns.list_campaigns(actor)[0][0].id,
+        CHATS: lambda: conversations.list_chats(actor).chats[0].contact.id,
+        RULES: lambda: automations.list_rules(actor)[0].id,
+        OUTAGES: lambda: outages.list_own(actor)[0].id,
+        ENDPOINTS: lambda: webhook_endpoints.list_endpoints(actor)[0].id,
+        DELIVERIES: lambda: (
+            webhook_endpoints.list_deliveries(actor, webhook_endpoints.list_endpoints(actor)[0].id)[0].id
+        ),
+    }
+    read = next(
+        (one for prefix, one in lists.items() if path.startswith(prefix)), lambda: outbox.list_recent(actor)[0].id
+    )
+    return {"{id}": str(read()), "{media_id}": media_store.list_media(actor, 1)[0].media.sha256.hex()}
+
+
+WEEKLY = {
+    "name": "Toda semana",
+    "zone": "America/Sao_Paulo",
+    "first": f"{THURSDAY}T09:00",
+    "rule": "FREQ=WEEKLY",
+    "recipients": [{"phone": "11987654321"}],
+    "message": "Olá",
+}
+
+
+def everything_of(database: Database, actor: Actor) -> list[Any]:
+    """All rows of theirs that the API could change."""
+    tables = ("messages", "templates", "template_versions", "media", "schedules", "schedule_runs", "campaigns",
+              "campaign_recipients", "contacts", "message_marks", "opt_outs", "rules", "rule_uses", "gaps", "gap_chats",
+              "endpoints", "deliveries")  # fmt: skip
+    stopped = "select l.stopped_at from lanes l join whatsapp_sessions s on s.id = l.session_id where s.user_id = %s"
+    return [
+        database.execute(stopped, actor.user_id),
+        *(database.execute(f"select * from {name} where user_id = %s order by 1, 2", actor.user_id) for name in tables),
+    ]
+
+
+# Input that each operation takes.
+INPUT: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", SEND): {"json": {"phone": "11987654321", "message": "Olá"}},
+    ("POST", MEDIA): {"content": b"a file"},
+    ("POST", TEMPLATES): {"json": {"name": "Um", "message": "Olá, {{nome}}"}},
+    ("PUT", f"{TEMPLATES}/{{id}}"): {"json": {"name": "Um", "message": "Olá"}},
+    ("POST", f"{TEMPLATES}/{{id}}/preenchido"): {"json": {}},
+    ("POST", SCHEDULES): {"json": WEEKLY},
+    ("PUT", f"{SCHEDULES}/{{id}}"): {"json": WEEKLY},
+    ("PATCH", f"{SCHEDULES}/{{id}}"): {"json": {"paused": True}},
+    ("POST", CAMPAIGNS): {
+        "json": {"name": "Uma", "templateId": str(uuid4()), "recipients": [{"phone": "11987654321"}]}
+    },
+    ("PATCH", f"{CAMPAIGNS}/{{id}}"): {"json": {"state": "cancelada"}},
+    ("PATCH", f"{SCHEDULES}/{{id}}/proximas"): {"json": {"wall": f"{THURSDAY}T09:00"}},
+    ("POST", f"{UNCERTAIN}/{{id}}/decisao"): {"json": {"decision": "left"}},
+    ("PUT", f"{CHATS}/{{id}}"): {"json": {"name": "Outra", "labels": ["cliente"]}},
+    ("PATCH", f"{CHATS}/{{id}}"): {"json": {"blocked": True}},
+    ("POST", f"{CHATS}/{{id}}/responder"): {"json": {"message": "Olá"}},
+    ("POST", f"{MESSAGES}/{{id}}/reacao"): {"json": {"emoji": "👍"}},
+    ("GET", f"{MESSAGES}/busca"): {"params": {"words": "owner"}},
+    ("PUT", f"{CAMPAIGNS}/{{id}}/ritmo"): {
+        "json": {"opens": "10:00", "closes": "12:00", "daily": 5, "coldShare": 0.1, "seconds": 60}
+    },
+    ("POST", f"{TEMPLATES}/{{id}}/copia"): {"json": {"name": "Cópia"}},
+    ("POST", TEMPLATE_FILE): {"content": b"{}"},
+    ("POST", OPT_OUTS): {"json": {"phone": "11912345678"}},
+    ("PUT", KILL_SWITCH): {"json": {"stopped": True}},
+    ("POST", RULES): {"json": {"words": ["preço"], "label": "Interessado"}},
+    ("PUT", AUTO_REPLY): {
+        "json": {"reply": "Fechado.", "hours": [{"opens": "08:00", "closes": "18:00"}] * 5 + [None, None]}
+    },
+    ("PATCH", f"{RULES}/{{id}}"): {"json": {"active": False}},
+    ("GET", REPORTS): {"params": {"first": f"{date.today() - timedelta(days=1)}", "last": f"{date.today()}"}},
+}
+
+
+def call(
+    http: httpx.Client, method: str, path: str, credential: str | None, of: Actor | None = None, **more: Any
+) -> httpx.Response:
+    """Any operation, with input that it takes, on what is `of` somebody; a stream is read up to its first event."""
+    headers = {
+        **(bearer_header(credential) if credential else {}),
+        "Prefer": "respond-async",
+        **more.pop("headers", {}),
+    }
+    names = names_of(of, path) if of else {"{id}": str(uuid4()), "{media_id}": "0" * 64}
+    url = path
+    for placeholder, name in names.items():
+        url = url.replace(placeholder, name)
+    with http.stream(method, url, headers=headers, **(more or INPUT.get((method, path), {}))) as answer:
+        if answer.headers["content-type"].startswith("text/event-stream"):
+            answer._content = next(answer.iter_raw())
+        else:
+            answer.read()
+        return answer
+
+
+# --- who may ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unlimited(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To be named before `http`, whose process reads the settings as it starts."""
+    for name in ("RATE_LIMIT_REFUSED", "RATE_LIMIT_API", "RATE_LIMIT_SEND"):
+        monkeypatch.setenv(name, "off")
+
+
+@pytest.mark.usefixtures("unlimited")
+def test_it_refuses_whoever_has_no_credential(http: httpx.Client, database: Database) -> None:
+    for method, path in OPERATIONS:
+        for credential in (None, "nonsense", make_jwt(uuid4()), make_jwt(uuid4(), "x" * 40), "plk_" + "x" * 43):
+            answer = call(http, method, path, credential)
+            assert answer.status_code == 401, (method, path, credential)
+            assert set(answer.json()) == {"code", "message", "hint", "request_id"}
+            assert answer.headers["www-authenticate"] == "Bearer"
+    # Equal ones of the same second are one row with their number.
+    noted = "select sum((detail ->> 'count')::int) >= %s from security_events where kind = 'api_refused'"
+    wait_for(lambda: database.one(noted, 4 * len(OPERATIONS)), what="every refusal on the record")
+
+
+def test_it_notes_why_it_refused_and_nothing_of_the_token(http: httpx.Client, database: Database, user: Actor) -> None:
+    bad = make_jwt(user, exp=1)
+    assert http.get(SESSION, headers=bearer_header(bad)).status_code == 401
+    wait_for(lambda: database.one("select count(*) = 1 from security_events"))
+    ((kind, subject, detail),) = database.execute("select kind, subject, detail::text from security_events")
+    assert (kind, subject) == ("api_refused", "expired")
+    assert bad not in detail
+
+
+@pytest.mark.usefixtures("unlimited")
+def test_it_shows_nobody_anothers_rows(
+    http: httpx.Client, database: Database, ana: Actor, new_actor: Callable[..., Actor]
+) -> None:
+    before = everything_of(database, ana)
+    for method, path in OPERATIONS:
+        answer = call(http, method, path, make_jwt(new_actor()), ana)
+        assert answer.status_code != 500, (method, path)
+        for private in (MARK, str(ana.user_id), *names_of(ana, path).values()):
+            assert private not in answer.text, (method, path)
+        assert everything_of(database, ana) == before, (method, path)
+        assert database.one("select status from whatsapp_sessions where user_id = %s", ana.user_id) == "conectado"
+
+
+@pytest.mark.usefixtures("unlimited")
+def test_it_shows_everybody_their_own(http: httpx.Client, database: Database, ana: Actor) -> None:
+    database.execute("update messages set state = 'uncertain', sending_at = now(), uncertain_at = now()")
+    waiting = outbox.queue(ana, "11 98765-4321", MARK, "waits").id
+    database.execute("update messages set asked_at = now(), waiting_since = now() where id = %s", waiting)
+    for method, path in OPERATIONS:
+        # The chat itself is read from the server; the brake and the report say nothing but figures.
+        if method != "GET" or path.endswith("/conversa") or path in (KILL_SWITCH, REPORTS):
+            continue
+        answer = call(http, method, path, make_jwt(ana), ana)
+        assert answer.status_code == 200, path
+        # What holds no word of theirs holds an id: of what the path names, or of their contact.
+        ids = (*names_of(ana, path).values(), *names_of(ana, CHATS).values())
+        assert any(one in answer.text for one in (MARK, f"user_{ana.user_id}", "5511912345678", *ids)), path
+
+
+def test_it_takes_key_and_text_of_two_users_apart(
+    http: httpx.Client, database: Database, ana: Actor, user: Actor
+) -> None:
+    connected(database, user)
+    sent = {"phone": "11987654321", "message": "outra"}
+    answer = call(http, "POST", SEND, make_jwt(user), json=sent, headers={"Idempotency-Key": "key-of-ana"})
+    assert answer.status_code == 202
+    assert answer.json()["message"] == "outra"
+
+
+# --- sending and reading ----------------------------------------------------------------------------------------------
+
+
+def test_it_says_where_to_ask_while_a_message_is_on_its_way(http: httpx.Client, ana: Actor) -> None:
+    answer = call(http, "POST", SEND, make_jwt(ana))
+    assert answer.status_code == 202
+    where = answer.headers["location"]
+    assert where == f"{SEND}/{answer.json()['id']}"
+    assert http.get(where, headers=bearer_header(make_jwt(ana))).json() == answer.json()
+
+
+def test_it_queues_the_same_key_once_however_many_ask_at_once(
+    http: httpx.Client, database: Database, ana: Actor
+) -> None:
+    def send(_: int) -> httpx.Response:
+        return call(http, "POST", SEND, make_jwt(ana), headers={"Idempotency-Key": "one"})
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(send, range(24)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert database.one("select count(*) from messages where idempotency_key = 'one'") == 1
+
+
+def test_it_refuses_a_key_that_named_another_text(http: httpx.Client, ana: Actor) -> None:
+    answer = call(http, "POST", SEND, make_jwt(ana), headers={"Idempotency-Key": "key-of-ana"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflito")
+
+
+def test_it_keeps_a_message_for_later(http: httpx.Client, ana: Actor) -> None:
+    wanted = {"phone": "11987654321", "message": "depois", "runAt": f"{THURSDAY}T09:00:00-03:00"}
+    answer = http.post(SEND, json=wanted, headers=bearer_header(make_jwt(ana)))
+    assert (answer.status_code, answer.json()["state"]) == (202, "queued")
+    assert answer.json()["run_at"] == f"{THURSDAY}T12:00:00Z"
+    assert answer.elapsed.total_seconds() < 3
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "code"),
+    [
+        (b"", 400, "corpo_invalido"),
+        (b"{", 400, "corpo_invalido"),
+        (b"[" * 100_000, 400, "corpo_invalido"),
+        (b"[]", 422, "campos_invalidos"),
+        (b"{}", 422, "campos_invalidos"),
+        (b'{"phone":1,"message":"x"}', 422, "campos_invalidos"),
+        (b'{"phone":"11987654321","message":"x","runAt":"2020-05-01T09:00:00"}', 422, "campos_invalidos"),
+        (b'{"phone":"123","message":"x"}', 422, "telefone_invalido"),
+        (b'{"phone":"11987654321","message":"  "}', 422, "mensagem_vazia"),
+        (b'{"phone":"11987654321","message":"%s"}' % (b"x" * 4097), 422, "mensagem_longa"),
+        (b'{"phone":"11987654321","message":"a\\u0000b"}', 422, "entrada_invalida"),
+        (b" " * (1024 * 1024 + 1), 413, "corpo_grande"),
+    ],
+    ids=range(12),
+)
+def test_it_says_what_is_wrong_with_the_input(
+    http: httpx.Client, database: Database, ana: Actor, content: bytes, status: int, code: str
+) -> None:
+    answer = http.post(SEND, content=content, headers=bearer_header(make_jwt(ana)))
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert database.one("select count(*) from messages") == 1
+
+
+def test_it_does_not_send_from_a_session_that_is_not_up(http: httpx.Client, user: Actor) -> None:
+    answer = call(http, "POST", SEND, make_jwt(user))
+    assert (answer.status_code, answer.json()["code"]) == (409, "sessao_desconectada")
+
+
+def test_it_tells_who_waited_that_a_message_failed(http: httpx.Client, database: Database, ana: Actor) -> None:
+    database.execute(
+        "create function fail() returns trigger language plpgsql security definer as $$ begin"
+        " update public.messages set state = 'failed', failure = 'not_on_whatsapp' where id = new.id; return null;"
+        " end $$; create trigger fail after insert on messages for each row execute function fail()"
+    )
+    answer = http.post(SEND, json={"phone": "11987654321", "message": "x"}, headers=bearer_header(make_jwt(ana)))
+    assert (answer.status_code, answer.json()["code"]) == (409, "numero_sem_whatsapp")
+    assert answer.json()["state"] == "failed"
+    assert (
+        http.get(f"{SEND}/{answer.json()['id']}", headers=bearer_header(make_jwt(ana))).json()["failure"]
+        == "not_on_whatsapp"
+    )
+
+
+def test_it_lists_every_message_once_by_pages(http: httpx.Client, ana: Actor) -> None:
+    for number in range(6):
+        outbox.queue(ana, "11987654321", f"texto {number}", f"k{number}")
+    seen: list[str] = []
+    query: dict[str, Any] = {"limit": 3, "direction": "out"}
+    while True:
+        page = http.get(MESSAGES, params=query, headers=bearer_header(make_jwt(ana))).json()
+        seen += [one["message"] for one in page["items"]]
+        if page["next"] is None:
+            break
+        query["cursor"] = page["next"]
+    assert seen == [*(f"texto {number}" for number in reversed(range(6))), MARK]
+    assert http.get(MESSAGES, params={"direction": "in"}, headers=bearer_header(make_jwt(ana))).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    "cursor", ["x", "ÿ", "bnVsbA==", "LTE=", "W10=", "Wy0xXQ==", "WzEsMl0=", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk="]
+)
+def test_it_refuses_a_cursor_that_is_none(http: httpx.Client, ana: Actor, cursor: str) -> None:
+    answer = http.get(MESSAGES, params={"cursor": cursor}, headers=bearer_header(make_jwt(ana)))
+    assert (answer.status_code, answer.json()["code"]) == (422, "cursor_invalido")
+
+
+def test_it_takes_a_message_back_until_it_leaves(http: httpx.Client, database: Database, ana: Actor) -> None:
+    taken = call(http, "DELETE", f"{SEND}/{{id}}", make_jwt(ana), ana)
+    assert (taken.status_code, taken.json()["state"]) == (200, "cancelled")
+    late = call(http, "DELETE", f"{SEND}/{{id}}", make_jwt(ana), ana)
+    assert late.status_code == 409
+    assert database.one("select state from messages where user_id = %s", ana.user_id) == "cancelled"
+
+
+def test_it_ends_a_doubt_as_its_owner_decides_and_only_once(http: httpx.Client, database: Database, ana: Actor) -> None:
+    database.execute("update messages set state = 'uncertain', sending_at = now(), uncertain_at = now()")
+    (doubt,) = http.get(UNCERTAIN, headers=bearer_header(make_jwt(ana))).json()["items"]
+    where = f"{UNCERTAIN}/{doubt['id']}/decisao"
+    again = [
+        http.post(where, json={"decision": "again"}, headers=bearer_header(make_jwt(ana))).json()["id"]
+        for _ in range(2)
+    ]
+    assert len({doubt["id"], *again}) == 2
+    other = http.post(where, json={"decision": "left"}, headers=bearer_header(make_jwt(ana)))
+    assert (other.status_code, other.json()["code"]) == (409, "conflito")
+    assert http.get(UNCERTAIN, headers=bearer_header(make_jwt(ana))).json()["items"] == []
+
+
+def test_it_skips_one_time_and_no_other(http: httpx.Client, ana: Actor) -> None:
+    made = http.post(SCHEDULES, json=WEEKLY, headers=bearer_header(make_jwt(ana))).json()
+    where = f"{SCHEDULES}/{made['id']}/proximas"
+    second = http.get(where, headers=bearer_header(make_jwt(ana))).json()["items"][1]["wall"]
+    shown = http.patch(where, json={"wall": second}, headers=bearer_header(make_jwt(ana))).json()["items"]
+    assert [one["skipped"] for one in shown] == [False, True, *[False] * 8]
+    for wall in ("0001-01-01T00:00", "9999-12-31T23:59", f"{THURSDAY + timedelta(days=1)}T09:00"):
+        assert http.patch(where, json={"wall": wall}, headers=bearer_header(make_jwt(ana))).status_code == 404
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_it_stops_everything_at_once_and_lets_it_go_on(http: httpx.Client, database: Database, ana: Actor) -> None:
+    ours = bearer_header(make_jwt(ana))
+    assert http.get(KILL_SWITCH, headers=ours).json() == {"stopped": False, "since": None, "by_staff": False}
+    assert http.put(KILL_SWITCH, headers=ours, json={"stopped": True}).json()["stopped"]
+    assert kill_switch.get_stop(ana) is not None
+    assert not http.put(KILL_SWITCH, headers=ours, json={"stopped": False}).json()["stopped"]
+    database.execute("update lanes set stopped_at = now(), stopped_by_staff = true")
+    answer = http.put(KILL_SWITCH, headers=ours, json={"stopped": False})
+    assert (answer.status_code, answer.json()["code"]) == (409, "parado_pela_equipe")
+
+
+def test_it_notes_who_asked_for_silence(http: httpx.Client, ana: Actor) -> None:
+    ours = bearer_header(make_jwt(ana))
+    assert http.post(OPT_OUTS, headers=ours, json={"phone": "ninguém"}).status_code == 422
+    assert http.post(OPT_OUTS, headers=ours, json={"phone": "(11) 97777-6666"}).status_code == 200
+    assert http.get(OPT_OUTS, headers=ours, params={"limit": 1}).json()["items"][0]["phone"] == "5511977776666"
+
+
+def test_it_keeps_rules_as_the_page_does(http: httpx.Client, user: Actor) -> None:
+    ours, day = bearer_header(make_jwt(user)), {"opens": "08:00", "closes": "18:30"}
+    closed_first = {"opens": "18:00", "closes": "08:00"}
+    for hours, status in ([day] * 7, 200), ([closed_first] * 7, 422), ([day] * 6, 422), (["8h"] * 7, 422):
+        answer = http.put(AUTO_REPLY, headers=ours, json={"reply": "Fechado.", "hours": hours})
+        assert answer.status_code == status
+    labels = http.post(RULES, headers=ours, json={"words": ["preço"], "label": "Interessado"}).json()["items"]
+    assert [(one["kind"], one["reply"], one["label"]) for one in labels] == [
+        ("auto_reply", "Fechado.", ""),
+        ("label", "", "Interessado"),
+    ]
+    assert labels[0]["hours"] == [day] * 7
+    where = f"{RULES}/{labels[1]['id']}"
+    assert not http.patch(where, headers=ours, json={"active": False}).json()["items"][1]["active"]
+    assert http.delete(where, headers=ours).status_code == 200
+    assert http.delete(where, headers=ours).status_code == 404
+
+
+def test_it_sets_the_pace_of_a_campaign_within_the_limits(http: httpx.Client, ana: Actor) -> None:
+    where, ours = f"{CAMPAIGNS}/{campaigns.list_campaigns(ana)[0][0].id}/ritmo", bearer_header(make_jwt(ana))
+    pace = {"opens": "10:00", "closes": "12:00", "daily": 5, "coldShare": 0.1, "seconds": 60.0}
+    told = http.put(where, headers=ours, json=pace).json()["pace"]
+    assert told == {"opens": "10:00", "closes": "12:00", "daily": 5, "cold_share": 0.1, "seconds": 60.0}
+    for wrong in ({"daily": 1_000_000}, {"seconds": 0}, {"opens": "24:00"}, {"opens": "10:00Z"}):
+        assert http.put(where, headers=ours, json=pace | wrong).status_code == 422
+
+
+def test_it_brings_templates_out_and_in_again_and_copies_one(http: httpx.Client, ana: Actor, user: Actor) -> None:
+    written = http.get(TEMPLATE_FILE, headers=bearer_header(make_jwt(ana))).content
+    theirs = bearer_header(make_jwt(user))
+    made = http.post(TEMPLATE_FILE, headers=theirs, content=written)
+    assert (made.status_code, [one["message"] for one in made.json()["items"]]) == (201, [MARK])
+    assert http.post(TEMPLATE_FILE, headers=theirs, content=b"{").status_code == 422
+    copied = http.post(f"{TEMPLATES}/{made.json()['items'][0]['id']}/copia", headers=theirs, json={"name": "Outro"})
+    assert (copied.status_code, copied.json()["name"], copied.json()["message"]) == (201, "Outro", MARK)
+
+
+def test_it_tells_what_systems_heard_and_tells_them_again(http: httpx.Client, database: Database, ana: Actor) -> None:
+    ours = bearer_header(make_jwt(ana))
+    listed = http.get(ENDPOINTS, headers=ours)
+    assert (listed.json()["items"][0]["dead"], "whsec" in listed.text) == (1, False)
+    heard = f"{ENDPOINTS}/{listed.json()['items'][0]['id']}/entregas"
+    (dead,) = http.get(heard, headers=ours, params={"state": "dead"}).json()["items"]
+    assert http.post(f"{DELIVERIES}/{dead['id']}/reenvio", headers=ours).status_code == 200
+    assert http.get(heard, headers=ours).json()["items"][0]["state"] == "waiting"
+    database.execute("update deliveries set state = 'dead', dead_at = now()")
+    assert http.post(heard.replace("entregas", "reenvio"), headers=ours).json() == {"deliveries": 1}
+
+
+def test_it_reads_a_chat_again_when_asked(http: httpx.Client, ana: Actor) -> None:
+    ours = bearer_header(make_jwt(ana))
+    again = f"{CHATS}/{conversations.list_chats(ana).chats[0].contact.id}/releitura"
+    asked = http.post(again, headers=ours)
+    assert asked.status_code == 202
+    gap = http.get(OUTAGES, headers=ours).json()["items"][0]
+    assert (gap["id"], gap["reason"]) == (asked.json()["gap_id"], "asked")
+
+
+def test_it_reports_the_callers_own_days(http: httpx.Client, database: Database, ana: Actor, staff: Actor) -> None:
+    first = days.past_week_from(3)
+    week = {"first": f"{first}", "last": f"{first + timedelta(days=6)}"}
+    nothing = ", 0" * 13
+    database.execute(
+        f"insert into report_figures select 'quarter', %s, %s, 'out', null, null, null, 1{nothing}",
+        ana.user_id,
+        datetime.combine(first + timedelta(days=2), time(12), UTC),
+    )
+    for who, total in ((ana, 1), (staff, 0)):  # staff too are told their own
+        found = http.get(REPORTS, headers=bearer_header(make_jwt(who)), params=week).json()
+        assert (found["now"]["total"], len(found["points"])) == (total, total)
+    before = f"{first - timedelta(days=1)}"
+    for wrong in ({"last": before}, {"last": "0001-01-01"}, {"zone": "Marte/Olympus"}, {"first": "ontem"}):
+        assert http.get(REPORTS, headers=bearer_header(make_jwt(ana)), params=week | wrong).status_code == 422
+
+
+def test_it_says_what_an_uploaded_file_goes_as(http: httpx.Client, ana: Actor) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (40, 20), "red").save(out, "JPEG")
+
+    def upload(content: bytes, **query: str) -> httpx.Response:
+        return http.post(MEDIA, content=content, params=query, headers=bearer_header(make_jwt(ana)))
+
+    picture = upload(out.getvalue(), filename="praia.jpeg")
+    assert (picture.status_code, picture.json()["kind"], picture.json()["filename"]) == (201, "image", "praia.jpg")
+    assert upload(b"a note", filename="nota.txt").json()["mimetype"] == "text/plain"
+    assert upload(out.getvalue(), kind="document").json()["kind"] == "document"
+    sent = {"phone": "11987654321", "kind": "video", "mediaId": picture.json()["id"]}
+    refused = http.post(SEND, json=sent, headers=bearer_header(make_jwt(ana)))
+    assert (refused.status_code, refused.json()["code"]) == (422, "arquivo_de_outro_tipo")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status", "code"),
+    [
+        (b"", "", 422, "arquivo_quebrado"),
+        (b"\xff\xd8\xff\xe0 broken", "", 422, "arquivo_quebrado"),
+        (b"%PDF-1.7", "image", 422, "arquivo_de_outro_tipo"),
+        (b"x", "chat", 422, "entrada_invalida"),
+        (b"x", "nothing", 422, "campos_invalidos"),
+        (b"\0" * (17 * 1024 * 1024), "video", 422, "arquivo_grande"),
+        (b"\0" * (36 * 1024 * 1024 + 1), "", 413, "corpo_grande"),
+    ],
+    ids=range(7),
+)
+def test_it_keeps_no_file_that_whatsapp_would_not_take(
+    http: httpx.Client, ana: Actor, content: bytes, kind: str, status: int, code: str
+) -> None:
+    query = {"kind": kind} if kind else {}
+    answer = http.post(MEDIA, content=content, params=query, headers=bearer_header(make_jwt(ana)))
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert len(media_store.list_media(ana, 10)) == 1
+
+
+# --- live, browsers, the document -------------------------------------------------------------------------------------
+
+
+def test_it_streams_the_state_each_time_it_changes(http: httpx.Client, database: Database, ana: Actor) -> None:
+    with http.stream("GET", f"{SESSION}/ao-vivo", headers=bearer_header(make_jwt(ana))) as answer:
+        lines = answer.iter_lines()
+
+        def event() -> Any:
+            assert next(lines) == "event: sessao"
+            found = json.loads(next(lines).removeprefix("data: "))
+            assert next(lines) == ""
+            return found
+
+        assert event()["status"] == "conectado"
+        database.execute("update whatsapp_sessions set status = 'desconectado', failure = 'lost'")
+        assert (changed := event())["status"] == "desconectado"
+        assert changed["failure"] == "lost"
+        database.execute("insert into accounts (user_id, active) values (%s, false)", ana.user_id)
+        assert list(lines) == []
+
+
+def test_it_lets_only_the_owners_pages_in(http: httpx.Client) -> None:
+    asked = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization, x-client-info, apikey, content-type",
+    }
+    good = http.options(SEND, headers={"Origin": ORIGIN, **asked})
+    assert (good.status_code, good.headers["access-control-allow-origin"]) == (200, ORIGIN)
+    bad = http.options(SEND, headers={"Origin": "https://evil.example.com", **asked})
+    assert "access-control-allow-origin" not in bad.headers
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("PUT", SEND, 405)])
+def test_it_answers_in_one_shape_where_there_is_nothing(
+    http: httpx.Client, method: str, path: str, status: int
+) -> None:
+    answer = http.request(method, path)
+    assert answer.status_code == status
+    assert {"code", "message", "hint"} <= set(answer.json())
+
+
+def test_it_describes_itself_to_programs_and_people(http: httpx.Client) -> None:
+    assert http.get("/openapi.json").json() == openapi.document()
+    page = http.get("/docs")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert all(path in page.text for _, path in OPERATIONS)
+
+
+def test_it_says_503_while_the_database_is_away(http: httpx.Client, database: Database, ana: Actor) -> None:
+    credential = make_jwt(ana)
+    name = database.one("select current_database()")
+    elsewhere = Database(database.url.replace(f"/{name}", "/postgres"))
+    elsewhere.execute(f"alter database {name} allow_connections false")
+    elsewhere.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", name)
+    answer = http.get(SESSION, headers=bearer_header(credential))
+    elsewhere.execute(f"alter database {name} allow_connections true")
+    assert (answer.status_code, answer.json()["code"]) == (503, "banco_indisponivel")
+    assert http.get(SESSION, headers=bearer_header(credential)).status_code == 200

@@ -1,0 +1,85 @@
+"""One thread: its head, its messages, and the actions on the chosen message."""
+
+from datetime import date
+
+import streamlit as st
+
+from services.contacts.contacts import Contact
+from services.db.actor import Actor
+from services.inbound import conversation_actions, conversations
+from services.inbound.conversations import Thread, ThreadMessage
+from services.wppconnect.phone import format_phone
+from ui.components import message_trace
+from ui.inbound.contact_card import show_card
+from ui.inbound.message_card import show_message
+from ui.inbound.message_words import contact_name, message_kind_word
+from ui.inbound.open_conversation import ANSWERED_MESSAGE, CHOSEN_MESSAGE, COLUMN_HEIGHT, THREAD_PAGES, open_contact
+from ui.kit import dates
+from ui.kit.i18n import _, literal
+from ui.shell import errors
+
+
+def show_thread(actor: Actor, found: Thread) -> None:
+    _thread_head(actor, found.contact)
+    with st.container(height=COLUMN_HEIGHT - 110, border=True, gap="xsmall", autoscroll=True, key="bubbles"):
+        if found.more and st.button(_("Mensagens anteriores"), key="thread_older", icon=":material/history:"):
+            st.session_state[THREAD_PAGES] = st.session_state.get(THREAD_PAGES, 1) + 1
+            st.rerun(scope="fragment")
+        day: date | None = None
+        for bubble in found.bubbles:
+            said_on = dates.to_local(bubble.at).date()
+            if said_on != day:
+                day = said_on
+                st.caption(dates.calendar_day(said_on), text_alignment="center")
+            show_message(actor, found.contact, bubble)
+    chosen = st.session_state.get(CHOSEN_MESSAGE)
+    acted = next((one for one in found.bubbles if one.message.id == chosen), None)
+    if acted is not None and found.contact.user_id == actor.user_id:
+        _message_actions(actor, acted)
+
+
+def show_back_button() -> None:
+    """On a phone: from the thread to the list."""
+    if st.button(_("Voltar"), icon=":material/arrow_back:", key="thread_back", type="tertiary"):
+        open_contact(None)
+        st.rerun()
+
+
+def _thread_head(actor: Actor, contact: Contact) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        show_back_button()
+        with st.container(gap=None):
+            st.markdown(f"**{literal(contact_name(contact))}**")
+            if contact.phone and (contact.name or contact.pushname):
+                st.caption(literal(format_phone(contact.phone)))
+        if contact.opted_out:
+            st.badge(_("Pediu para não receber"), icon=":material/notifications_off:", color="orange")
+        if contact.blocked_at:
+            st.badge(_("Bloqueado"), icon=":material/block:", color="red")
+        if st.button(_("Contato"), icon=":material/contact_page:", key="card_open"):
+            show_card(contact.id, contact.user_id == actor.user_id)
+
+
+def _message_actions(actor: Actor, bubble: ThreadMessage) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key="bubble_actions"):
+        if bubble.wpp_id and st.button(_("Responder"), icon=":material/reply:", key="bubble_reply"):
+            said = " ".join(bubble.message.body.split()) or message_kind_word(bubble.message.kind)
+            st.session_state[ANSWERED_MESSAGE] = (bubble.wpp_id, said[: conversations.PREVIEW_LENGTH])
+            st.rerun()
+        if bubble.wpp_id:
+            for emoji in conversation_actions.EMOJIS:
+                mine = bubble.marks.mine == emoji
+                if st.button(emoji, key=f"react_{emoji}", type="secondary" if mine else "tertiary"):
+                    _react(actor, bubble, "" if mine else emoji)
+        if bubble.message.direction == "out":
+            message_trace.link(bubble.message.id, bubble.message.state)
+        if st.button("", icon=":material/close:", key="bubble_close", type="tertiary", help=_("Fechar")):
+            st.session_state.pop(CHOSEN_MESSAGE, None)
+            st.rerun(scope="fragment")
+
+
+def _react(actor: Actor, bubble: ThreadMessage, emoji: str) -> None:
+    with errors.shown():
+        conversation_actions.react(actor, bubble.message.id, emoji)
+        st.session_state.pop(CHOSEN_MESSAGE, None)
+        st.rerun(scope="fragment")

@@ -1,0 +1,82 @@
+"""Opt-outs by the API, and the kill switch that stops everything that a session sends."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from services.accounts.api_keys import Scope
+from services.contacts import opt_outs
+from services.messaging import kill_switch
+from web.api.operation import Call, Operation
+from web.api.responses import answer
+from web.api.schemas import DoneShape, Input, LimitQuery
+
+OPT_OUTS = "/functions/v1/silenciados-whatsapp"
+KILL_SWITCH = "/functions/v1/freio-whatsapp"
+
+
+class OptOutBody(Input):
+    phone: str = Field(max_length=80, description="With country and area code; punctuation is ignored.")
+
+
+class KillSwitchBody(Input):
+    stopped: bool = Field(description="Nothing leaves while it is on: no queue, no schedule, no campaign.")
+
+
+class OptOutShape(BaseModel):
+    phone: str = Field(description="Digits with country code.")
+    at: datetime
+    word: str | None = Field(description="What they wrote; null where the session's owner noted it.")
+
+
+class OptOutList(BaseModel):
+    items: list[OptOutShape] = Field(description="The newest first.")
+
+
+class KillSwitchShape(BaseModel):
+    stopped: bool
+    since: datetime | None
+    by_staff: bool = Field(description="Then only staff let it go on.")
+
+
+async def list_opt_outs(call: Call) -> Response:
+    found = await run_in_threadpool(opt_outs.list_newest, call.actor, call.query.limit)
+    return answer(OptOutList(items=[OptOutShape(phone=phone, at=at, word=word) for phone, at, word in found]))
+
+
+async def add_opt_out(call: Call) -> Response:
+    await run_in_threadpool(opt_outs.add, call.actor, call.body.phone)
+    return answer(DoneShape())
+
+
+async def get_kill_switch(call: Call) -> Response:
+    found = await run_in_threadpool(kill_switch.get_stop, call.actor)
+    since, by_staff = (found.since, found.by_staff) if found else (None, False)
+    return answer(KillSwitchShape(stopped=found is not None, since=since, by_staff=by_staff))
+
+
+async def set_kill_switch(call: Call) -> Response:
+    await run_in_threadpool(kill_switch.stop_sending if call.body.stopped else kill_switch.resume_sending, call.actor)
+    return await get_kill_switch(call)
+
+
+OPERATIONS = (
+    Operation(
+        "GET", OPT_OUTS, "opt_outs", "Who asked never to be written to again", Scope.READ, list_opt_outs,
+        {200: OptOutList},
+        query=LimitQuery,
+    ),
+    Operation(
+        "POST", OPT_OUTS, "note_opt_out", "Note somebody who asked: it holds for ever", Scope.SEND, add_opt_out,
+        {200: DoneShape}, body=OptOutBody,
+    ),
+    Operation("GET", KILL_SWITCH, "brake", "Whether everything is stopped", Scope.READ, get_kill_switch,
+        {200: KillSwitchShape}),
+    Operation(
+        "PUT", KILL_SWITCH, "move_brake", "Stop everything at once, or let it go on", Scope.SEND, set_kill_switch,
+        {200: KillSwitchShape},
+        (404, 409), KillSwitchBody,
+    ),
+)  # fmt: skip
