@@ -449,7 +449,7 @@ def test_an_event_that_fails_is_tried_again_then_kept_with_its_place(
     ((failed, error), (other, _none)) = database.execute("select verdict, error from events order by id")
     assert (failed, other) == ("failed", "unsupported")
     assert "services/inbound/event_handlers.py" in error
-    assert "in report_status" in error
+    assert "in apply_report" in error
     assert "private words" not in error
 
 
