@@ -1,7 +1,8 @@
 """Carries out retention runs, one batch or one session a step."""
 
 import threading
-from datetime import UTC, datetime, timedelta
+import time
+from datetime import timedelta
 
 import structlog
 from sqlalchemy import func, text, update
@@ -126,13 +127,14 @@ def _purge_media(unfinished: Run) -> int:
     """First the rows, then their files: whoever keeps the same content meanwhile waits, and where this process dies
     the files are found again once its lease is over."""
     values = {"keep": get_retention_periods()[ExpiredKind.MEDIA], "most": MEDIA_ROWS, "lease": MEDIA_LEASE}
+    begun = time.monotonic()
     with transaction(SYSTEM) as tx:
         claimed = tx.execute(text("select * from app.claim_media(:keep, :most, :lease)"), values).all()
         if fresh := sum(row.fresh for row in claimed):
             add_to_counts(tx, unfinished, ExpiredKind.MEDIA, fresh)
     for row in claimed:
-        # Only while nobody else can hold it.
-        if datetime.now(UTC) < row.lease_until - MEDIA_LEASE / 2:
+        # Only while nobody else can hold it; this machine's clock may differ from the database's.
+        if time.monotonic() - begun < MEDIA_LEASE.total_seconds() / 2:
             media_store.delete_file(row.user_id, row.sha256)
             with transaction(SYSTEM) as tx:
                 tx.execute(_DELETE_MEDIA_ROW, {"owner": row.user_id, "content": row.sha256, "lease": row.lease_until})
