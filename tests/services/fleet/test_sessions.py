@@ -82,6 +82,15 @@ def pair(actor: Actor, control: SandboxControl, database: Database) -> Session:
     return tend_until(actor, lambda found: found.status is Status.CONNECTED, database)
 
 
+def announce(actor: Actor, control: SandboxControl, database: Database) -> None:
+    """Connect and scan, up to the announcement; the server itself says CONNECTED only later."""
+    commands.connect(actor)
+    tend_until(actor, lambda session: session.qr, database)
+    control.scan(name_of(actor), "5511987654321")
+    report(actor, "qrReadSuccess")
+    report(actor, "inChat")
+
+
 # --- connecting ---------------------------------------------------------------------------------------------------
 
 
@@ -396,11 +405,7 @@ def test_it_never_goes_back_between_the_announcement_and_the_servers_word(
     user: Actor, slow_server: SandboxServer, database: Database
 ) -> None:
     control = SandboxControl(slow_server.url)
-    commands.connect(user)
-    tend_until(user, lambda session: session.qr, database)
-    control.scan(name_of(user), "5511987654321")
-    report(user, "qrReadSuccess")
-    report(user, "inChat")
+    announce(user, control, database)
     seen = set()
 
     def settled(session: Session) -> bool:
@@ -718,11 +723,7 @@ def test_a_session_that_is_closed_while_it_comes_up_leaves_no_browser_on_its_pro
     user: Actor, slow_server: SandboxServer, database: Database
 ) -> None:
     control = SandboxControl(slow_server.url)
-    commands.connect(user)
-    tend_until(user, lambda session: session.qr, database)
-    control.scan(name_of(user), "5511987654321")
-    report(user, "qrReadSuccess")
-    report(user, "inChat")
+    announce(user, control, database)
     assert (commands.close(user).status, state_of(user, control)) == (Status.DISCONNECTED, "QRCODE")
     tend_until(user, lambda session: state_of(user, control) not in ("QRCODE", "CONNECTED"), database)
     assert own(user).failure == "closed"
