@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from services.accounts import credentials, sign_in
 from services.accounts.credentials import EmailTaken
 from services.db.actor import ANONYMOUS, Actor, Role
-from services.db.engine import transaction
+from services.db.engine import get_sqlstate, transaction
 from services.db.like import contains_pattern
 from services.db.tables.accounts import accounts, directory
 from services.db.tables.base import Record
@@ -196,7 +196,7 @@ def _translated_errors() -> Iterator[None]:
     except IntegrityError:
         raise
     except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None)
+        state = get_sqlstate(error)
         if state == MANAGED_ELSEWHERE_SQLSTATE:
             raise UsersManagedElsewhere from error
         if state == LAST_ADMIN_SQLSTATE:

@@ -83,6 +83,12 @@ def get_begin_statement(actor: Actor, *, notifies_at_commit: bool = False) -> sq
     return sql.SQL(begin).format(role=sql.Literal(actor.database_role), claims=sql.Literal(json.dumps(actor.claims())))
 
 
+def get_sqlstate(error: DBAPIError) -> str | None:
+    """PostgreSQL's own code of an error (its appendix "Error Codes", or one of our migrations'); None without one."""
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    return state
+
+
 @contextmanager
 def transaction(actor: Actor, *, notifies_at_commit: bool = False) -> Iterator[Connection]:
     """Run the block as `actor` in one transaction: committed at its end, rolled back on any error.

@@ -8,8 +8,6 @@ from datetime import timedelta
 # Lifetimes measured against wppconnect-server 2.10.4: the first QR of a start lives about 60 s, each next about 20 s.
 FIRST_QR_LIFETIME = timedelta(seconds=60)
 NEXT_QR_LIFETIME = timedelta(seconds=20)
-# WhatsApp gives a pairing code a few minutes; the server replaces it earlier.
-PHONE_CODE_LIFETIME = timedelta(minutes=3)
 # autoClose ends an unscanned start, and its browser, after 60 s; what hangs longer is held by no browser any more.
 START_LIFETIME = timedelta(seconds=61)
 # A running start is taken over while its code can still be used for this long; else its end is waited for.

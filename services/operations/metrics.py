@@ -9,8 +9,6 @@ most the last seconds; its row stands still and is soon left out. Counters begin
 """
 
 import json
-import os
-import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +23,7 @@ from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.errors import DatabaseUnavailable
 from services.fleet.session import Status
+from services.platform import heartbeats
 from services.platform.worker_loop import WorkerLoop
 
 SAVE_SECONDS = 2.0
@@ -34,11 +33,6 @@ FRESH_SECONDS = 20.0
 COUNT_LIMIT = 50_000
 
 
-def get_instance() -> str:
-    """This process among all: host and process number."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
 def save_counters(process: str, actor: Actor = SYSTEM) -> None:
     """Write this process's counters into its row. `actor` is ANONYMOUS where the process is the console."""
     with transaction(actor) as tx:
@@ -46,7 +40,7 @@ def save_counters(process: str, actor: Actor = SYSTEM) -> None:
             _SAVE_COUNTERS,
             {
                 "process": process,
-                "instance": get_instance(),
+                "instance": heartbeats.instance_name(),
                 "samples": _counters_as_json(counters.get_counters().registry),
             },
         )

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from services import settings
 from services.db.actor import Actor
-from services.db.engine import transaction
+from services.db.engine import get_sqlstate, transaction
 from services.db.tables.base import Record
 from services.db.tables.platform import media as rows
 from services.errors import Forbidden, MediaUnavailable, NotFound
@@ -159,7 +159,7 @@ def _save_row(actor: Actor, kept: Media) -> bool:
                 .on_conflict_do_update(index_elements=["user_id", "sha256"], set_={"created_at": func.now()})
             )
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) != BEING_DELETED_SQLSTATE:
+        if get_sqlstate(error) != BEING_DELETED_SQLSTATE:
             raise
         return False
     return True

@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from services.db.actor import Actor, ActorKind
-from services.db.engine import transaction
+from services.db.engine import get_sqlstate, transaction
 from services.db.like import contains_pattern
 from services.db.tables.accounts import directory
 from services.db.tables.outreach import campaigns, templates
@@ -63,7 +63,7 @@ def get_report(actor: Actor, period: Period, user_id: UUID | None = None, now: d
             )
     except DBAPIError as error:
         # Python's list of zones may be newer than the database's.
-        if getattr(error.orig, "sqlstate", None) == "22023":
+        if get_sqlstate(error) == "22023":
             raise InvalidInput(f"zone {period.zone}") from error
         raise
 

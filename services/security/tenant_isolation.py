@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 from services.db.actor import ANONYMOUS, Actor, Role, person
-from services.db.engine import transaction
+from services.db.engine import get_sqlstate, transaction
 from services.db.tables.security import audit_log
 from services.errors import ServiceError
 from services.security import audit_log as audit
@@ -277,7 +277,7 @@ def _execute(actor: Actor, plan: _Plan) -> tuple[Outcome, str]:
             result = tx.exec_driver_sql(plan.statement.as_string())
             reached = int(result.scalar_one()) if plan.count else result.rowcount
         except DBAPIError as error:
-            return _judge_error(plan, getattr(error.orig, "sqlstate", None) or type(error.orig).__name__)
+            return _judge_error(plan, get_sqlstate(error) or type(error.orig).__name__)
         finally:
             tx.rollback()
     return _judge(plan, reached)
