@@ -11,7 +11,7 @@ NO_SQL := wppconnect db/test_embedded.py operations/test_supervisor.py test_sett
 PG15_BIN ?= /usr/lib/postgresql/15/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo backup restore test test-15 test-slow check format bench soak messages screenshots clean
+.PHONY: help run demo backup restore test test-15 test-slow check format schema bench soak messages screenshots clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ check: $(VENV)/.dev ## Lint, formatting and types
 format: $(VENV)/.dev ## Put the code into its form
 	$(BIN)/ruff check --fix --select I .
 	$(BIN)/ruff format .
+
+schema: $(VENV)/.dev ## Write migrations/schema.sql anew: what the migrations make, to be read
+	PLUSHIFY_WRITE_SCHEMA=1 $(BIN)/python -m pytest -q --no-header tests/migrations/test_migrations.py -k schema_for_reading
 
 bench: $(VENV)/.dev browser ## Measure; one line a figure
 	$(BIN)/python -m bench

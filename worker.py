@@ -37,9 +37,9 @@ CHANNELS = {
     "checks": "checks",
     "health": "health",
     "cleanup": "cleanup",
-    "waves": "waves",
+    "rolling_restarts": "rolling_restarts",
     "trials": "trials",
-    "forward": "forward",
+    "webhooks": "webhooks",
     "backfill": "backfill",
     "schedules": "schedules",
     "campaigns": "campaigns",
@@ -56,7 +56,7 @@ def main() -> None:
         timedelta(seconds=configured.send_lease_seconds),
         on_free=lambda: loops["send"].ring(),
     )
-    forwarder = webhook_delivery.WebhookSender(on_free=lambda: loops["forward"].ring())
+    forwarder = webhook_delivery.WebhookSender(on_free=lambda: loops["webhooks"].ring())
     reader = backfill.Reader(on_free=lambda: loops["backfill"].ring())
     cleaner, sweeper, counting = retention_worker.RetentionWorker(), health_sweep.Sweeper(), rollups.RollupRounds()
     loops = {
@@ -64,11 +64,11 @@ def main() -> None:
         "lookups": WorkerLoop("lookups", enrichment.step, enrichment.next_due_in),
         "checks": WorkerLoop("checks", checks.run_due_checks, checks.next_check_in),
         "send": WorkerLoop("send", dispatcher.step, dispatcher.idle_seconds),
-        "forward": WorkerLoop("forward", forwarder.step, forwarder.idle_seconds),
+        "webhooks": WorkerLoop("webhooks", forwarder.step, forwarder.idle_seconds),
         "backfill": WorkerLoop("backfill", reader.step),
         "cleanup": WorkerLoop("cleanup", cleaner.step),
         "health": WorkerLoop("health", sweeper.step, sweeper.idle_seconds),
-        "waves": WorkerLoop("waves", rolling_restart.restart_next),
+        "rolling_restarts": WorkerLoop("rolling_restarts", rolling_restart.restart_next),
         "trials": WorkerLoop("trials", event_dry_run.run_pending_dry_runs),
         "rollups": WorkerLoop("rollups", counting.step, counting.idle_seconds),
         "metrics": WorkerLoop("metrics", lambda: metrics.save_counters("worker"), lambda: metrics.SAVE_SECONDS),

@@ -124,7 +124,7 @@ def _furnish(on: Stage, user_id: UUID, messages: int, contacts: int = 0) -> None
         user_id,
     )
     on.execute(
-        "insert into messages (session_id, user_id, contact_id, direction, state, phone, body, at, wpp_id)"
+        "insert into messages (session_id, user_id, contact_id, direction, state, phone, body, occurred_at, wpp_id)"
         " select c.session_id, c.user_id, c.id, 'in', 'received', '5511987654321', 'mensagem ' || n,"
         "  now() - n * interval '1 minute', c.id || '_' || n"
         " from contacts c, generate_series(1, %s) n where c.user_id = %s and c.name like %s",

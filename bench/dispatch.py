@@ -74,7 +74,7 @@ def _round(on: Stage, world: Connection, workers: int) -> tuple[float, int]:
             stack.enter_context(on.running("worker"))
         _wait_until_started(on, workers)
         # Only now due: what is measured is the sending, not the start of a process.
-        on.execute("update lanes set free_at = '-infinity', due_at = now()")
+        on.execute("update lanes set available_at = '-infinity', due_at = now()")
         on.execute("select pg_notify('lanes', '')")
         _wait(on, "select not exists (select from messages where state in ('queued', 'sending'))")
     world.send("sent")

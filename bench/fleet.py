@@ -46,7 +46,7 @@ def _furnish(on: Stage, sessions: int, messages: int) -> None:
         on.sandbox,
     )
     on.execute(
-        "insert into findings (session_id, user_id, kind) select id, user_id, 'zombie' from whatsapp_sessions"
+        "insert into incidents (session_id, user_id, kind) select id, user_id, 'zombie' from whatsapp_sessions"
         " order by id limit 20 on conflict do nothing"
     )
     on.execute(

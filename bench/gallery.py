@@ -39,7 +39,7 @@ def run(folder: Path = FOLDER) -> None:
             ((admin,),) = on.execute("select id from auth.users where email = %s", people.ADMIN_EMAIL)
             ((sender, message),) = on.execute(
                 "select m.user_id, m.id from messages m"
-                " join campaigns c on c.user_id = m.user_id and c.state = 'ativa'"
+                " join campaigns c on c.user_id = m.user_id and c.state = 'active'"
                 " where m.state = 'failed' and m.phone not like '%%@%%' and m.user_id <> %s"
                 " order by m.created_at desc, m.id limit 1",
                 admin,

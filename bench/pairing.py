@@ -51,8 +51,10 @@ WATCH = """
 """
 BACK = """
 select count(*) from session_timeline t join whatsapp_sessions s on s.id = t.session_id
- where s.user_id = %s and t.kind = 'state' and t.what in ('pareando', 'desconectado') and t.at <= to_timestamp(%s)
-   and t.at > (select min(at) from session_timeline where session_id = t.session_id and what = 'conectado')
+ where s.user_id = %s and t.kind = 'state' and t.action in ('pareando', 'desconectado')
+     and t.occurred_at <= to_timestamp(%s)
+   and t.occurred_at > (select min(occurred_at) from session_timeline where session_id = t.session_id
+       and action = 'conectado')
 """
 
 

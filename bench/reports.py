@@ -59,10 +59,11 @@ def _furnish(on: Stage, messages: int) -> None:
             "insert into messages (session_id, user_id, direction, state, phone, body, run_at, sending_at, sent_at,"
             " delivered_at, read_at) select s.id, s.user_id, case when n %% 4 = 0 then 'in' else 'out' end,"
             " case when n %% 4 = 0 then 'received' else 'read' end, '55119' || lpad((n %% 1000)::text, 8, '0'), 'x',"
-            " at, at, at, at + interval '3 seconds', at + interval '5 minutes'"
+            " occurred_at, occurred_at, occurred_at, occurred_at + interval '3 seconds',"
+            " occurred_at + interval '5 minutes'"
             " from (select id, user_id, row_number() over () as number from whatsapp_sessions) s"
             " join generate_series((select count(*) from messages) + 1, %s) n on n %% %s = s.number - 1,"
-            " lateral (select now() - random() * interval '7 days' - n * interval '0 seconds') x (at)",
+            " lateral (select now() - random() * interval '7 days' - n * interval '0 seconds') x (occurred_at)",
             (messages, PEOPLE),
         )
 
@@ -87,7 +88,7 @@ def _lag(on: Stage, user_id: UUID) -> float:
 
 def _total(connection: psycopg.Connection, user_id: UUID) -> int:
     found = connection.execute(
-        "select coalesce(sum(total), 0) from report_figures where span = 'quarter' and user_id = %s"
+        "select coalesce(sum(total), 0) from report_buckets where span = 'quarter' and user_id = %s"
         " and starts_at > now() - interval '1 hour'",
         (user_id,),
     ).fetchone()

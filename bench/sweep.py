@@ -39,7 +39,7 @@ def run() -> None:
         try:
             on.execute("insert into auth.users (id) select right(n, 36)::uuid from unnest(%s::text[]) n", names)
             on.execute(
-                "insert into whatsapp_sessions (user_id, session_id, status, server_url, wants_up)"
+                "insert into whatsapp_sessions (user_id, session_id, status, server_url, desired_connected)"
                 " select right(n, 36)::uuid, n, 'conectado', %s, true from unnest(%s::text[]) n",
                 url,
                 names,

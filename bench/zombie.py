@@ -48,7 +48,7 @@ def run() -> None:
                 "select max(n) from (select count(*) as n from proof_questions"
                 " where asked_at > clock_timestamp() - interval '1 day' group by session_id) q"
             )
-            ((alarms,),) = on.execute("select count(*) from findings")
+            ((alarms,),) = on.execute("select count(*) from incidents")
             assert alarms == 0, alarms
             silent = max(_outage(on, ours) for _ in range(OUTAGES))
             busy = _with_traffic(on, ours, names[0])
@@ -64,7 +64,8 @@ def run() -> None:
 def _furnish(on: Stage, url: str, names: list[str]) -> None:
     on.execute("insert into auth.users (id) select right(n, 36)::uuid from unnest(%s::text[]) n", names)
     on.execute(
-        "insert into whatsapp_sessions (user_id, session_id, status, server_url, wants_up, phone_number, last_proof_at,"
+        "insert into whatsapp_sessions (user_id, session_id, status, server_url, desired_connected, phone_number,"
+        " last_proof_at,"
         " connected_at, probed_at) select right(n, 36)::uuid, n, 'conectado', %s, true, '5511' || (900000000 + place),"
         " clock_timestamp() - interval '1 hour', clock_timestamp() - interval '2 days', clock_timestamp()"
         " from unnest(%s::text[]) with ordinality as s (n, place)",
@@ -104,14 +105,14 @@ def _outage(on: Stage, server: Connection) -> float:
     probes.ask_whatsapp()
     _away(server, away=True)
     found = 0.0
-    while not on.execute("select 1 from findings where ended_at is null"):
+    while not on.execute("select 1 from incidents where ended_at is null"):
         assert found < LIMIT_SECONDS, "nobody noticed"
         found += _to_the_next_turn(on)
         begun = time.perf_counter()
         probes.ask_whatsapp()
         found += time.perf_counter() - begun
     _away(server, away=False)
-    on.execute("update findings set ended_at = clock_timestamp(), state = 'over' where ended_at is null")
+    on.execute("update incidents set ended_at = clock_timestamp(), state = 'over' where ended_at is null")
     return found
 
 
@@ -129,7 +130,7 @@ def _with_traffic(on: Stage, server: Connection, name: str) -> float:
     with on.running("worker"):
         begun = time.perf_counter()
         outbox.queue(owner, RECIPIENT, "oi", uuid4().hex)
-        while not on.execute("select 1 from findings where kind = 'zombie' and ended_at is null"):
+        while not on.execute("select 1 from incidents where kind = 'zombie' and ended_at is null"):
             assert time.perf_counter() - begun < TRAFFIC_SECONDS, "nobody noticed"
             time.sleep(0.2)
         return time.perf_counter() - begun

@@ -18,11 +18,12 @@ def create_messages(db: psycopg.Connection) -> None:
         db.execute(
             """
             update public.messages set state = 'uncertain', failure = 'unknown', accepted_at = null, sent_at = null,
-                   wpp_id = null, ack = 0, uncertain_at = at + interval '30 s'
+                   wpp_id = null, ack = 0, uncertain_at = occurred_at + interval '30 s'
              where id in (
                select id from (select id, row_number() over (partition by session_id order by id) as n
                                  from public.messages
-                                where state = 'sent' and at > now() - interval '4 days' and address like '%@c.us') m
+                                where state = 'sent' and occurred_at > now() - interval '4 days'
+                                    and address like '%@c.us') m
                 where n <= 2)
             """
         )
@@ -40,12 +41,13 @@ def create_messages(db: psycopg.Connection) -> None:
     db.execute(
         """
         update public.contacts c set last_message_at = m.newest,
-               unread = case when m.direction = 'in' and c.blocked_at is null and m.at > now() - interval '6 days'
+               unread = case when m.direction = 'in' and c.blocked_at is null
+                   and m.occurred_at > now() - interval '6 days'
                  then 1 else 0 end
-          from (select distinct on (contact_id) contact_id, at, direction,
-                       max(at) over (partition by contact_id) as newest
+          from (select distinct on (contact_id) contact_id, occurred_at, direction,
+                       max(occurred_at) over (partition by contact_id) as newest
                   from public.messages where state <> 'queued'
-                 order by contact_id, coalesce(campaign_id, schedule_id) is not null, at desc, seq desc) m
+                 order by contact_id, coalesce(campaign_id, schedule_id) is not null, occurred_at desc, seq desc) m
          where m.contact_id = c.id
         """
     )
@@ -57,13 +59,13 @@ _WRITTEN_BY_HAND = """
 with chat as materialized (
   select array_agg(id order by session_id, id) as ids, count(*)::integer as n from public.contacts
 ), drawn as materialized (
-  select e, random() as who, random() as luck, floor(random() * 30)::integer as day,
+  select e, random() as author, random() as luck, floor(random() * 30)::integer as day,
          (array[8,9,9,9,10,10,10,10,11,11,11,12,12,13,13,14,14,14,15,15,15,16,16,16,17,17,18,19,20,22])
            [1 + floor(random() * 30)::integer] as hour, random() * interval '60 minutes' as minute,
          floor(random() * %(dialogues)s)::integer as dialogue
     from generate_series(1, %(count)s) e
 ), begun as (
-  select d.*, (chat.ids)[1 + floor(power(who, 1.5) * chat.n)::integer] as contact,
+  select d.*, (chat.ids)[1 + floor(power(author, 1.5) * chat.n)::integer] as contact,
          least((date_trunc('day', now() at time zone %(zone)s) - day * interval '1 day') at time zone %(zone)s
              + hour * interval '1 hour' + minute,
            now() - interval '30 minutes' - e %% 500 * interval '1 minute') as begins
@@ -76,7 +78,7 @@ with chat as materialized (
 )
 select 'DEMO' || e * 3 + step as key, contact, line like '>%%' as is_out, substr(line, 2) as body,
        case when place then 'location' else 'chat' end as kind, place,
-       begins + step * interval '4 minutes' + (e + step) %% 19 * interval '11 seconds' as at,
+       begins + step * interval '4 minutes' + (e + step) %% 19 * interval '11 seconds' as occurred_at,
        case when step = 1 and e %% 11 = 0 then before like '>%%' end as quotes_ours,
        'DEMO' || e * 3 as quotes,
        case when step = 0 and dialogue < 4 then dialogue + 1 end as template, null::uuid as campaign,
@@ -85,7 +87,7 @@ select 'DEMO' || e * 3 + step as key, contact, line like '>%%' as is_out, substr
 """
 _SENT_BY_CAMPAIGN = """
 select 'CAMPAIGN' || r.campaign_id || r.seq as key, k.id as contact, true as is_out, v.body, 'chat' as kind,
-       false as place, r.released_at as at, null::boolean as quotes_ours, '' as quotes,
+       false as place, r.released_at as occurred_at, null::boolean as quotes_ours, '' as quotes,
        case c.name when 'Novo horário de atendimento' then 6 else 5 end as template, r.campaign_id as campaign,
        null::uuid as schedule
   from public.campaign_recipients r
@@ -95,8 +97,8 @@ select 'CAMPAIGN' || r.campaign_id || r.seq as key, k.id as contact, true as is_
  where r.state = 'released'
 """
 _SENT_BY_SCHEDULE = """
-select 'SCHEDULE' || s.id || r.wall || (one ->> 'phone') as key, k.id as contact, true as is_out,
-       coalesce(v.body, s.body) as body, 'chat' as kind, false as place, r.due_at as at,
+select 'SCHEDULE' || s.id || r.local_time || (one ->> 'phone') as key, k.id as contact, true as is_out,
+       coalesce(v.body, s.body) as body, 'chat' as kind, false as place, r.due_at as occurred_at,
        null::boolean as quotes_ours, '' as quotes, case when s.template_id is not null then 6 end as template,
        null::uuid as campaign, s.id as schedule
   from public.schedule_runs r
@@ -114,7 +116,8 @@ def _insert_messages(db: psycopg.Connection) -> None:
         f"""
         insert into public.messages (id, session_id, user_id, direction, state, phone, address, contact_name,
             contact_id, kind, body, detail, quoted_wpp_id, wpp_id, ack, attempts, failure, template_id,
-            template_version, campaign_id, schedule_id, at, run_at, created_at, claimed_at, sending_at, accepted_at,
+            template_version, campaign_id, schedule_id, occurred_at, run_at, created_at, claimed_at, sending_at,
+                accepted_at,
             sent_at, delivered_at, read_at, ended_at, updated_at)
         with told as materialized (({_WRITTEN_BY_HAND}) union all ({_SENT_BY_CAMPAIGN}) union all
         ({_SENT_BY_SCHEDULE})),
@@ -140,20 +143,20 @@ def _insert_messages(db: psycopg.Connection) -> None:
                is_out::integer,
                case t.state when 'failed' then (array['not_on_whatsapp', 'not_on_whatsapp', 'refused',
                  'refused', 'rejected'])[1 + floor(quick * 5)::integer] end,
-               x.id, x.version, t.campaign, t.schedule, t.at, t.at, t.at,
-               case when is_out then t.at + quick * interval '2 s' end,
-               case when is_out then t.at + quick * interval '3 s' end,
-               case when arrived then t.at + quick * interval '4 s' end,
-               case when arrived then t.at + quick * interval '6 s' end,
-               case when t.state in ('delivered', 'read') then t.at + quick * interval '90 s' end,
+               x.id, x.version, t.campaign, t.schedule, t.occurred_at, t.occurred_at, t.occurred_at,
+               case when is_out then t.occurred_at + quick * interval '2 s' end,
+               case when is_out then t.occurred_at + quick * interval '3 s' end,
+               case when arrived then t.occurred_at + quick * interval '4 s' end,
+               case when arrived then t.occurred_at + quick * interval '6 s' end,
+               case when t.state in ('delivered', 'read') then t.occurred_at + quick * interval '90 s' end,
                case when t.state = 'read'
-                 then least(t.at + interval '2 min' + quick * quick * interval '5 h', now()) end,
-               case when t.state = 'failed' then t.at + interval '5 s' end, t.at
+                 then least(t.occurred_at + interval '2 min' + quick * quick * interval '5 h', now()) end,
+               case when t.state = 'failed' then t.occurred_at + interval '5 s' end, t.occurred_at
           from ended t
          cross join lateral (select t.state in ('sent', 'delivered', 'read')) a (arrived)
           join public.contacts c on c.id = t.contact
           left join public.templates x on x.id = md5('demo template ' || c.user_id || t.template)::uuid
-         order by t.at
+         order by t.occurred_at
         """,
         {
             "zone": TIME_ZONE,
@@ -178,8 +181,8 @@ def create_annotations(db: psycopg.Connection) -> None:
     """A few were answered with an emoji, changed or taken back; those to groups were read by some."""
     db.execute(
         """
-        insert into public.message_marks (session_id, wpp_id, kind, who, user_id, at, value)
-        select session_id, wpp_id, k.kind, who, user_id, m.at + interval '5 minutes', value
+        insert into public.message_annotations (session_id, wpp_id, kind, author, user_id, occurred_at, value)
+        select session_id, wpp_id, k.kind, author, user_id, m.occurred_at + interval '5 minutes', value
           from (select *, random() as luck from public.messages where wpp_id is not null and state <> 'failed') m
          cross join lateral (
            select 'reaction', case direction when 'in' then 'me' else 'them' end,
@@ -190,6 +193,6 @@ def create_annotations(db: psycopg.Connection) -> None:
            union all select 'revoke', '', '{}' where luck between 0.022 and 0.023 and direction = 'in'
            union all select 'receipt', '55119' || 80000000 + n || '@c.us', jsonb_build_object('ack', 2 + n % 2)
              from generate_series(1, 5) n where direction = 'out' and address like '%@g.us'
-         ) k (kind, who, value)
+         ) k (kind, author, value)
         """
     )

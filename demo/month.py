@@ -65,12 +65,12 @@ def fill_installation(on_progress: Progress | None = None) -> Demo | None:
         # As migration 0032 does it for what is there already: where this ends here, the worker counts. In their order,
         # so that everybody's quarter is summed once.
         db.execute(
-            "insert into public.report_dirty (user_id, quarter)"
-            " select distinct user_id, app.quarter_of(run_at) as quarter from public.messages order by quarter"
+            "insert into public.report_dirty_buckets (user_id, quarter)"
+            " select distinct user_id, app.get_quarter(run_at) as quarter from public.messages order by quarter"
         )
     with psycopg.connect(conninfo, autocommit=True) as db:
         db.execute("analyze")  # the pages' plans hang on it
-    (on_progress or _no_progress)(len(FILL_STEPS), len(FILL_STEPS) + 1, "report_figures")
+    (on_progress or _no_progress)(len(FILL_STEPS), len(FILL_STEPS) + 1, "report_buckets")
     while rollups.run_round():
         pass
     (on_progress or _no_progress)(len(FILL_STEPS) + 1, len(FILL_STEPS) + 1, "")
@@ -106,7 +106,7 @@ FILL_STEPS: dict[str, Callable[[psycopg.Connection], None]] = {
     "campaigns": create_campaigns,
     "schedules": create_schedules,
     "messages": create_messages,
-    "message_marks": create_annotations,
+    "message_annotations": create_annotations,
     "rules": create_automations,
     "endpoints": create_endpoints,
     "gaps": create_outages,

@@ -46,7 +46,7 @@ def create_sessions(db: psycopg.Connection) -> None:
         """
         insert into public.whatsapp_sessions (id, user_id, session_id, status, server_url, created_at, updated_at,
             connected_at, last_activity, phone_number, device_name, reported_state, reported_at, last_proof_at,
-            last_proof_kind, wants_up, failure, pairing_started_at, probed_at)
+            last_proof_kind, desired_connected, failure, pairing_started_at, probed_at)
         select md5('demo session ' || n)::uuid, u.id, 'user_' || u.id, s.status, %(server)s, u.created_at, s.changed,
                case when up then s.changed end, now() - random() * interval '2 hours',
                case when s.status <> 'pareando' then '55' || (array[11, 21, 31, 41, 51, 71])[1 + n %% 6]
@@ -107,9 +107,11 @@ def create_contacts(db: psycopg.Connection) -> None:
         """
         insert into public.number_checks (session_id, user_id, phone, on_whatsapp, address, asked_at, checked_at,
             confirmed_at, fresh_until)
-        select session_id, user_id, phone, yes, case when yes then address end, at, at, case when yes then at end,
-               at + case when yes then interval '30 days' else interval '1 day' end
-          from (select *, random() < 0.96 as yes, now() - random() * interval '20 days' as at from public.contacts
+        select session_id, user_id, phone, yes, case when yes then address end, created_at, created_at,
+            case when yes then created_at end,
+               created_at + case when yes then interval '30 days' else interval '1 day' end
+          from (select *, random() < 0.96 as yes, now() - random() * interval '20 days' as created_at
+              from public.contacts
                  where phone is not null and random() < 0.6) c
         """
     )
@@ -119,7 +121,7 @@ def create_opt_outs(db: psycopg.Connection) -> None:
     """A few asked to be left alone, most of them by a word."""
     db.execute(
         """
-        insert into public.opt_outs (user_id, phone, at, word)
+        insert into public.opt_outs (user_id, phone, created_at, trigger_word)
         select user_id, phone, now() - random() * interval '20 days',
                (array['SAIR', 'PARAR', null])[1 + floor(random() * 3)::integer]
           from public.contacts where phone is not null and random() < 0.012

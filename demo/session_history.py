@@ -41,7 +41,7 @@ def create_events(db: psycopg.Connection) -> None:
     )
     # Or the receiver would find, as it starts, a gap that the sandbox cannot fill.
     db.execute(
-        "insert into public.heartbeats (process, instance, at)"
+        "insert into public.heartbeats (process, instance, beat_at)"
         " values ('receiver', 'demo', now() + interval '10 minutes')"
     )
 
@@ -54,8 +54,8 @@ def create_timelines(db: psycopg.Connection) -> None:
           select s.*, now() - interval '13 days' - random() * interval '16 days' as fell, random() as quick
             from public.whatsapp_sessions s where phone_number is not null
         )
-        insert into public.session_timeline (session_id, user_id, at, kind, what, outcome, detail, actor_id)
-        select s.id, s.user_id, base + (0.4 + quick) * after, t.kind, what, outcome, detail,
+        insert into public.session_timeline (session_id, user_id, occurred_at, kind, action, outcome, detail, actor_id)
+        select s.id, s.user_id, base + (0.4 + quick) * after, t.kind, action, outcome, detail,
                case t.kind when 'staff' then md5('demo user ' || 1 + floor(quick * 3)::integer)::uuid end
           from fallen s
          cross join lateral (values
@@ -72,7 +72,7 @@ def create_timelines(db: psycopg.Connection) -> None:
            (s.updated_at - interval '60 seconds', interval '1 s', 'state', 'pareando', null, '{}'),
            (s.updated_at, interval '0 s', 'state', s.status, null, jsonb_strip_nulls(jsonb_build_object(
              'failure', s.failure, 'proof', case when s.status = 'conectado' then 'ack' end)))
-         ) as t (base, after, kind, what, outcome, detail)
+         ) as t (base, after, kind, action, outcome, detail)
          order by 3
         """
     )
@@ -82,8 +82,8 @@ def create_incidents(db: psycopg.Connection) -> None:
     """What is wrong now, and what was in the last month."""
     db.execute(
         """
-        insert into public.findings (session_id, user_id, kind, state, found_at, steps, acted_at, due_at, ended_at,
-            told_at)
+        insert into public.incidents (session_id, user_id, kind, state, detected_at, steps, acted_at, due_at, ended_at,
+            notified_at)
         select id, user_id, (array['zombie', 'dropped', 'silent', 'unacked', 'stuck', 'logged_out', 'not_scanned'])
                  [1 + floor(random() * 7)::integer], case when round % 4 > 0 then 'healed' else 'over' end, at,
                1 + round % 3, at + interval '1 min', at, at + random() * interval '40 minutes', at
@@ -94,7 +94,7 @@ def create_incidents(db: psycopg.Connection) -> None:
     )
     db.execute(
         """
-        insert into public.findings (session_id, user_id, kind, state, found_at, steps, due_at, told_at)
+        insert into public.incidents (session_id, user_id, kind, state, detected_at, steps, due_at, notified_at)
         select id, user_id, case when status = 'pareando' then 'stuck' when status = 'conectado' then
                  (array['silent', 'unacked', 'zombie'])[1 + n % 3] when failure = 'phone_logged_out' then 'logged_out'
                  when failure = 'qr_not_scanned' then 'not_scanned' else 'dropped' end,
@@ -111,16 +111,17 @@ def create_fleet_samples(db: psycopg.Connection) -> None:
     """The fleet's figures over the last month, as the worker would have written them down."""
     db.execute(
         """
-        insert into public.fleet_samples (at, figures)
-        select at, jsonb_build_object('conectado', up - dip, 'pareando', 1 + (sin(t / 7000) > 0.6)::integer,
+        insert into public.fleet_samples (sampled_at, figures)
+        select sampled_at, jsonb_build_object('conectado', up - dip, 'pareando', 1 + (sin(t / 7000) > 0.6)::integer,
                  'desconectado', 4 + dip, 'unproven', (sin(t / 9000) > 0.8)::integer,
                  'silent', (sin(t / 11000) > 0.7)::integer)
           from generate_series(date_bin('5 minutes', now(), 'epoch') - interval '30 days',
-                 date_bin('5 minutes', now(), 'epoch') - interval '5 minutes', interval '5 minutes') at,
+                 date_bin('5 minutes', now(), 'epoch') - interval '5 minutes', interval '5 minutes') sampled_at,
                (select count(*)::integer as up from public.whatsapp_sessions where status = 'conectado') s,
-               lateral (select extract(epoch from at)) e (t),
+               lateral (select extract(epoch from sampled_at)) e (t),
                lateral (
-                 select case when extract(hour from at) = 4 then 6 else (sin(t / 5000) > 0.7)::integer end) d (dip)
+                 select case when extract(hour from sampled_at) = 4
+                     then 6 else (sin(t / 5000) > 0.7)::integer end) d (dip)
         """
     )
 
@@ -129,10 +130,11 @@ def create_outages(db: psycopg.Connection) -> None:
     """When the receiver, a server or a session was away, and how much came back."""
     db.execute(
         """
-        insert into public.gaps (id, session_id, user_id, from_at, to_at, reason, state, attempts, listed_at, chats,
-            recovered, failed, why, created_at, done_at)
+        insert into public.outages (id, session_id, user_id, from_at, to_at, reason, state, attempts, listed_at, chats,
+            recovered, failed, failure, created_at, done_at)
         select md5('demo gap ' || s.id || reason)::uuid, s.id, s.user_id, began, began + lasted, reason, state, 1,
-               began + lasted, 4 + n % 5, n % every, case when why is not null then 1 else 0 end, why, began + lasted,
+               began + lasted, 4 + n % 5, n % every, case when failure is not null then 1 else 0 end, failure,
+                   began + lasted,
                began + lasted + interval '40 s'
           from (select *, row_number() over (order by id)::integer as n from public.whatsapp_sessions
                  where status = 'conectado') s
@@ -142,15 +144,15 @@ def create_outages(db: psycopg.Connection) -> None:
            ('session', s.connected_at - interval '9 minutes', interval '9 minutes', 'done', 7,
              case when n % 6 = 1 then 'too_deep' end),
            ('database', now() - interval '5 days', interval '2 hours', 'failed', 1, 'wppconnect_inacessivel')
-         ) as g (reason, began, lasted, state, every, why)
+         ) as g (reason, began, lasted, state, every, failure)
          where reason <> 'database' or n % 6 = 1
         """
     )
     db.execute(
         """
-        insert into public.gap_chats (gap_id, address, user_id, state, why)
-        select g.id, c.address, g.user_id, 'failed', g.why
-          from public.gaps g
+        insert into public.outage_chats (outage_id, address, user_id, state, failure)
+        select g.id, c.address, g.user_id, 'failed', g.failure
+          from public.outages g
          cross join lateral (select address from public.contacts where session_id = g.session_id
                 order by id limit 1) c
          where g.failed > 0

@@ -7,7 +7,7 @@ def create_audit_log(db: psycopg.Connection) -> None:
     """A month of staff at work; the chain's trigger gives each record its hash."""
     db.execute(
         """
-        insert into public.audit_log (at, actor_id, actor_role, action, subject, detail)
+        insert into public.audit_log (occurred_at, actor_id, actor_role, action, subject, detail)
         select now() - (400 - i) * interval '107 minutes', md5('demo user ' || 1 + i % 3)::uuid,
                case i % 3 when 0 then 'admin' else 'operator' end, action,
                case when action like 'session%' or action like 'glass%' then 'user_' else '' end
@@ -27,7 +27,7 @@ def create_security_events(db: psycopg.Connection) -> None:
     """Wrong passwords, refused pages, and somebody who tried webhook secrets."""
     db.execute(
         """
-        insert into public.security_events (at, kind, subject, ip, actor_id)
+        insert into public.security_events (occurred_at, kind, subject, ip, actor_id)
         select now() - (150 - i) * interval '280 minutes', (array['api_refused', 'webhook_refused', 'page_refused',
                  'rate_limited', 'api_refused'])[1 + floor(random() * 5)::integer],
                case when i % 4 = 0 then '/audit' else 'demo' || i % 17 || '@example.com' end,
@@ -59,7 +59,7 @@ def create_retention_runs(db: psycopg.Connection) -> None:
         """
         insert into public.cleanup_runs (kinds, counts, created_at, started_at, finished_at)
         select '{codes,events,heartbeats,jobs}', jsonb_build_object('events', (random() * 900)::integer,
-                 'codes', (random() * 3)::integer), at, at, at + random() * interval '4 s'
-          from generate_series(now() - interval '72 hours', now() - interval '30 minutes', interval '1 hour') at
+                 'codes', (random() * 3)::integer), started_at, started_at, started_at + random() * interval '4 s'
+          from generate_series(now() - interval '72 hours', now() - interval '30 minutes', interval '1 hour') started_at
         """
     )

@@ -131,7 +131,7 @@ class Settings(BaseSettings):
     cleanup_sessions_days: int = Field(7, ge=1, le=MAX_DAYS)
     cleanup_history_days: int = Field(365, ge=1, le=MAX_DAYS)
     cleanup_events_days: int = Field(30, ge=1, le=MAX_DAYS)
-    cleanup_parked_acks_days: int = Field(1, ge=1, le=MAX_DAYS)
+    cleanup_pending_acks_days: int = Field(1, ge=1, le=MAX_DAYS)
     cleanup_heartbeats_days: int = Field(1, ge=1, le=MAX_DAYS)
     cleanup_sign_in_attempts_days: int = Field(1, ge=1, le=MAX_DAYS)
     cleanup_signed_out_days: int = Field(0, ge=0, le=MAX_DAYS)

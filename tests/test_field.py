@@ -83,7 +83,7 @@ def without(fault: str) -> Callable[[Subject], None]:
 def heard_again(one: Subject) -> None:
     """Somebody writes once the session has been restarted: what came before proves nothing of the new start."""
     one.fault("silent", on=False)
-    acted = "select acted_at is not null from findings where user_id = %s and kind = 'silent'"
+    acted = "select acted_at is not null from incidents where user_id = %s and kind = 'silent'"
     wait_for(lambda: one.field.database.one(acted, one.actor.user_id) and one.row("status") == "conectado")
     one.receive()
 
@@ -194,7 +194,7 @@ def state_of(kind: Kind, one: Subject) -> State | None:
     """How far the newest finding of that kind is, of this session or, for a server's, of all."""
     user_id = None if kind is Kind.SERVER_DOWN else one.actor.user_id
     found = [
-        each for each in incidents.list_incidents(STAFF, user_id=user_id, ended=True).findings if each.kind is kind
+        each for each in incidents.list_incidents(STAFF, user_id=user_id, ended=True).incidents if each.kind is kind
     ]
     return found[0].state if found else None
 

@@ -39,49 +39,49 @@ CALLERS_OF = {
     "app.is_staff": CLAIM_READERS,
     "app.is_admin": CLAIM_READERS,
     # The index of messages is of it, so whoever writes a row calls it.
-    "app.message_key": {"authenticated", "service_role"},
+    "app.get_message_key": {"authenticated", "service_role"},
     "app.claimed_role": CLAIM_READERS,
-    "app.sign_in_lookup": {"plushify_console"},
-    "app.sign_in_record": {"plushify_console"},
-    "app.session_lookup": {"plushify_console"},
+    "app.begin_sign_in": {"plushify_console"},
+    "app.record_sign_in": {"plushify_console"},
+    "app.get_sign_in": {"plushify_console"},
     "app.sign_out": {"plushify_console"},
     "app.revoke_tokens": {"authenticated"},
     "app.store_events": {"plushify_system"},
     "app.count_hits": {"plushify_console"},
-    "app.key_lookup": {"plushify_console"},
-    "app.cleanup_findings": {"authenticated", "service_role"},
-    "app.clean": {"service_role"},
-    "app.claim_rubbish_session": {"service_role"},
-    "app.finish_rubbish_session": {"service_role"},
-    "app.release_rubbish_session": {"service_role"},
-    "app.session_evidence": {"authenticated"},
-    "app.message_evidence": {"authenticated"},
-    "app.message_acks": {"authenticated"},
-    "app.glass_broken": {"authenticated"},
+    "app.get_api_key": {"plushify_console"},
+    "app.count_expired": {"authenticated", "service_role"},
+    "app.purge_expired": {"service_role"},
+    "app.claim_expired_session": {"service_role"},
+    "app.finish_expired_session": {"service_role"},
+    "app.release_expired_session": {"service_role"},
+    "app.get_session_facts": {"authenticated"},
+    "app.get_message_facts": {"authenticated"},
+    "app.list_message_acks": {"authenticated"},
+    "app.has_break_glass": {"authenticated"},
     "app.tenant_tables": {"authenticated"},
     "app.manages_users": {"authenticated"},
-    "app.link_user": {"authenticated"},
+    "app.create_one_time_link": {"authenticated"},
     "app.invite_user": {"authenticated"},
     "app.set_user_role": {"authenticated"},
     "app.set_user_active": {"authenticated"},
-    "app.link_lookup": {"plushify_console"},
-    "app.use_link": {"plushify_console"},
+    "app.get_one_time_link": {"plushify_console"},
+    "app.redeem_one_time_link": {"plushify_console"},
     "app.choose_server": {"authenticated", "service_role"},
     "app.register_servers": {"authenticated", "service_role"},
     "app.claim_media": {"service_role"},
-    "app.forget_media": {"service_role"},
-    "app.uncertain_counts": {"authenticated"},
-    "app.note_look": {"authenticated", "service_role"},
-    "app.note_scan": {"authenticated", "service_role"},
-    "app.quarter_of": {"service_role"},
-    "app.note_metrics": {"plushify_console", "service_role"},
-    "app.note_gap": {"service_role"},
-    "app.contact_of": {"service_role"},
-    "app.folded": {"authenticated", "service_role"},
-    "app.words": {"authenticated", "service_role"},
+    "app.delete_media": {"service_role"},
+    "app.count_uncertain": {"authenticated"},
+    "app.record_server_check": {"authenticated", "service_role"},
+    "app.record_server_scan": {"authenticated", "service_role"},
+    "app.get_quarter": {"service_role"},
+    "app.record_metrics": {"plushify_console", "service_role"},
+    "app.record_outage": {"service_role"},
+    "app.get_or_create_contact": {"service_role"},
+    "app.fold_text": {"authenticated", "service_role"},
+    "app.get_search_words": {"authenticated", "service_role"},
     "app.search_messages": {"authenticated"},
-    "app.glass_broken_over": {"authenticated"},
-    "app.unread_of": {"authenticated"},
+    "app.list_break_glass_users": {"authenticated"},
+    "app.count_unread": {"authenticated"},
 }
 
 # How PostgreSQL says no to a write that the isolation does not admit, or that would break the table's own rules.
@@ -201,10 +201,10 @@ def furnish(database: Database, new_actor: Callable[[], Actor]) -> World:
     c, d = new_actor(), new_actor()
     session_id = connected(database, d)
     database.execute("delete from lanes where session_id = %s", session_id)
-    database.execute("insert into waves (actor_id) values (%s)", b.actor.user_id)
+    database.execute("insert into rolling_restarts (actor_id) values (%s)", b.actor.user_id)
     database.execute(
-        "insert into wave_items (wave_id, session_id, user_id, server_url)"
-        " select w.id, s.id, s.user_id, s.server_url from waves w, whatsapp_sessions s"
+        "insert into rolling_restart_items (rolling_restart_id, session_id, user_id, server_url)"
+        " select w.id, s.id, s.user_id, s.server_url from rolling_restarts w, whatsapp_sessions s"
     )
     database.execute("insert into fleet_samples values (now(), '{}')")
     database.execute("insert into heartbeats (process, instance) values ('worker', 'here:1')")
@@ -242,15 +242,15 @@ def _furnished(database: Database, actor: Actor) -> Tenant:
         session_id, actor.user_id, mark,
     )  # fmt: skip
     database.execute(
-        "insert into opt_outs (user_id, phone, word) values (%s, '5511987654321', %s)", actor.user_id, mark
+        "insert into opt_outs (user_id, phone, trigger_word) values (%s, '5511987654321', %s)", actor.user_id, mark
     )
     database.execute(
-        "insert into report_figures select 'quarter', %s, now(), 'out', null, null, null, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0,"
+        "insert into report_buckets select 'quarter', %s, now(), 'out', null, null, null, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0,"
         " 0, 0, 0, 0",
         actor.user_id,
     )
     database.execute("insert into report_times values (%s, now(), 'delivery', 1, 1)", actor.user_id)
-    database.execute("insert into report_dirty (user_id, quarter) values (%s, now())", actor.user_id)
+    database.execute("insert into report_dirty_buckets (user_id, quarter) values (%s, now())", actor.user_id)
     database.execute(
         "insert into number_checks (session_id, user_id, phone, on_whatsapp, address)"
         " values (%s, %s, '5511987654321', true, %s)",
@@ -264,18 +264,18 @@ def _furnished(database: Database, actor: Actor) -> Tenant:
     )  # fmt: skip
     database.execute(
         "insert into api_keys (user_id, name, scopes, prefix, secret_hash)"
-        " values (%s, %s, array['ler'], 'plk_', sha256(%s::bytea))",
+        " values (%s, %s, array['read'], 'plk_', sha256(%s::bytea))",
         actor.user_id, mark, mark.encode(),
     )  # fmt: skip
     database.execute(
         "insert into rate_limits (key, hits, expires_at) values (sha256(%s::bytea), 1, now())", mark.encode()
     )
     database.execute(
-        "insert into session_timeline (session_id, user_id, kind, what) values (%s, %s, 'staff', 'session.connect')",
+        "insert into session_timeline (session_id, user_id, kind, action) values (%s, %s, 'staff', 'session.connect')",
         session_id, actor.user_id,
     )  # fmt: skip
     database.execute(
-        "insert into findings (session_id, user_id, kind) values (%s, %s, 'zombie')", session_id, actor.user_id
+        "insert into incidents (session_id, user_id, kind) values (%s, %s, 'zombie')", session_id, actor.user_id
     )
     database.execute(
         "insert into proof_questions (session_id, server_url, phone, reason, certain)"
@@ -283,7 +283,7 @@ def _furnished(database: Database, actor: Actor) -> Tenant:
         session_id,
     )
     database.execute(
-        "insert into broken_glass (actor_id, user_id, scope, reason, until)"
+        "insert into break_glass_grants (actor_id, user_id, scope, reason, expires_at)"
         " values (%s, %s, 'qr', %s, now() + interval '15 minutes')",
         actor.user_id, actor.user_id, mark,
     )  # fmt: skip
@@ -293,35 +293,39 @@ def _furnished(database: Database, actor: Actor) -> Tenant:
         mark.encode(), actor.user_id, actor.user_id,
     )  # fmt: skip
     database.execute(
-        "insert into endpoints (user_id, url, secret, kinds) values (%s, %s, %s, '{session.status}')",
+        "insert into webhook_endpoints (user_id, url, secret, kinds) values (%s, %s, %s, '{session.status}')",
         actor.user_id, f"https://{mark}.example.com", f"whsec_{mark}",
     )  # fmt: skip
     database.execute(
-        "insert into deliveries (endpoint_id, user_id, kind, session_id, state)"
-        " select id, user_id, 'session.status', %s, 'dead' from endpoints where user_id = %s",
+        "insert into webhook_deliveries (endpoint_id, user_id, kind, session_id, state)"
+        " select id, user_id, 'session.status', %s, 'dead' from webhook_endpoints where user_id = %s",
         session_id, actor.user_id,
     )  # fmt: skip
     database.execute(
-        "insert into rules (user_id, kind, words, label) values (%s, 'label', array[%s], %s)", actor.user_id, mark, mark
+        "insert into automations (user_id, kind, words, label) values (%s, 'label', array[%s], %s)",
+        actor.user_id,
+        mark,
+        mark,
     )
     database.execute(
-        "insert into rule_uses (rule_id, user_id, contact_id, day, what)"
+        "insert into automation_uses (automation_id, user_id, contact_id, day, action)"
         " select r.id, r.user_id, c.id, now(), 'labelled'"
-        " from rules r join contacts c on c.user_id = r.user_id where r.user_id = %s",
+        " from automations r join contacts c on c.user_id = r.user_id where r.user_id = %s",
         actor.user_id,
     )
     database.execute(
-        "insert into gaps (session_id, user_id, from_at, to_at, reason) values (%s, %s, now(), now(), 'session')",
+        "insert into outages (session_id, user_id, from_at, to_at, reason) values (%s, %s, now(), now(), 'session')",
         session_id, actor.user_id,
     )  # fmt: skip
     database.execute(
-        "insert into gap_chats (gap_id, address, user_id) select id, %s, user_id from gaps where session_id = %s",
+        "insert into outage_chats (outage_id, address, user_id) select id, %s, user_id from outages"
+        " where session_id = %s",
         f"{mark}@c.us", session_id,
     )  # fmt: skip
     database.execute(
-        "with made as (insert into schedules (user_id, name, zone, first_wall, recipients)"
+        "with made as (insert into schedules (user_id, name, time_zone, first_local_time, recipients)"
         " values (%s, 'x', 'UTC', now(), '[]') returning id, user_id)"
-        " insert into schedule_runs (schedule_id, user_id, wall, due_at, state, reason)"
+        " insert into schedule_runs (schedule_id, user_id, local_time, due_at, state, reason)"
         " select id, user_id, now(), now() + interval '1 day', 'skipped', %s from made",
         actor.user_id, mark,
     )  # fmt: skip
@@ -332,20 +336,22 @@ def _furnished(database: Database, actor: Actor) -> Tenant:
         " select id, user_id, 1, '5511987654321', %s from made",
         actor.user_id, mark,
     )  # fmt: skip
-    database.execute("insert into campaign_lanes (user_id, zone, why) values (%s, 'UTC', %s)", actor.user_id, mark)
+    database.execute(
+        "insert into campaign_lanes (user_id, time_zone, waiting_reason) values (%s, 'UTC', %s)", actor.user_id, mark
+    )
     database.execute("insert into session_hours values (%s, now(), 1, now())", name)
     database.execute(
-        "insert into message_marks (session_id, wpp_id, kind, who, user_id, at, value)"
+        "insert into message_annotations (session_id, wpp_id, kind, author, user_id, occurred_at, value)"
         " values (%s, 'the-same-id', 'edit', 'them', %s, now(), jsonb_build_object('body', %s::text))",
         session_id, actor.user_id, mark,
     )  # fmt: skip
-    database.execute("insert into parked_acks (session_id, wpp_id, ack) values (%s, 'parked', 1)", session_id)
+    database.execute("insert into pending_acks (session_id, wpp_id, ack) values (%s, 'parked', 1)", session_id)
     database.execute(
         "insert into events (session, kind, request_id, body) values (%s, 'onmessage', gen_random_uuid(), %s)",
         name, mark,
     )  # fmt: skip
     database.execute(
-        "insert into event_trials (event_id, actor_id) select id, %s from events where session = %s",
+        "insert into event_dry_runs (event_id, actor_id) select id, %s from events where session = %s",
         actor.user_id, name,
     )  # fmt: skip
     database.execute(
@@ -508,12 +514,13 @@ def test_it_lets_a_tenant_read_their_own(world: World) -> None:
         own = {one.name for one in world.relations if visible(connection, one)}
     assert own == {
         "public.whatsapp_sessions", "public.lanes", "public.messages", "public.accounts", "public.api_keys",
-        "public.session_timeline", "public.findings", "public.broken_glass", "public.media", "public.contacts",
-        "public.report_figures", "public.report_times",
+        "public.session_timeline", "public.incidents", "public.break_glass_grants", "public.media", "public.contacts",
+        "public.report_buckets", "public.report_times",
         "public.schedules", "public.schedule_runs", "public.campaigns", "public.campaign_recipients",
         "public.campaign_lanes", "public.opt_outs", "public.number_checks", "public.templates",
-        "public.template_versions", "public.message_marks", "public.endpoints", "public.deliveries", "public.rules",
-        "public.rule_uses", "public.gaps", "public.gap_chats",
+        "public.template_versions", "public.message_annotations", "public.webhook_endpoints",
+        "public.webhook_deliveries",
+        "public.automations", "public.automation_uses", "public.outages", "public.outage_chats",
     }  # fmt: skip
 
 
@@ -776,7 +783,7 @@ def test_it_lets_staff_send_from_nobodys_whatsapp(world: World, new_actor: Calla
 def test_it_revokes_nobody_elses_tokens(world: World) -> None:
     caller = callers(world)[0]
     with caller.connection(world.database) as connection:
-        for statement in ("select app.revoke_tokens(%s)", "select app.session_lookup(%s)"):
+        for statement in ("select app.revoke_tokens(%s)", "select app.get_sign_in(%s)"):
             with pytest.raises(errors.InsufficientPrivilege), caller.transaction(connection):
                 connection.execute(statement, [world.b.actor.user_id])
     with pytest.raises(Forbidden):

@@ -117,7 +117,9 @@ def test_it_migrates_as_often_as_one_likes(call: Callable[..., Done], data_dir: 
 def test_it_says_what_is_past_its_retention_and_deletes_it_only_when_told(
     call: Callable[..., Done], database: Database, tmp_path: Path
 ) -> None:
-    database.execute("insert into security_events (kind, at) values ('x', now() - interval '1 year'), ('y', now())")
+    database.execute(
+        "insert into security_events (kind, occurred_at) values ('x', now() - interval '1 year'), ('y', now())"
+    )
     where = {"DATABASE_URL": database.url, "DATA_DIR": str(tmp_path / "data")}
     said = call(MANAGE, "cleanup", **where)
     assert (said.returncode, said.stderr) == (0, "")
@@ -135,10 +137,10 @@ def test_it_counts_reports_anew(call: Callable[..., Done], database: Database, u
         "insert into messages (session_id, user_id, direction, state, phone) values (%s, %s, 'out', 'sent', '5511')",
         session_id, user.user_id,
     )  # fmt: skip
-    database.execute("delete from report_dirty")
+    database.execute("delete from report_dirty_buckets")
     done = call(MANAGE, "rebuild-reports", DATABASE_URL=database.url, DATA_DIR=str(tmp_path / "data"))
     assert (done.returncode, done.stdout) == (0, "Counted anew: 1 quarter hours of one person each.\n")
-    assert database.one("select sum(sent) from report_figures where span = 'quarter' and user_id is not null") == 1
+    assert database.one("select sum(sent) from report_buckets where span = 'quarter' and user_id is not null") == 1
 
 
 def test_it_backs_up_and_restores_only_into_what_is_empty(

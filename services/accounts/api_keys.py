@@ -30,9 +30,9 @@ MAX_KEYS_PER_USER = 50
 class Scope(StrEnum):
     """What a key is good for."""
 
-    READ = "ler"  # the session's state, messages and what becomes of them
-    SEND = "enviar"  # queue messages
-    SESSION = "sessao"  # connect, reconnect, disconnect
+    READ = "read"  # the session's state, messages and what becomes of them
+    SEND = "send"  # queue messages
+    SESSION = "session"  # connect, reconnect, disconnect
 
 
 class IncompleteKey(InvalidInput):
@@ -150,7 +150,7 @@ def revoke(actor: Actor, key_id: UUID) -> None:
 
 def authenticate(secret: str) -> KeyHolder | None:
     """Whose key this is; None for one that is unknown, revoked, expired, or of a user who is no longer active."""
-    query = text("select * from app.key_lookup(:hash)")
+    query = text("select * from app.get_api_key(:hash)")
     with transaction(ANONYMOUS) as tx:
         row = tx.execute(query, {"hash": _hash_secret(secret)}).one_or_none()
     if row is None:

@@ -83,7 +83,7 @@ def begin_attempt(email: str, ip: str | None) -> Attempt:
     if ip is not None and _is_public(ip):
         rate_limits.hit(rate_limits.Limit.SIGN_IN, "ip", ip)
     wanted = email.strip().lower()[:MAX_EMAIL_LENGTH].replace("\0", "")
-    query = text("select * from app.sign_in_lookup(:email, :ip)")
+    query = text("select * from app.begin_sign_in(:email, :ip)")
     with transaction(ANONYMOUS) as tx:
         row = tx.execute(query, {"email": wanted, "ip": ip}).one()
     usable = row.active and get_cost(row.password_hash) is not None
@@ -129,7 +129,7 @@ def finish_attempt(attempt: Attempt, *, succeeded: bool) -> None:
         "who": account.actor.user_id if account else None,
         "request": log.get_request_id(),
     }
-    query = text("select app.sign_in_record(:attempt, :succeeded, cast(:who as uuid), cast(:request as text))")
+    query = text("select app.record_sign_in(:attempt, :succeeded, cast(:who as uuid), cast(:request as text))")
     with transaction(ANONYMOUS) as tx:
         tx.execute(query, values)
 
@@ -200,7 +200,7 @@ def _account_from_row(user_id: UUID, row: Any) -> Account:
 
 def _find_active_user(user_id: UUID, sign_in_id: UUID | None = None) -> Any:
     """What the database knows of that user, or None if they may not (or, by this sign-in, no longer) come in."""
-    query = text("select * from app.session_lookup(:user_id, cast(:sign_in_id as uuid))")
+    query = text("select * from app.get_sign_in(:user_id, cast(:sign_in_id as uuid))")
     with transaction(ANONYMOUS) as tx:
         row = tx.execute(query, {"user_id": user_id, "sign_in_id": sign_in_id}).one_or_none()
     return row if row is not None and row.active else None

@@ -127,7 +127,7 @@ def create_reset_link(actor: Actor, user_id: UUID) -> Link:
     link, digest = _new_link(LinkPurpose.RESET)
     values = {"user": user_id, "hash": digest, "until": link.expires_at}
     with _translated_errors(), transaction(actor) as tx:
-        tx.execute(text("select app.link_user(:user, 'reset', :hash, :until)"), values)
+        tx.execute(text("select app.create_one_time_link(:user, 'reset', :hash, :until)"), values)
         audit_log.record(tx, actor, "user.reset", str(user_id))
     return link
 
@@ -167,7 +167,7 @@ def get_invitation(token: str) -> Invitation:
     Raises: LinkInvalid for one that is unknown, used or expired.
     """
     with transaction(ANONYMOUS) as tx:
-        row = tx.execute(text("select * from app.link_lookup(:hash)"), {"hash": _hash_token(token)}).one_or_none()
+        row = tx.execute(text("select * from app.get_one_time_link(:hash)"), {"hash": _hash_token(token)}).one_or_none()
     if row is None:
         raise LinkInvalid("unknown, used or expired")
     return Invitation(row.email, LinkPurpose(row.purpose))
@@ -183,7 +183,7 @@ def set_password_by_link(token: str, password: str, ip: str | None = None) -> No
     credentials.check_password(password)
     values = {"hash": _hash_token(token), "password": credentials.hash_password(password)}
     with transaction(ANONYMOUS) as tx:
-        done = tx.execute(text("select app.use_link(:hash, :password)"), values).scalar_one()
+        done = tx.execute(text("select app.redeem_one_time_link(:hash, :password)"), values).scalar_one()
     if done is None:
         raise LinkInvalid("unknown, used or expired")
 

@@ -65,7 +65,9 @@ def get_or_create(
     """
     lid = address if address.endswith("@lid") else None
     phone = get_phone_of_address(phone_address or address)
-    asked = select(func.app.contact_of(session_id, address, phone, lid, get_chat_kind(address) is ChatKind.GROUP))
+    asked = select(
+        func.app.get_or_create_contact(session_id, address, phone, lid, get_chat_kind(address) is ChatKind.GROUP)
+    )
     if also is not None:
         asked = asked.add_columns(also)
     found: UUID | None = tx.execute(asked).one()[0]

@@ -73,7 +73,7 @@ def record(tx: Connection, user_id: UUID, phone: str, word: str | None) -> bool:
 
     Inside the caller's transaction: what came in and what it means are one step. A person notes without a word.
     """
-    row = {"user_id": user_id, "phone": phone} | ({"word": word} if word is not None else {})
+    row = {"user_id": user_id, "phone": phone} | ({"trigger_word": word} if word is not None else {})
     noted = insert(opt_outs).values(row).on_conflict_do_nothing().returning(opt_outs.c.phone)
     return tx.execute(noted).first() is not None
 
@@ -107,10 +107,12 @@ def filter_opted_out(actor: Actor, phones: Collection[str]) -> set[str]:
 
 def list_newest(actor: Actor, limit: int = 100) -> list[tuple[str, datetime, str | None]]:
     """Who asked the actor for silence (digits), when, and by which word (None: the owner noted it), newest first."""
-    found = select(opt_outs.c.phone, opt_outs.c.at, opt_outs.c.word).where(opt_outs.c.user_id == actor.user_id)
+    found = select(opt_outs.c.phone, opt_outs.c.created_at, opt_outs.c.trigger_word).where(
+        opt_outs.c.user_id == actor.user_id
+    )
     with transaction(actor) as tx:
-        rows = tx.execute(found.order_by(opt_outs.c.at.desc(), opt_outs.c.phone).limit(limit)).all()
-    return [(row.phone, row.at, row.word) for row in rows]
+        rows = tx.execute(found.order_by(opt_outs.c.created_at.desc(), opt_outs.c.phone).limit(limit)).all()
+    return [(row.phone, row.created_at, row.trigger_word) for row in rows]
 
 
 def add(actor: Actor, phone: str) -> bool:

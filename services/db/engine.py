@@ -79,7 +79,7 @@ def get_begin_statement(actor: Actor, *, notifies_at_commit: bool = False) -> sq
     """`BEGIN` together with the role and claims of `actor`, as one simple query."""
     begin = "begin; select set_config('role', {role}, true), set_config('request.jwt.claims', {claims}, true)"
     if notifies_at_commit:
-        begin += ", set_config('app.rings_later', 'on', true)"
+        begin += ", set_config('app.notifies_at_commit', 'on', true)"
     return sql.SQL(begin).format(role=sql.Literal(actor.database_role), claims=sql.Literal(json.dumps(actor.claims())))
 
 

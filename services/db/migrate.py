@@ -1,5 +1,6 @@
 """Brings a database up to the newest schema."""
 
+import re
 from pathlib import Path
 
 import psycopg
@@ -16,12 +17,17 @@ from services.errors import ConfigurationError
 
 SCRIPTS = Path(__file__).parents[2] / "migrations"
 
+# Before the first release the migrations were written anew, once. Until then they were called by four digits.
+_EARLIER_REVISION = re.compile(r"\d{4}")
+
 
 def migrate(database_url: str, revision: str = "head") -> None:
     """Run the migrations up to `revision` as the owner in `database_url`; nothing happens where all have run.
 
-    Raises: ConfigurationError, in one line, where the database refuses (rights that the owner lacks, a newer schema).
+    Raises: ConfigurationError, in one line, where the database refuses (rights that the owner lacks, a newer schema)
+        or was made before the first release: nothing is changed there.
     """
+    _refuse_earlier(database_url)
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
     config.attributes["database_url"] = database_url
@@ -31,6 +37,18 @@ def migrate(database_url: str, revision: str = "head") -> None:
         # The first line only: the others quote SQL, with the roles' passwords in it.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigurationError(f"DATABASE_URL: the schema cannot be brought up to date: {reason}") from error
+
+
+def _refuse_earlier(database_url: str) -> None:
+    try:
+        revision, _newest = revisions(database_url)
+    except psycopg.Error:
+        return  # whatever is wrong with it, the migrations say
+    if revision is not None and _EARLIER_REVISION.fullmatch(revision):
+        raise ConfigurationError(
+            f"DATABASE_URL: this database was made by a version before the first release (revision {revision}), which"
+            " cannot be brought up to date: use an empty database."
+        )
 
 
 def revisions(database_url: str) -> tuple[str | None, str]:

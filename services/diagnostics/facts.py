@@ -177,7 +177,7 @@ def get_facts(actor: Actor, owner: UUID) -> Facts:
     Raises: Forbidden where the database says no.
     """
     with transaction(actor) as tx:
-        found = tx.execute(select(func.app.session_evidence(owner))).scalar_one()
+        found = tx.execute(select(func.app.get_session_facts(owner))).scalar_one()
     if found is None:
         raise Forbidden(f"diagnosis of {owner}")
     return Facts(

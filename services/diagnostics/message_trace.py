@@ -29,7 +29,7 @@ ACK_TEXTS = {
     4: N_("Foi ouvida ou vista (confirmação 4)."),
 }
 
-_ACK_TIMES = text("select * from app.message_acks(:message, :keys)")
+_ACK_TIMES = text("select * from app.list_message_acks(:message, :keys)")
 
 # What a queued message waits for, as a step of its story.
 WAIT_STEPS: dict[WaitReason, str] = {
@@ -74,7 +74,7 @@ def get_trace(actor: Actor, message_id: UUID) -> MessageTrace:
     Raises: NotFound.
     """
     with transaction(actor) as tx:
-        row = tx.execute(select(func.app.message_evidence(message_id))).scalar_one()
+        row = tx.execute(select(func.app.get_message_facts(message_id))).scalar_one()
         if row is None:
             raise NotFound(f"message {message_id}")
         keys = _ack_keys(row["session_name"], row["wpp_id"])

@@ -1,8 +1,8 @@
 """Alerts: posts new incidents to ALERT_WEBHOOK_URL.
 
-One post a round, and each fault of each session at most once in the cooldown. A row's `told_at` says that the incident
-was posted, or that a similar one was posted within the cooldown. What could not be posted is tried again in the next
-round.
+One post a round, and each fault of each session at most once in the cooldown. A row's `notified_at` says that the
+incident was posted, or that a similar one was posted within the cooldown. What could
+not be posted is tried again in the next round.
 """
 
 from collections.abc import Sequence
@@ -46,26 +46,26 @@ def _body(rows: Sequence[Record]) -> dict[str, Any]:
     if len(rows) > MAX_LISTED:
         lines.append(f"… e mais {len(rows) - MAX_LISTED}")
     found = [
-        {"kind": row.kind, "subject": row.subject, "state": row.state, "found_at": row.found_at.isoformat()}
+        {"kind": row.kind, "subject": row.subject, "state": row.state, "detected_at": row.detected_at.isoformat()}
         for row in rows
     ]
-    return {"text": "\n".join(lines), "findings": found}
+    return {"text": "\n".join(lines), "incidents": found}
 
 
 # The server's address is nobody's business: its sessions' owners are named by their session, a server by its number.
 _SUPPRESS = text("""
-update public.findings f set told_at = clock_timestamp()
- where f.told_at is null and (:silent or f.ended_at is not null or exists (select from public.findings o
+update public.incidents f set notified_at = clock_timestamp()
+ where f.notified_at is null and (:silent or f.ended_at is not null or exists (select from public.incidents o
    where o.kind = f.kind and o.session_id is not distinct from f.session_id
      and o.server_url is not distinct from f.server_url
-     and o.told_at > clock_timestamp() - make_interval(secs => :cooldown)))
+     and o.notified_at > clock_timestamp() - make_interval(secs => :cooldown)))
 """)
 
 _SELECT_PENDING = text("""
-select f.id, f.kind, f.state, f.found_at,
+select f.id, f.kind, f.state, f.detected_at,
        coalesce('user_' || f.user_id, 'servidor com ' || (select count(*) from public.whatsapp_sessions s
          where s.server_url = f.server_url) || ' sessões') as subject
-  from public.findings f where f.told_at is null order by f.id limit 200
+  from public.incidents f where f.notified_at is null order by f.id limit 200
 """)
 
-_MARK_SENT = text("update public.findings set told_at = clock_timestamp() where id = any(:ids)")
+_MARK_SENT = text("update public.incidents set notified_at = clock_timestamp() where id = any(:ids)")

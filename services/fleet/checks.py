@@ -22,7 +22,8 @@ from services import settings
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.db.tables.base import Record
-from services.db.tables.fleet import findings, sessions
+from services.db.tables.fleet import incidents as incident_rows
+from services.db.tables.fleet import sessions
 from services.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -93,7 +94,9 @@ def request_all_checks() -> int:
 
 
 def _servers_down(tx: Connection) -> set[str]:
-    known = select(findings.c.server_url).where(findings.c.session_id.is_(None), findings.c.ended_at.is_(None))
+    known = select(incident_rows.c.server_url).where(
+        incident_rows.c.session_id.is_(None), incident_rows.c.ended_at.is_(None)
+    )
     return set(tx.execute(known).scalars())
 
 
@@ -238,5 +241,5 @@ def _check_ended(target: Target) -> None:
             tx,
             target,
             check_at=func.now() + CHECK_WHILE_WAITING if waits else None,
-            profile_free_at=func.now() + LOGOUT_ENDS_WITHIN if alive else sessions.c.profile_free_at,
+            profile_available_at=func.now() + LOGOUT_ENDS_WITHIN if alive else sessions.c.profile_available_at,
         )

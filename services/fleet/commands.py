@@ -137,7 +137,7 @@ def move_to_server(actor: Actor, server_url: str, user_id: UUID | None = None) -
         tx.execute(
             update(sessions)
             .where(sessions.c.id == target.id)
-            .values(server_url=server_url, start_asked_at=None, profile_free_at=None)
+            .values(server_url=server_url, start_asked_at=None, profile_available_at=None)
         )
         record_staff_action(tx, actor, owner, target.id, "session.move")
     return connect(actor, owner)
@@ -167,10 +167,10 @@ def _mark_stopped(tx: Connection, target: Target, failure: str | None, *, now_fr
         update(sessions)
         .where(sessions.c.id == target.id)
         .values(
-            wants_up=False,
+            desired_connected=False,
             ended_on_purpose_at=func.now(),
             settling_since=None if now_free else func.now(),
-            profile_free_at=None if now_free else func.now() + LOGOUT_ENDS_WITHIN,
+            profile_available_at=None if now_free else func.now() + LOGOUT_ENDS_WITHIN,
             check_at=None if now_free else func.now() + CHECK_WHILE_WAITING,
         )
     )

@@ -81,22 +81,22 @@ def purge_expired() -> None:
 
 
 _INSERT_SAMPLE = text("""
-insert into public.fleet_samples (at, figures)
+insert into public.fleet_samples (sampled_at, figures)
 select date_bin(make_interval(mins => :minutes), now(), 'epoch'), jsonb_build_object(
          'conectado', count(*) filter (where status = 'conectado'),
          'pareando', count(*) filter (where status = 'pareando'),
          'desconectado', count(*) filter (where status = 'desconectado'),
          'unproven', count(*) filter (where status = 'conectado' and coalesce(
              last_proof_at < clock_timestamp() - make_interval(secs => :proof), true)),
-         'silent', (select count(*) from public.findings where kind = 'silent' and ended_at is null))
+         'silent', (select count(*) from public.incidents where kind = 'silent' and ended_at is null))
   from public.whatsapp_sessions
 having not exists (select from public.fleet_samples
-  where at = date_bin(make_interval(mins => :minutes), now(), 'epoch'))
+  where sampled_at = date_bin(make_interval(mins => :minutes), now(), 'epoch'))
 on conflict do nothing
 """)
 
 _DELETE_EXPIRED = (
-    "delete from public.fleet_samples where at < now() - interval '31 days'",
+    "delete from public.fleet_samples where sampled_at < now() - interval '31 days'",
     "delete from public.session_hours where hour < now() - interval '15 days'",
-    "delete from public.findings where ended_at < now() - make_interval(days => :days)",
+    "delete from public.incidents where ended_at < now() - make_interval(days => :days)",
 )

@@ -21,7 +21,8 @@ from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.tables.accounts import directory
 from services.db.tables.base import Record
-from services.db.tables.fleet import findings, sessions
+from services.db.tables.fleet import incidents as incident_rows
+from services.db.tables.fleet import sessions
 from services.errors import N_
 from services.fleet import timeline
 
@@ -100,7 +101,7 @@ class Incident:
     user_id: UUID | None
     email: str | None
     server_url: str | None
-    found_at: datetime
+    detected_at: datetime
     steps: int
     ended_at: datetime | None
 
@@ -109,22 +110,22 @@ class Incident:
 class IncidentsPage:
     """One page; `total` counts every row that the filter admits."""
 
-    findings: list[Incident]
+    incidents: list[Incident]
     total: int
 
 
 def list_incidents(actor: Actor, *, user_id: UUID | None = None, ended: bool = False, page: int = 1) -> IncidentsPage:
     """One page (50) of what is wrong, newest first, as far as the actor may see it; with `ended` also what was."""
     # Looked up for each: joined, the view of everybody would be read whole.
-    email = select(directory.c.email).where(directory.c.user_id == findings.c.user_id).scalar_subquery()
-    incidents = select(findings, email.label("email"), func.count().over().label("total"))
+    email = select(directory.c.email).where(directory.c.user_id == incident_rows.c.user_id).scalar_subquery()
+    incidents = select(incident_rows, email.label("email"), func.count().over().label("total"))
     if not ended:
-        incidents = incidents.where(findings.c.ended_at.is_(None))
+        incidents = incidents.where(incident_rows.c.ended_at.is_(None))
     if user_id is not None:
         incidents = incidents.where(
-            findings.c.session_id == select(sessions.c.id).where(sessions.c.user_id == user_id).scalar_subquery()
+            incident_rows.c.session_id == select(sessions.c.id).where(sessions.c.user_id == user_id).scalar_subquery()
         )
-    incidents = incidents.order_by(findings.c.id.desc()).limit(PAGE_SIZE).offset((page - 1) * PAGE_SIZE)
+    incidents = incidents.order_by(incident_rows.c.id.desc()).limit(PAGE_SIZE).offset((page - 1) * PAGE_SIZE)
     with transaction(actor) as tx:
         rows = tx.execute(incidents).all()
     return IncidentsPage([_incident_from_row(row) for row in rows], rows[0].total if rows else 0)
@@ -132,8 +133,8 @@ def list_incidents(actor: Actor, *, user_id: UUID | None = None, ended: bool = F
 
 def open_since(actor: Actor, kind: Kind, session_id: UUID) -> datetime | None:
     """When what is wrong with that session was found, as far as the actor may see it; None where it is not."""
-    wanted = select(findings.c.found_at).where(
-        findings.c.session_id == session_id, findings.c.kind == kind, findings.c.ended_at.is_(None)
+    wanted = select(incident_rows.c.detected_at).where(
+        incident_rows.c.session_id == session_id, incident_rows.c.kind == kind, incident_rows.c.ended_at.is_(None)
     )
     with transaction(actor) as tx:
         found: datetime | None = tx.execute(wanted).scalar_one_or_none()
@@ -188,16 +189,16 @@ def end_server_down(tx: Connection, server_url: str) -> None:
 
 
 _NO_OPEN_INCIDENT = """
-  not exists (select from public.findings f where f.session_id = s.id and f.ended_at is null and f.kind in (
+  not exists (select from public.incidents f where f.session_id = s.id and f.ended_at is null and f.kind in (
     'zombie', 'dropped', 'silent', 'stuck'))
 """
 
 # A moment's grace after a close, because whoever restarts a session by other means goes through the same status; and
 # after a loss that was found by asking, because the server's own word, on its way, says whether a start can help.
 _DETECT_DROPPED = text(f"""
-insert into public.findings (session_id, user_id, server_url, kind)
+insert into public.incidents (session_id, user_id, server_url, kind)
 select s.id, s.user_id, s.server_url, 'dropped' from public.whatsapp_sessions s
- where s.status = 'desconectado' and s.failure is not null and s.wants_up
+ where s.status = 'desconectado' and s.failure is not null and s.desired_connected
    and (s.failure not in ('closed', 'lost') or s.updated_at < clock_timestamp() - interval '3 seconds')
    and {_NO_OPEN_INCIDENT}
 on conflict do nothing returning session_id, user_id, kind
@@ -205,7 +206,7 @@ on conflict do nothing returning session_id, user_id, kind
 
 # One that waits for an earlier browser to end was not asked for yet.
 _DETECT_STUCK = text(f"""
-insert into public.findings (session_id, user_id, server_url, kind)
+insert into public.incidents (session_id, user_id, server_url, kind)
 select s.id, s.user_id, s.server_url, 'stuck' from public.whatsapp_sessions s
  where s.status = 'pareando' and s.qr_count = 0 and s.phone_code is null and s.scanned_at is null
    and s.start_at is null
@@ -215,7 +216,7 @@ on conflict do nothing returning session_id, user_id, kind
 """)
 
 _DETECT_UNACKED = text("""
-insert into public.findings (session_id, user_id, server_url, kind, state)
+insert into public.incidents (session_id, user_id, server_url, kind, state)
 select s.id, s.user_id, s.server_url, 'unacked', 'needs_person' from public.whatsapp_sessions s
  where s.id in (select m.session_id from public.messages m
    where m.state = 'accepted' and m.accepted_at < clock_timestamp() - make_interval(secs => :unacked)
@@ -225,7 +226,7 @@ on conflict do nothing returning session_id, user_id, kind
 
 # Silence is measured against the session itself: in these hours of the day it spoke on most of the last days.
 _DETECT_SILENT = text(f"""
-insert into public.findings (session_id, user_id, server_url, kind)
+insert into public.incidents (session_id, user_id, server_url, kind)
 select s.id, s.user_id, s.server_url, 'silent' from public.whatsapp_sessions s
  where s.status = 'conectado' and s.connected_at < clock_timestamp() - make_interval(secs => :silence)
    and {_NO_OPEN_INCIDENT}
@@ -241,30 +242,30 @@ on conflict do nothing returning session_id, user_id, kind
 
 # Told once for each ending, and only while it is news.
 _DETECT_UNPAIRED = text(f"""
-insert into public.findings (session_id, user_id, server_url, kind, state)
+insert into public.incidents (session_id, user_id, server_url, kind, state)
 select s.id, s.user_id, s.server_url, k.kind, 'needs_phone' from public.whatsapp_sessions s
   cross join lateral (select case when s.failure in ('phone_logged_out', 'logged_out') then 'logged_out'
     else 'not_scanned' end as kind) k
  where s.status = 'desconectado' and s.failure in ('phone_logged_out', 'logged_out', 'qr_not_scanned', 'qr_read_failed')
    and s.updated_at > clock_timestamp() - interval '1 day'
-   and not exists (select from public.findings f where f.session_id = s.id and f.kind = k.kind
-     and (f.ended_at is null or f.found_at > s.updated_at)) and {_NO_OPEN_INCIDENT}
+   and not exists (select from public.incidents f where f.session_id = s.id and f.kind = k.kind
+     and (f.ended_at is null or f.detected_at > s.updated_at)) and {_NO_OPEN_INCIDENT}
 on conflict do nothing returning session_id, user_id, kind
 """)
 
 _INSERT_INCIDENTS = text("""
-insert into public.findings (session_id, user_id, server_url, kind)
+insert into public.incidents (session_id, user_id, server_url, kind)
 select s.id, s.user_id, s.server_url, :kind from public.whatsapp_sessions s where s.id = any(:ids)
 on conflict do nothing returning session_id, user_id
 """)
 
 _INSERT_SERVER_DOWN = text("""
-insert into public.findings (server_url, kind, state) values (:server, 'server_down', 'needs_person')
+insert into public.incidents (server_url, kind, state) values (:server, 'server_down', 'needs_person')
 on conflict do nothing
 """)
 
 _END_SERVER_DOWN = text("""
-update public.findings set state = 'healed', ended_at = clock_timestamp()
+update public.incidents set state = 'healed', ended_at = clock_timestamp()
  where server_url = :server and kind = 'server_down' and ended_at is null
 """)
 
@@ -274,28 +275,30 @@ update public.whatsapp_sessions set check_at = now() where server_url = :server 
 """)
 
 _UPDATE_STATES = text("""
-update public.findings f set state = n.state,
+update public.incidents f set state = n.state,
        ended_at = case when n.state in ('healed', 'over') then clock_timestamp() end,
-       told_at = case when n.state in ('healed', 'over') then f.told_at end
+       notified_at = case when n.state in ('healed', 'over') then f.notified_at end
   from (
     select f.id, case
         when f.kind in ('zombie', 'dropped', 'logged_out', 'not_scanned', 'stuck') and s.status = 'conectado'
-             and s.last_proof_at > greatest(f.found_at, f.acted_at) then 'healed'
+             and s.last_proof_at > greatest(f.detected_at, f.acted_at) then 'healed'
         when f.kind = 'silent' and exists (select from public.session_hours h where h.session = s.session_id
-             and h.last_at > greatest(f.found_at, f.acted_at)) then 'healed'
+             and h.last_at > greatest(f.detected_at, f.acted_at)) then 'healed'
         when f.kind = 'stuck' and (s.qr_count > 0 or s.phone_code is not null or s.scanned_at is not null) then 'healed'
         when f.kind = 'stuck' and s.status <> 'pareando' then 'over'
         when f.kind = 'unacked' and not exists (select from public.messages m where m.session_id = s.id
              and m.state = 'accepted' and m.accepted_at < clock_timestamp() - make_interval(secs => :unacked)
              and m.accepted_at > clock_timestamp() - interval '1 day') then 'healed'
-        when f.kind in ('zombie', 'dropped', 'silent') and s.status = 'desconectado' and not s.wants_up then 'over'
+        when f.kind in ('zombie', 'dropped', 'silent') and s.status = 'desconectado'
+            and not s.desired_connected then 'over'
         when f.kind in ('zombie', 'dropped', 'silent') and s.status = 'pareando'
              and (s.qr_count > 0 or s.phone_code is not null) then 'needs_phone'
         when f.kind in ('zombie', 'dropped', 'silent') and s.status = 'desconectado'
              and s.failure in ('qr_not_scanned', 'qr_read_failed') then 'needs_phone'
-        when f.kind in ('logged_out', 'not_scanned') and f.found_at < clock_timestamp() - interval '7 days' then 'over'
+        when f.kind in ('logged_out', 'not_scanned') and f.detected_at < clock_timestamp() - interval '7 days'
+            then 'over'
       end as state
-      from public.findings f join public.whatsapp_sessions s on s.id = f.session_id
+      from public.incidents f join public.whatsapp_sessions s on s.id = f.session_id
      where f.ended_at is null) n
  where n.id = f.id and n.state is not null and n.state <> f.state
 returning f.session_id, f.user_id, f.kind, f.state
@@ -310,7 +313,7 @@ def _incident_from_row(row: Record) -> Incident:
         row.user_id,
         row.email,
         row.server_url,
-        row.found_at,
+        row.detected_at,
         row.steps,
         row.ended_at,
     )

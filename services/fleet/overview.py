@@ -17,7 +17,8 @@ from services.db.engine import transaction
 from services.db.like import contains_pattern
 from services.db.tables.accounts import directory
 from services.db.tables.base import Record
-from services.db.tables.fleet import findings, fleet_samples, sessions
+from services.db.tables.fleet import fleet_samples, sessions
+from services.db.tables.fleet import incidents as incident_rows
 from services.fleet.incidents import Kind
 from services.fleet.session import Status, server_holds
 
@@ -103,7 +104,11 @@ def get_counts(actor: Actor) -> StatusCounts:
 def list_samples(actor: Actor, since: timedelta = timedelta(hours=24)) -> list[Sample]:
     """What the worker wrote down, oldest first. Empty for whoever is no staff."""
     with transaction(actor) as tx:
-        found = select(fleet_samples).where(fleet_samples.c.at > func.now() - since).order_by(fleet_samples.c.at)
+        found = (
+            select(fleet_samples)
+            .where(fleet_samples.c.sampled_at > func.now() - since)
+            .order_by(fleet_samples.c.sampled_at)
+        )
         rows = tx.execute(found).all()
     return [_sample_from_row(row) for row in rows]
 
@@ -184,11 +189,13 @@ def _condition(show: SessionFilter) -> ColumnElement[bool]:
 
 
 def _open_incidents() -> Select[tuple[Any]]:
-    return select(findings.c.kind).where(findings.c.session_id == sessions.c.id, findings.c.ended_at.is_(None))
+    return select(incident_rows.c.kind).where(
+        incident_rows.c.session_id == sessions.c.id, incident_rows.c.ended_at.is_(None)
+    )
 
 
 def _newest_incident() -> ColumnElement[Any]:
-    return _open_incidents().order_by(findings.c.id.desc()).limit(1).scalar_subquery().label("finding")
+    return _open_incidents().order_by(incident_rows.c.id.desc()).limit(1).scalar_subquery().label("finding")
 
 
 def _unproven_after() -> timedelta:
@@ -207,14 +214,14 @@ _COLUMNS = (
     sessions.c.failure,
 )
 # A count, not a chat: staff have no way in to whose messages they are.
-_UNREAD = func.app.unread_of(sessions.c.id).label("unread")
+_UNREAD = func.app.count_unread(sessions.c.id).label("unread")
 _COUNT_BY_STATUS = text("""
 select count(*) filter (where status = 'conectado') as connected,
        count(*) filter (where status = 'pareando') as pairing,
        count(*) filter (where status = 'desconectado') as disconnected,
        count(*) filter (where status = 'conectado'
          and coalesce(last_proof_at < now() - make_interval(secs => :unproven), true)) as unproven,
-       (select count(*) from public.findings where kind = 'silent' and ended_at is null) as silent
+       (select count(*) from public.incidents where kind = 'silent' and ended_at is null) as silent
   from public.whatsapp_sessions
 """)
 
@@ -222,7 +229,7 @@ select count(*) filter (where status = 'conectado') as connected,
 def _sample_from_row(row: Record) -> Sample:
     of = row.figures
     return Sample(
-        row.at, StatusCounts(of["conectado"], of["pareando"], of["desconectado"], of["unproven"], of["silent"])
+        row.sampled_at, StatusCounts(of["conectado"], of["pareando"], of["desconectado"], of["unproven"], of["silent"])
     )
 
 

@@ -112,7 +112,7 @@ update public.whatsapp_sessions set probed_at = clock_timestamp() where id in (
    where s.status = 'conectado'
      and (greatest(s.last_proof_at, s.probed_at) is null
           or greatest(s.last_proof_at, s.probed_at) < clock_timestamp() - make_interval(secs => :proof))
-     and not exists (select from public.findings f where f.ended_at is null and f.session_id is null
+     and not exists (select from public.incidents f where f.ended_at is null and f.session_id is null
            and f.server_url = s.server_url)
    order by greatest(s.last_proof_at, s.probed_at) nulls first limit :limit for update skip locked)
 returning id, session_id, server_url, pairing_started_at
@@ -121,5 +121,5 @@ returning id, session_id, server_url, pairing_started_at
 _LOST_SERVERS = text("""
 select f.server_url,
        (select s.session_id from public.whatsapp_sessions s where s.server_url = f.server_url limit 1) as name
-  from public.findings f where f.kind = 'server_down' and f.ended_at is null
+  from public.incidents f where f.kind = 'server_down' and f.ended_at is null
 """)

@@ -150,16 +150,16 @@ _TRY_LOCK = text("select pg_try_advisory_xact_lock(hashtextextended('proof_quest
 # because the last question's answer came a moment after it.
 _CLAIM_DUE = text("""
 with up as materialized (
-  select s.id, s.server_url, s.connected_at, s.last_proof_at, s.questioned_at, z.found_at as dead_since,
+  select s.id, s.server_url, s.connected_at, s.last_proof_at, s.questioned_at, z.detected_at as dead_since,
          greatest(s.last_proof_at, s.questioned_at) as heard_at,
          max(s.last_proof_at) over server as server_proof_at
     from public.whatsapp_sessions s
-    left join public.findings z on z.session_id = s.id and z.kind = 'zombie' and z.ended_at is null
-   where s.status = 'conectado' and coalesce(s.cleaning_until < clock_timestamp(), true)
-     and not exists (select from public.findings d where d.session_id is null and d.server_url = s.server_url
+    left join public.incidents z on z.session_id = s.id and z.kind = 'zombie' and z.ended_at is null
+   where s.status = 'conectado' and coalesce(s.retention_lease_until < clock_timestamp(), true)
+     and not exists (select from public.incidents d where d.session_id is null and d.server_url = s.server_url
        and d.ended_at is null)
   window server as (partition by s.server_url)
-), signals (session_id, at, timed_out, came_up) as (
+), signals (session_id, occurred_at, timed_out, came_up) as (
   select session_id, uncertain_at, uncertain_at > sending_at + interval '20 seconds', false from public.messages
    where state = 'uncertain' and uncertain_at > clock_timestamp() - interval '1 hour'
   union all
@@ -177,10 +177,10 @@ with up as materialized (
   select up.id, count(*) filter (where signals.timed_out) as hung
     from up join signals on signals.session_id = up.id
    where (up.dead_since is null or coalesce(up.dead_since < up.connected_at, false))
-     and coalesce(signals.at > up.last_proof_at, true)
+     and coalesce(signals.occurred_at > up.last_proof_at, true)
      and (signals.came_up or coalesce(up.questioned_at < clock_timestamp() - make_interval(secs => :suspect), true))
    group by up.id, up.questioned_at
-  having coalesce(max(signals.at) > up.questioned_at, true)
+  having coalesce(max(signals.occurred_at) > up.questioned_at, true)
 ), troubled as (
   select server_url, max(dead_since) as since, count(*) as dead from up
    where dead_since > clock_timestamp() - interval '15 minutes' group by server_url
@@ -192,14 +192,14 @@ with up as materialized (
      and :neighbours > (select count(*) from up o where o.server_url = up.server_url and o.dead_since is null
        and o.last_proof_at > t.since)
 ), revived as (
-  select server_url, max(ended_at) as at from public.findings
+  select server_url, max(ended_at) as occurred_at from public.incidents
    where kind = 'zombie' and state = 'healed' and ended_at > clock_timestamp() - interval '1 hour' group by server_url
 ), again as (
   select up.id from up left join revived r using (server_url)
    where up.dead_since is not null
      and (coalesce(up.questioned_at, up.dead_since) < clock_timestamp()
             - greatest(make_interval(secs => :again), (clock_timestamp() - up.dead_since) / 4)
-          or up.questioned_at < r.at)
+          or up.questioned_at < r.occurred_at)
 ), servers as (
   select server_url, max(server_proof_at) as proof_at, cast(:gap as float) / count(*) as pace
     from up group by server_url

@@ -23,7 +23,8 @@ from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.db.tables.accounts import directory
 from services.db.tables.base import Record
-from services.db.tables.fleet import wave_items, waves
+from services.db.tables.fleet import rolling_restart_items
+from services.db.tables.fleet import rolling_restarts as rolling_restart_rows
 from services.errors import NotFound, NothingToRestart, ServiceError, WaveUnderWay
 from services.fleet import commands, timeline
 from services.security import audit_log
@@ -61,10 +62,14 @@ def start(actor: Actor, server_url: str | None = None) -> RollingRestart:
 
     Raises: Forbidden, WaveUnderWay, NothingToRestart.
     """
-    actor.require_staff("waves")
+    actor.require_staff("rolling restarts")
     try:
         with transaction(actor) as tx:
-            new = insert(waves).values(actor_id=actor.user_id, server_url=server_url).returning(waves.c.id)
+            new = (
+                insert(rolling_restart_rows)
+                .values(actor_id=actor.user_id, server_url=server_url)
+                .returning(rolling_restart_rows.c.id)
+            )
             wave_id = tx.execute(new).scalar_one()
             count = tx.execute(_ADD_SESSIONS, {"wave": wave_id, "server": server_url}).rowcount
             if not count:
@@ -78,7 +83,7 @@ def start(actor: Actor, server_url: str | None = None) -> RollingRestart:
 def get_newest(actor: Actor) -> RollingRestart | None:
     """The restart under way, or else the last one; None where there never was one, or for nobody of the staff."""
     with transaction(actor) as tx:
-        row = tx.execute(_select_restarts().order_by(waves.c.id.desc()).limit(1)).one_or_none()
+        row = tx.execute(_select_restarts().order_by(rolling_restart_rows.c.id.desc()).limit(1)).one_or_none()
     return _restart_from_row(row) if row else None
 
 
@@ -126,23 +131,30 @@ def _restart_session(row: Record) -> None:
         log.warning("wave_restart_failed", session=f"user_{row.user_id}", error=type(error).__name__)
     with transaction(SYSTEM) as tx:
         if not worked:
-            item = (wave_items.c.wave_id == row.wave_id, wave_items.c.session_id == row.session_id)
-            tx.execute(update(wave_items).where(*item).values(state="failed"))
+            item = (
+                rolling_restart_items.c.rolling_restart_id == row.rolling_restart_id,
+                rolling_restart_items.c.session_id == row.session_id,
+            )
+            tx.execute(update(rolling_restart_items).where(*item).values(state="failed"))
         outcome: timeline.Outcome = "ok" if worked else "failed"
         timeline.add_entry(
-            tx, row.session_id, row.user_id, timeline.Kind.HEALTH, "step.wave", outcome, wave=row.wave_id
+            tx, row.session_id, row.user_id, timeline.Kind.HEALTH, "step.wave", outcome, wave=row.rolling_restart_id
         )
 
 
 def _change(tx: Connection, wave_id: int, **values: object) -> None:
-    changed = tx.execute(update(waves).where(waves.c.id == wave_id, waves.c.ended_at.is_(None)).values(**values))
+    changed = tx.execute(
+        update(rolling_restart_rows)
+        .where(rolling_restart_rows.c.id == wave_id, rolling_restart_rows.c.ended_at.is_(None))
+        .values(**values)
+    )
     if not changed.rowcount:
         raise NotFound(f"wave {wave_id}")
 
 
 def _get(actor: Actor, wave_id: int) -> RollingRestart:
     with transaction(actor) as tx:
-        row = tx.execute(_select_restarts().where(waves.c.id == wave_id)).one_or_none()
+        row = tx.execute(_select_restarts().where(rolling_restart_rows.c.id == wave_id)).one_or_none()
     if row is None:
         raise NotFound(f"wave {wave_id}")
     return _restart_from_row(row)
@@ -152,14 +164,16 @@ def _select_restarts() -> Select[Any]:
     counted = (
         select(
             func.count().label("total"),
-            func.count().filter(wave_items.c.state.in_(("done", "left_out"))).label("done"),
-            func.count().filter(wave_items.c.state == "failed").label("failed"),
-            func.count().filter(wave_items.c.state == "under_way").label("under_way"),
+            func.count().filter(rolling_restart_items.c.state.in_(("done", "left_out"))).label("done"),
+            func.count().filter(rolling_restart_items.c.state == "failed").label("failed"),
+            func.count().filter(rolling_restart_items.c.state == "under_way").label("under_way"),
         )
-        .where(wave_items.c.wave_id == waves.c.id)
+        .where(rolling_restart_items.c.rolling_restart_id == rolling_restart_rows.c.id)
         .lateral("counted")
     )
-    return select(waves, directory.c.email, counted).outerjoin(directory, directory.c.user_id == waves.c.actor_id)
+    return select(rolling_restart_rows, directory.c.email, counted).outerjoin(
+        directory, directory.c.user_id == rolling_restart_rows.c.actor_id
+    )
 
 
 def _restart_from_row(row: Record) -> RollingRestart:
@@ -179,39 +193,42 @@ def _restart_from_row(row: Record) -> RollingRestart:
 
 
 _ADD_SESSIONS = text("""
-insert into public.wave_items (wave_id, session_id, user_id, server_url)
+insert into public.rolling_restart_items (rolling_restart_id, session_id, user_id, server_url)
 select :wave, s.id, s.user_id, s.server_url from public.whatsapp_sessions s
  where s.status = 'conectado' and (cast(:server as text) is null or s.server_url = :server)
 """)
 
 _UPDATE_SESSIONS = text("""
-update public.wave_items i set state = n.state
-  from (select i.wave_id, i.session_id, case
+update public.rolling_restart_items i set state = n.state
+  from (select i.rolling_restart_id, i.session_id, case
             when s.status = 'conectado' and s.settling_since is null and s.connected_at > i.started_at then 'done'
             when i.started_at < clock_timestamp() - make_interval(secs => :seconds) then 'failed' end as state
-          from public.wave_items i join public.whatsapp_sessions s on s.id = i.session_id
+          from public.rolling_restart_items i join public.whatsapp_sessions s on s.id = i.session_id
          where i.state = 'under_way') n
- where n.wave_id = i.wave_id and n.session_id = i.session_id and n.state is not null
+ where n.rolling_restart_id = i.rolling_restart_id and n.session_id = i.session_id and n.state is not null
 """)
 
 _MARK_ENDED = text("""
-update public.waves w set ended_at = clock_timestamp()
+update public.rolling_restarts w set ended_at = clock_timestamp()
  where w.ended_at is null
-   and not exists (select from public.wave_items i where i.wave_id = w.id and i.state in ('waiting', 'under_way'))
+   and not exists (select from public.rolling_restart_items i where i.rolling_restart_id = w.id
+       and i.state in ('waiting', 'under_way'))
 """)
 
 # The lock on the restart's row makes workers take turns, so that the cap of a server holds for all of them together.
 _CLAIM_NEXT = text("""
-with w as (select id from public.waves where ended_at is null and not paused for update),
+with w as (select id from public.rolling_restarts where ended_at is null and not paused for update),
 chosen as (
-  select i.wave_id, i.session_id, s.status,
+  select i.rolling_restart_id, i.session_id, s.status,
          row_number() over (partition by i.server_url order by i.session_id) + (
-           select count(*) from public.wave_items b
-            where b.wave_id = i.wave_id and b.server_url = i.server_url and b.state = 'under_way') as place
-    from public.wave_items i join w on w.id = i.wave_id join public.whatsapp_sessions s on s.id = i.session_id
+           select count(*) from public.rolling_restart_items b
+            where b.rolling_restart_id = i.rolling_restart_id and b.server_url = i.server_url
+                and b.state = 'under_way') as place
+    from public.rolling_restart_items i join w on w.id = i.rolling_restart_id join public.whatsapp_sessions s
+        on s.id = i.session_id
    where i.state = 'waiting')
-update public.wave_items i
+update public.rolling_restart_items i
    set state = case when c.status = 'conectado' then 'under_way' else 'left_out' end, started_at = clock_timestamp()
-  from chosen c where c.wave_id = i.wave_id and c.session_id = i.session_id and c.place <= :cap
-returning i.wave_id, i.session_id, i.user_id, i.state
+  from chosen c where c.rolling_restart_id = i.rolling_restart_id and c.session_id = i.session_id and c.place <= :cap
+returning i.rolling_restart_id, i.session_id, i.user_id, i.state
 """)

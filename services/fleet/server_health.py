@@ -169,8 +169,8 @@ def _version_numbers(version: str) -> tuple[int, ...] | None:
     return None if numbers is None else tuple(int(part or 0) for part in numbers.groups())
 
 
-_RECORD_LOOK = text("select app.note_look(:url, :well, :latency, :version, :uptime, :code, :detail)")
-_RECORD_SCAN = text("select app.note_scan(:url, :found)")
+_RECORD_LOOK = text("select app.record_server_check(:url, :well, :latency, :version, :uptime, :code, :detail)")
+_RECORD_SCAN = text("select app.record_server_scan(:url, :found)")
 # A session that runs, for each server: asking about it tells the version.
 _RUNNING_SESSIONS = text(
     "select given.url, one.session_id from unnest(cast(:urls as text[])) as given (url) cross join lateral ("

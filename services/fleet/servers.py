@@ -54,7 +54,7 @@ class Server:
     drained_at: datetime | None
     healthy: bool | None
     state_since: datetime | None
-    looked_at: datetime | None
+    checked_at: datetime | None
     latency_ms: int | None
     version: str | None
     started_at: datetime | None
@@ -195,7 +195,7 @@ def _server_from_row(row: Record, checks: Sequence[ContractCheck]) -> Server:
         drained_at=row.drained_at,
         healthy=row.healthy,
         state_since=row.state_since,
-        looked_at=row.looked_at,
+        checked_at=row.checked_at,
         latency_ms=row.latency_ms,
         version=row.version,
         started_at=row.started_at,

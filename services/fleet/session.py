@@ -119,7 +119,7 @@ class Target:
     start_at: datetime | None
     start_asked_at: datetime | None
     start_phone: str | None
-    profile_free_at: datetime | None
+    profile_available_at: datetime | None
     settling_since: datetime | None
     ended_on_purpose_at: datetime | None
     failure: str | None
@@ -171,7 +171,7 @@ TARGET_COLUMNS = (
     sessions.c.start_at,
     sessions.c.start_asked_at,
     sessions.c.start_phone,
-    sessions.c.profile_free_at,
+    sessions.c.profile_available_at,
     sessions.c.settling_since,
     sessions.c.ended_on_purpose_at,
     sessions.c.failure,
@@ -232,7 +232,7 @@ def target_from_row(row: Record) -> Target:
         start_at=row.start_at,
         start_asked_at=row.start_asked_at,
         start_phone=row.start_phone,
-        profile_free_at=row.profile_free_at,
+        profile_available_at=row.profile_available_at,
         settling_since=row.settling_since,
         ended_on_purpose_at=row.ended_on_purpose_at,
         failure=row.failure,
@@ -273,5 +273,5 @@ def _waits_until(row: Record) -> datetime | None:
     if row.start_at is None:
         return None
     started = row.start_asked_at + START_LIFETIME if row.start_asked_at else None
-    until: datetime | None = row.profile_free_at or started
+    until: datetime | None = row.profile_available_at or started
     return until if until is not None and until > datetime.now(UTC) else None

@@ -89,7 +89,7 @@ def request_start(tx: Connection, owner: UUID, phone: str | None, server_url: st
             reported_state=None,
             start_at=func.now() + CHECK_LEASE,
             start_asked_at=case((stays, sessions.c.start_asked_at), else_=None),
-            profile_free_at=case((stays, sessions.c.profile_free_at), else_=None),
+            profile_available_at=case((stays, sessions.c.profile_available_at), else_=None),
             settling_since=None,
             ended_on_purpose_at=None,
             check_at=func.now() + CHECK_LEASE,
@@ -121,4 +121,4 @@ _PLACE_COLUMNS = (sessions.c.server_url, sessions.c.status, sessions.c.phone_num
 
 def _is_being_cleaned() -> ColumnElement[bool]:
     """A clean-up holds the session; the lease ends by itself where the cleaner died."""
-    return func.coalesce(sessions.c.cleaning_until > func.clock_timestamp(), False)
+    return func.coalesce(sessions.c.retention_lease_until > func.clock_timestamp(), False)

@@ -146,9 +146,9 @@ def _advance(actor: Actor, target: Target, *, close_first: bool = False) -> None
                 _try_later(tx, target, CHECK_WHILE_WAITING)
             return
         get_client().close_session(target.server_url, target.name)
-    elif target.profile_free_at is not None and target.profile_free_at > datetime.now(UTC):
+    elif target.profile_available_at is not None and target.profile_available_at > datetime.now(UTC):
         with transaction(actor) as tx:
-            _try_later(tx, target, target.profile_free_at - datetime.now(UTC))
+            _try_later(tx, target, target.profile_available_at - datetime.now(UTC))
         return
     _ask_to_start(actor, target)
 
@@ -223,7 +223,7 @@ def _ask_to_start(actor: Actor, target: Target) -> None:
                 start_at=None,
                 start_asked_at=func.clock_timestamp(),
                 start_phone=target.phone,
-                profile_free_at=None,
+                profile_available_at=None,
                 check_at=func.now() + CHECK_WHILE_PAIRING,
                 **NO_CODES,
             )

@@ -79,7 +79,7 @@ def add_entry(
             session_id=session_id,
             user_id=user_id,
             kind=kind,
-            what=what,
+            action=what,
             outcome=outcome,
             detail=log.mask_values(detail),
             request_id=log.get_request_id(),
@@ -116,4 +116,4 @@ def list_deliveries(actor: Actor, user_id: UUID, limit: int = 20) -> list[Delive
 
 
 def _entry_from_row(row: Record) -> Entry:
-    return Entry(row.at, Kind(row.kind), row.what, row.outcome, row.email, row.detail)
+    return Entry(row.occurred_at, Kind(row.kind), row.action, row.outcome, row.email, row.detail)

@@ -93,7 +93,7 @@ def apply_report(tx: Connection, name: str, value: str, received_at: datetime, *
     the worker ask the server.
     """
     if value == "browserClose":
-        tx.execute(update(sessions).where(sessions.c.session_id == name).values(profile_free_at=None))
+        tx.execute(update(sessions).where(sessions.c.session_id == name).values(profile_available_at=None))
     if value == "qrReadSuccess":
         _mark_scanned(tx, name, received_at)
     elif value in UP_REPORTS and current:
@@ -164,7 +164,7 @@ def connected_values(at: Any) -> dict[str, Any]:
     """The values of the columns of a session that is connected since `at`; an earlier `connected_at` stays."""
     return {
         "status": Status.CONNECTED,
-        "wants_up": True,
+        "desired_connected": True,
         "connected_at": func.coalesce(sessions.c.connected_at, at),
         "reported_state": "CONNECTED",
         "reported_at": at,
@@ -274,7 +274,7 @@ def end_session(
 
 def _given_up_values(failure: str | ColumnElement[str] | None) -> dict[str, Any]:
     final = failure is None or (isinstance(failure, str) and failure in FINAL_FAILURES)
-    return {"wants_up": False} if final else {}
+    return {"desired_connected": False} if final else {}
 
 
 def _correct_failure(tx: Connection, name: str, value: str) -> None:

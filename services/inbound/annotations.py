@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from services.db.tables.fleet import sessions
-from services.db.tables.inbound import message_marks
+from services.db.tables.inbound import message_annotations
 from services.db.tables.messaging import messages as message_rows
 from services.messaging import acknowledgements
 from services.wppconnect.events import Annotation
@@ -41,19 +41,19 @@ def store_annotation(tx: Connection, session_id: UUID, found: Annotation, at: da
     message_id = acknowledgements.get_known_wpp_id(tx, session_id, found.message_id)
     who = "" if found.kind in ("edit", "revoke") else _annotator(found)
     happened = datetime.fromtimestamp(found.at / 1000, UTC) if found.at and found.at < _MAX_TIMESTAMP_MS else at
-    made = insert(message_marks).values(
+    made = insert(message_annotations).values(
         session_id=session_id,
         wpp_id=message_id,
         kind=found.kind,
-        who=who,
+        author=who,
         user_id=user_id,
-        at=happened,
+        occurred_at=happened,
         value=dict(found.value),
     )
     tx.execute(
         made.on_conflict_do_update(
-            index_elements=["session_id", "wpp_id", "kind", "who"],
-            set_={"at": made.excluded.at, "value": made.excluded.value},
+            index_elements=["session_id", "wpp_id", "kind", "author"],
+            set_={"occurred_at": made.excluded.occurred_at, "value": made.excluded.value},
             where=_is_newer(made.excluded),
         )
     )
@@ -67,20 +67,20 @@ def store_receipt(tx: Connection, session_id: UUID, wpp_id: str, participant: st
     user_id = _get_owner(tx, session_id)
     if user_id is None:
         return
-    made = insert(message_marks).values(
+    made = insert(message_annotations).values(
         session_id=session_id,
         wpp_id=acknowledgements.get_known_wpp_id(tx, session_id, wpp_id),
         kind="receipt",
-        who=participant,
+        author=participant,
         user_id=user_id,
-        at=at,
+        occurred_at=at,
         value={"ack": ack},
     )
-    further = made.excluded.value["ack"].as_integer() > message_marks.c.value["ack"].as_integer()
+    further = made.excluded.value["ack"].as_integer() > message_annotations.c.value["ack"].as_integer()
     tx.execute(
         made.on_conflict_do_update(
-            index_elements=["session_id", "wpp_id", "kind", "who"],
-            set_={"at": made.excluded.at, "value": made.excluded.value},
+            index_elements=["session_id", "wpp_id", "kind", "author"],
+            set_={"occurred_at": made.excluded.occurred_at, "value": made.excluded.value},
             where=further,
         )
     )
@@ -91,8 +91,8 @@ _MAX_TIMESTAMP_MS = 4_102_444_800_000  # 2100-01-01
 
 def _is_newer(excluded: Any) -> ColumnElement[bool]:
     """By time; two of one moment in an order that does not depend on which came first."""
-    later = excluded.at > message_marks.c.at
-    same = and_(excluded.at == message_marks.c.at, excluded.value > message_marks.c.value)
+    later = excluded.occurred_at > message_annotations.c.occurred_at
+    same = and_(excluded.occurred_at == message_annotations.c.occurred_at, excluded.value > message_annotations.c.value)
     return or_(later, same)
 
 
@@ -120,10 +120,10 @@ def _apply_edit(tx: Connection, session_id: UUID, wpp_id: str) -> None:
         update(message_rows)
         .where(
             acknowledgements.has_wpp_id(session_id, wpp_id),
-            message_marks.c.session_id == session_id,
-            message_marks.c.wpp_id == wpp_id,
-            message_marks.c.kind == "edit",
-            message_rows.c.body != message_marks.c.value["body"].as_string(),
+            message_annotations.c.session_id == session_id,
+            message_annotations.c.wpp_id == wpp_id,
+            message_annotations.c.kind == "edit",
+            message_rows.c.body != message_annotations.c.value["body"].as_string(),
         )
-        .values(body=message_marks.c.value["body"].as_string())
+        .values(body=message_annotations.c.value["body"].as_string())
     )

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from services.contacts import opt_outs
 from services.contacts.contacts import MAX_LABELS
 from services.db.tables.contacts import contacts
-from services.db.tables.inbound import rule_uses
+from services.db.tables.inbound import automation_uses
 from services.db.tables.messaging import messages as message_rows
 from services.inbound.automations import Rule, RuleKind, RuleOutcome, normalise_words
 from services.inbound.ingest import IngestedMessage
@@ -86,7 +86,7 @@ def _apply_auto_reply(tx: Connection, rule: Rule, taken: IngestedMessage, now: d
     content = Content(body=rule.reply, detail={"auto_reply": str(rule.id)})
     key = f"rule:{rule.id}:{taken.contact_id}:{day}"
     row = outbox.queue_in_transaction(tx, taken.user_id, taken.session_id, taken.phone, content, key)
-    tx.execute(update(rule_uses).where(*_is_use(rule, taken, RuleOutcome.REPLIED, day)).values(message_id=row.id))
+    tx.execute(update(automation_uses).where(*_is_use(rule, taken, RuleOutcome.REPLIED, day)).values(message_id=row.id))
     return RuleOutcome.REPLIED
 
 
@@ -98,14 +98,14 @@ def _reason_to_withhold(tx: Connection, taken: IngestedMessage) -> RuleOutcome |
         message_rows.c.contact_id == taken.contact_id,
         message_rows.c.direction == "out",
         message_rows.c.state != state.State.QUEUED,
-        message_rows.c.at.between(taken.at - timedelta(seconds=MACHINE_SECONDS), taken.at),
+        message_rows.c.occurred_at.between(taken.at - timedelta(seconds=MACHINE_SECONDS), taken.at),
     )
     if tx.execute(just_said.limit(1)).first() is not None:
         return RuleOutcome.AUTOMATIC
     lately = select(func.count()).where(
-        rule_uses.c.user_id == taken.user_id,
-        rule_uses.c.what == RuleOutcome.REPLIED,
-        rule_uses.c.at > func.clock_timestamp() - timedelta(minutes=1),
+        automation_uses.c.user_id == taken.user_id,
+        automation_uses.c.action == RuleOutcome.REPLIED,
+        automation_uses.c.occurred_at > func.clock_timestamp() - timedelta(minutes=1),
     )
     return RuleOutcome.TOO_MANY if tx.execute(lately).scalar_one() >= REPLIES_A_MINUTE else None
 
@@ -119,21 +119,21 @@ def _record_use(
     tx: Connection, rule: Rule, taken: IngestedMessage, what: RuleOutcome, day: date, message_id: UUID | None = None
 ) -> bool:
     """Put down what a rule did with a contact; False where it has done so that day already."""
-    noted = upsert(rule_uses).values(
-        rule_id=rule.id,
+    noted = upsert(automation_uses).values(
+        automation_id=rule.id,
         user_id=taken.user_id,
         contact_id=taken.contact_id,
         message_id=message_id,
         day=day,
-        what=what,
+        action=what,
     )
-    return tx.execute(noted.on_conflict_do_nothing().returning(rule_uses.c.id)).first() is not None
+    return tx.execute(noted.on_conflict_do_nothing().returning(automation_uses.c.id)).first() is not None
 
 
 def _is_use(rule: Rule, taken: IngestedMessage, what: RuleOutcome, day: date) -> tuple[Any, ...]:
     return (
-        rule_uses.c.rule_id == rule.id,
-        rule_uses.c.contact_id == taken.contact_id,
-        rule_uses.c.day == day,
-        rule_uses.c.what == what,
+        automation_uses.c.automation_id == rule.id,
+        automation_uses.c.contact_id == taken.contact_id,
+        automation_uses.c.day == day,
+        automation_uses.c.action == what,
     )

@@ -21,7 +21,8 @@ from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.db.tables.accounts import directory
 from services.db.tables.base import Record
-from services.db.tables.inbound import rule_uses, rules
+from services.db.tables.inbound import automation_uses
+from services.db.tables.inbound import automations as automation_rows
 from services.errors import N_, InvalidInput, NotFound
 
 REPLY_LIMIT = 1000
@@ -106,7 +107,9 @@ def list_rules(actor: Actor) -> list[Rule]:
     """The actor's own rules: the automatic reply first, then the labels by age."""
     with transaction(actor) as tx:
         rows = tx.execute(
-            select(rules).where(rules.c.user_id == actor.user_id).order_by(rules.c.kind, rules.c.created_at)
+            select(automation_rows)
+            .where(automation_rows.c.user_id == actor.user_id)
+            .order_by(automation_rows.c.kind, automation_rows.c.created_at)
         ).all()
     return [_rule_from_row(row) for row in rows]
 
@@ -122,8 +125,8 @@ def save_auto_reply(actor: Actor, reply: str, zone: str, hours: OpeningHours, *,
     if any(day is not None and day[0] >= day[1] for day in hours):
         raise WrongHours
     stored = [day and [day[0].isoformat("minutes"), day[1].isoformat("minutes")] for day in hours]
-    values = {"reply": wanted, "zone": zone, "hours": stored, "active": active}
-    made = upsert(rules).values(user_id=_owner(actor), kind=RuleKind.AUTO_REPLY, **values)
+    values = {"reply": wanted, "time_zone": zone, "hours": stored, "active": active}
+    made = upsert(automation_rows).values(user_id=_owner(actor), kind=RuleKind.AUTO_REPLY, **values)
     with transaction(actor) as tx:
         tx.execute(
             made.on_conflict_do_update(index_elements=["user_id"], index_where=text("kind = 'auto_reply'"), set_=values)
@@ -142,10 +145,10 @@ def add_label(actor: Actor, words: Sequence[str], label: str) -> None:
         raise RuleIncomplete
     owner = _owner(actor)
     with transaction(actor) as tx:
-        count = tx.execute(select(func.count()).where(rules.c.user_id == owner)).scalar_one()
+        count = tx.execute(select(func.count()).where(automation_rows.c.user_id == owner)).scalar_one()
         if count >= RULES_PER_USER:
             raise TooManyRules(limit=RULES_PER_USER)
-        tx.execute(insert(rules).values(user_id=owner, kind=RuleKind.LABEL, words=list(chosen), label=wanted))
+        tx.execute(insert(automation_rows).values(user_id=owner, kind=RuleKind.LABEL, words=list(chosen), label=wanted))
 
 
 def set_active(actor: Actor, rule_id: UUID, *, on: bool) -> None:
@@ -154,7 +157,7 @@ def set_active(actor: Actor, rule_id: UUID, *, on: bool) -> None:
     Raises: NotFound.
     """
     with transaction(actor) as tx:
-        if not tx.execute(update(rules).where(rules.c.id == rule_id).values(active=on)).rowcount:
+        if not tx.execute(update(automation_rows).where(automation_rows.c.id == rule_id).values(active=on)).rowcount:
             raise NotFound(f"rule {rule_id}")
 
 
@@ -164,13 +167,13 @@ def delete_rule(actor: Actor, rule_id: UUID) -> None:
     Raises: NotFound.
     """
     with transaction(actor) as tx:
-        if not tx.execute(delete(rules).where(rules.c.id == rule_id)).rowcount:
+        if not tx.execute(delete(automation_rows).where(automation_rows.c.id == rule_id)).rowcount:
             raise NotFound(f"rule {rule_id}")
 
 
 def list_uses(actor: Actor, limit: int = 50) -> list[RuleUse]:
     """What the actor's own rules did lately; the newest first."""
-    return _read_uses(actor, _select_uses().where(rule_uses.c.user_id == actor.user_id).limit(limit))
+    return _read_uses(actor, _select_uses().where(automation_uses.c.user_id == actor.user_id).limit(limit))
 
 
 def list_all_uses(actor: Actor, limit: int = 100) -> list[RuleUse]:
@@ -179,12 +182,12 @@ def list_all_uses(actor: Actor, limit: int = 100) -> list[RuleUse]:
     Raises: Forbidden.
     """
     actor.require_staff("rules of others")
-    owners = _select_uses(directory.c.email).outerjoin(directory, directory.c.user_id == rule_uses.c.user_id)
+    owners = _select_uses(directory.c.email).outerjoin(directory, directory.c.user_id == automation_uses.c.user_id)
     return _read_uses(actor, owners.limit(limit))
 
 
 def _select_uses(*more: Any) -> Select[Any]:
-    return select(rule_uses, *more).order_by(rule_uses.c.id.desc())
+    return select(automation_uses, *more).order_by(automation_uses.c.id.desc())
 
 
 def _read_uses(actor: Actor, chosen: Select[Any]) -> list[RuleUse]:
@@ -192,9 +195,9 @@ def _read_uses(actor: Actor, chosen: Select[Any]) -> list[RuleUse]:
         rows = tx.execute(chosen).all()
     return [
         RuleUse(
-            at=row.at,
-            kind=RuleKind.LABEL if row.what == RuleOutcome.LABELLED else RuleKind.AUTO_REPLY,
-            what=RuleOutcome(row.what),
+            at=row.occurred_at,
+            kind=RuleKind.LABEL if row.action == RuleOutcome.LABELLED else RuleKind.AUTO_REPLY,
+            what=RuleOutcome(row.action),
             contact_id=row.contact_id,
             message_id=row.message_id,
             email=getattr(row, "email", None),
@@ -206,14 +209,17 @@ def _read_uses(actor: Actor, chosen: Select[Any]) -> list[RuleUse]:
 def list_active_rules(tx: Connection, user_id: UUID) -> list[Rule]:
     """The rules that hold for what comes in for a user."""
     return [
-        _rule_from_row(row) for row in tx.execute(select(rules).where(rules.c.user_id == user_id, rules.c.active)).all()
+        _rule_from_row(row)
+        for row in tx.execute(
+            select(automation_rows).where(automation_rows.c.user_id == user_id, automation_rows.c.active)
+        ).all()
     ]
 
 
 def purge_expired() -> None:
     """Drop what rules did longer than 90 days ago; the labels and the messages stay."""
     with transaction(SYSTEM) as tx:
-        tx.execute(delete(rule_uses).where(rule_uses.c.at < func.now() - RETENTION))
+        tx.execute(delete(automation_uses).where(automation_uses.c.occurred_at < func.now() - RETENTION))
 
 
 def _owner(actor: Actor) -> UUID:
@@ -241,7 +247,7 @@ def _rule_from_row(row: Record) -> Rule:
         kind=RuleKind(row.kind),
         active=row.active,
         reply=row.reply or "",
-        zone=row.zone or "",
+        zone=row.time_zone or "",
         hours=hours,
         words=tuple(row.words or ()),
         label=row.label or "",

@@ -10,7 +10,8 @@ from sqlalchemy import func, insert, select
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.tables.contacts import contacts
-from services.db.tables.inbound import gap_chats, gaps
+from services.db.tables.inbound import outage_chats
+from services.db.tables.inbound import outages as outage_rows
 from services.errors import (
     N_,
     Conflict,
@@ -43,11 +44,13 @@ def request_chat(actor: Actor, contact_id: UUID) -> UUID:
         if found is None:
             raise NotFound(f"contact {contact_id}")
         waiting = select(func.count()).where(
-            gaps.c.session_id == found.session_id, gaps.c.reason == OutageReason.ASKED, gaps.c.done_at.is_(None)
+            outage_rows.c.session_id == found.session_id,
+            outage_rows.c.reason == OutageReason.ASKED,
+            outage_rows.c.done_at.is_(None),
         )
         if tx.execute(waiting).scalar_one() >= MAX_REQUESTED:
             raise BackfillUnderWay
-        asked = insert(gaps).values(
+        asked = insert(outage_rows).values(
             session_id=found.session_id,
             user_id=actor.user_id,
             from_at=func.now() - LOOKBACK,
@@ -56,8 +59,8 @@ def request_chat(actor: Actor, contact_id: UUID) -> UUID:
             listed_at=func.now(),
             chats=1,
         )
-        gap_id: UUID = tx.execute(asked.returning(gaps.c.id)).scalar_one()
-        tx.execute(insert(gap_chats).values(gap_id=gap_id, address=found.address, user_id=actor.user_id))
+        gap_id: UUID = tx.execute(asked.returning(outage_rows.c.id)).scalar_one()
+        tx.execute(insert(outage_chats).values(outage_id=gap_id, address=found.address, user_id=actor.user_id))
     return gap_id
 
 

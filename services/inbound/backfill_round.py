@@ -20,7 +20,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
-from services.db.tables.inbound import gap_chats, gaps
+from services.db.tables.inbound import outage_chats
+from services.db.tables.inbound import outages as outage_rows
 from services.errors import (
     ConfigurationError,
     InvalidInput,
@@ -126,15 +127,15 @@ def _list_chats(gap: ClaimedOutage) -> None:
         (one for one in found if one.timestamp is None or one.timestamp >= since), key=lambda one: -(one.timestamp or 0)
     )
     rows = [
-        {"gap_id": gap.id, "user_id": gap.user_id, "address": one.id,
+        {"outage_id": gap.id, "user_id": gap.user_id, "address": one.id,
         "state": "waiting" if place < MAX_CHATS else "failed",
-         "why": None if place < MAX_CHATS else "too_many"}
+         "failure": None if place < MAX_CHATS else "too_many"}
         for place, one in enumerate(moved)
     ]  # fmt: skip
     with _hold_claim(gap) as tx:
         if rows:
-            tx.execute(upsert(gap_chats).on_conflict_do_nothing(), rows)
-        tx.execute(update(gaps).where(gaps.c.id == gap.id).values(listed_at=func.now(), chats=len(rows)))
+            tx.execute(upsert(outage_chats).on_conflict_do_nothing(), rows)
+        tx.execute(update(outage_rows).where(outage_rows.c.id == gap.id).values(listed_at=func.now(), chats=len(rows)))
         _ingest_page(tx, gap, unread)
 
 
@@ -150,8 +151,10 @@ def _read_unread(gap: ClaimedOutage) -> Sequence[InboundMessage | Annotation]:
 
 def _chats_to_read(gap: ClaimedOutage) -> list[str]:
     with transaction(SYSTEM) as tx:
-        waiting = select(gap_chats.c.address).where(gap_chats.c.gap_id == gap.id, gap_chats.c.state == "waiting")
-        return list(tx.execute(waiting.order_by(gap_chats.c.address)).scalars())
+        waiting = select(outage_chats.c.address).where(
+            outage_chats.c.outage_id == gap.id, outage_chats.c.state == "waiting"
+        )
+        return list(tx.execute(waiting.order_by(outage_chats.c.address)).scalars())
 
 
 def _read_chat(gap: ClaimedOutage, address: str) -> str | None:
@@ -179,9 +182,9 @@ def _read_chat(gap: ClaimedOutage, address: str) -> str | None:
             ingest.link_addresses(tx, gap.session_id, address, called)
             recovered = _ingest_page(tx, gap, page.entries)
             tx.execute(
-                update(gap_chats)
-                .where(gap_chats.c.gap_id == gap.id, gap_chats.c.address == address)
-                .values(recovered=gap_chats.c.recovered + recovered)
+                update(outage_chats)
+                .where(outage_chats.c.outage_id == gap.id, outage_chats.c.address == address)
+                .values(recovered=outage_chats.c.recovered + recovered)
             )
         # Notices count too: a busy group has pages of nothing else.
         if page.oldest_id in (None, before) or (page.oldest_at or 0) < gap.since.timestamp():
@@ -190,15 +193,15 @@ def _read_chat(gap: ClaimedOutage, address: str) -> str | None:
         before = page.oldest_id
     with _hold_claim(gap) as tx:
         state = "done" if why is None else "failed"
-        mine = (gap_chats.c.gap_id == gap.id, gap_chats.c.address == address)
-        tx.execute(update(gap_chats).where(*mine).values(state=state, why=why))
+        mine = (outage_chats.c.outage_id == gap.id, outage_chats.c.address == address)
+        tx.execute(update(outage_chats).where(*mine).values(state=state, failure=why))
     return None
 
 
 def _record_failure(gap: ClaimedOutage, address: str, why: str) -> str:
     with _hold_claim(gap) as tx:
-        mine = (gap_chats.c.gap_id == gap.id, gap_chats.c.address == address)
-        tx.execute(update(gap_chats).where(*mine).values(why=why))
+        mine = (outage_chats.c.outage_id == gap.id, outage_chats.c.address == address)
+        tx.execute(update(outage_chats).where(*mine).values(failure=why))
     return why
 
 
@@ -219,7 +222,9 @@ def _ingest_page(tx: Connection, gap: ClaimedOutage, found: Sequence[InboundMess
             automation_engine.apply_rules(tx, taken, active, now)
         elif one.from_me and one.ack:
             acknowledgements.acknowledge(tx, gap.session_id, one.id, one.ack, now)
-    tx.execute(update(gaps).where(gaps.c.id == gap.id).values(recovered=gaps.c.recovered + missing))
+    tx.execute(
+        update(outage_rows).where(outage_rows.c.id == gap.id).values(recovered=outage_rows.c.recovered + missing)
+    )
     return missing
 
 
@@ -227,23 +232,24 @@ def end_round(gap: ClaimedOutage, trouble: str | None) -> None:
     """Done where every chat was read; else once more later, until it is given up."""
     last = gap.attempt > len(RETRY_AFTER)
     with _hold_claim(gap) as tx:
-        chats = gap_chats.c.gap_id == gap.id
+        chats = outage_chats.c.outage_id == gap.id
         if last:
-            unread = update(gap_chats).where(chats, gap_chats.c.state == "waiting")
-            tx.execute(unread.values(state="failed", why=func.coalesce(gap_chats.c.why, trouble)))
+            unread = update(outage_chats).where(chats, outage_chats.c.state == "waiting")
+            tx.execute(unread.values(state="failed", failure=func.coalesce(outage_chats.c.failure, trouble)))
         count = select(
-            func.count().filter(gap_chats.c.state == "waiting"), func.count().filter(gap_chats.c.state == "failed")
+            func.count().filter(outage_chats.c.state == "waiting"),
+            func.count().filter(outage_chats.c.state == "failed"),
         )
         waiting, failed = tx.execute(count.where(chats)).one()
-        listed = tx.execute(select(gaps.c.listed_at.is_not(None)).where(gaps.c.id == gap.id)).scalar_one()
-        values: dict[str, object] = {"failed": failed, "why": trouble}
+        listed = tx.execute(select(outage_rows.c.listed_at.is_not(None)).where(outage_rows.c.id == gap.id)).scalar_one()
+        values: dict[str, object] = {"failed": failed, "failure": trouble}
         if listed and not waiting:
             values |= {"state": OutageState.DONE, "done_at": func.now()}
         elif last:
             values |= {"state": OutageState.FAILED, "done_at": func.now()}
         else:
             values |= {"state": OutageState.WAITING, "next_at": func.clock_timestamp() + RETRY_AFTER[gap.attempt - 1]}
-        tx.execute(update(gaps).where(gaps.c.id == gap.id).values(values))
+        tx.execute(update(outage_rows).where(outage_rows.c.id == gap.id).values(values))
     log.info("gap_read", state=values.get("state"), failed=failed, trouble=trouble)
 
 
@@ -254,8 +260,12 @@ def _hold_claim(gap: ClaimedOutage) -> Iterator[Connection]:
     Raises: ClaimLost.
     """
     with transaction(SYSTEM) as tx:
-        mine = (gaps.c.id == gap.id, gaps.c.attempts == gap.attempt, gaps.c.state == OutageState.READING)
-        if not tx.execute(update(gaps).where(*mine).values(next_at=func.clock_timestamp() + LEASE)).rowcount:
+        mine = (
+            outage_rows.c.id == gap.id,
+            outage_rows.c.attempts == gap.attempt,
+            outage_rows.c.state == OutageState.READING,
+        )
+        if not tx.execute(update(outage_rows).where(*mine).values(next_at=func.clock_timestamp() + LEASE)).rowcount:
             raise ClaimLost
         yield tx
 
@@ -264,12 +274,12 @@ def _hold_claim(gap: ClaimedOutage) -> Iterator[Connection]:
 # of rows that another worker has taken meanwhile.
 _CLAIM_OUTAGES = text("""
 with running as (
-  select s.server_url, count(*) as number from public.gaps g join public.whatsapp_sessions s on s.id = g.session_id
+  select s.server_url, count(*) as number from public.outages g join public.whatsapp_sessions s on s.id = g.session_id
    where g.state = 'reading' and g.next_at > clock_timestamp() group by 1
 ), ready as (
   select g.id, s.session_id as session_name, s.server_url,
          row_number() over (partition by s.server_url order by g.next_at) as place
-    from public.gaps g join public.whatsapp_sessions s on s.id = g.session_id
+    from public.outages g join public.whatsapp_sessions s on s.id = g.session_id
    where g.state in ('waiting', 'reading') and g.next_at <= clock_timestamp()
      and s.status = 'conectado' and s.server_url is not null
      and not exists (select from public.events e where e.session = s.session_id and e.verdict = 'received')
@@ -277,7 +287,7 @@ with running as (
   select r.* from ready r left join running u using (server_url)
    where r.place + coalesce(u.number, 0) <= :each order by r.place limit :limit
 )
-update public.gaps g
+update public.outages g
    set state = 'reading', attempts = g.attempts + 1, next_at = clock_timestamp() + :lease
   from chosen c
  where g.id = c.id and g.state in ('waiting', 'reading') and g.next_at <= clock_timestamp()

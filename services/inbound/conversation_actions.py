@@ -9,7 +9,7 @@ from services.contacts import contacts
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.tables.fleet import sessions as session_rows
-from services.db.tables.inbound import message_marks
+from services.db.tables.inbound import message_annotations
 from services.db.tables.messaging import messages as message_rows
 from services.errors import N_, Conflict, InvalidInput, NotFound
 from services.fleet.checks import check_if_disconnected
@@ -61,18 +61,18 @@ def react(actor: Actor, message_id: UUID, emoji: str) -> None:
         raise CannotReact("nothing to react to")
     with check_if_disconnected(actor, row.name):
         get_client().react(row.server_url, row.name, row.wpp_id, emoji)
-    made = insert(message_marks).values(
+    made = insert(message_annotations).values(
         session_id=row.session_id,
         wpp_id=row.wpp_id,
         kind="reaction",
-        who=ME,
+        author=ME,
         user_id=actor.user_id,
-        at=func.now(),
+        occurred_at=func.now(),
         value={"emoji": emoji},
     )
-    changed = {"at": made.excluded.at, "value": made.excluded.value}
+    changed = {"occurred_at": made.excluded.occurred_at, "value": made.excluded.value}
     with transaction(actor) as tx:
-        tx.execute(made.on_conflict_do_update(index_elements=["session_id", "wpp_id", "kind", "who"], set_=changed))
+        tx.execute(made.on_conflict_do_update(index_elements=["session_id", "wpp_id", "kind", "author"], set_=changed))
 
 
 def reply(actor: Actor, contact_id: UUID, body: str, key: str, quoted_wpp_id: str | None = None) -> Message:

@@ -20,7 +20,7 @@ from services.db.engine import transaction
 from services.db.like import contains_pattern
 from services.db.tables.base import Record
 from services.db.tables.contacts import contacts as contact_rows
-from services.db.tables.inbound import message_marks
+from services.db.tables.inbound import message_annotations
 from services.db.tables.messaging import messages as message_rows
 from services.inbound.annotations import ME
 from services.inbound.ingest import MAX_CLOCK_AHEAD
@@ -156,7 +156,7 @@ def get_thread(actor: Actor, contact_id: UUID, limit: int = THREAD_PAGE_SIZE) ->
     newest = (
         select(*MESSAGE_COLUMNS, *_THREAD_COLUMNS)
         .where(message_rows.c.contact_id == contact_id)
-        .order_by(message_rows.c.at.desc(), message_rows.c.seq.desc())
+        .order_by(message_rows.c.occurred_at.desc(), message_rows.c.seq.desc())
         .limit(limit + 1)
     )
     found = contacts.get(actor, contact_id)
@@ -171,10 +171,10 @@ def get_thread(actor: Actor, contact_id: UUID, limit: int = THREAD_PAGE_SIZE) ->
 
 def count_pages_to(actor: Actor, message_id: UUID) -> int:
     """How many pages (of 40) of its thread reach back to a message, at most 25; 1 where it is not there."""
-    of = select(message_rows.c.contact_id, message_rows.c.at).where(message_rows.c.id == message_id).cte("of")
+    of = select(message_rows.c.contact_id, message_rows.c.occurred_at).where(message_rows.c.id == message_id).cte("of")
     newer = (
         select(message_rows.c.id)
-        .join(of, and_(message_rows.c.contact_id == of.c.contact_id, message_rows.c.at >= of.c.at))
+        .join(of, and_(message_rows.c.contact_id == of.c.contact_id, message_rows.c.occurred_at >= of.c.occurred_at))
         .limit(MAX_PAGES * THREAD_PAGE_SIZE)
         .subquery()
     )
@@ -193,7 +193,7 @@ def search_messages(actor: Actor, typed: str, whose: UUID | None = None) -> list
         select(message_rows, contact_rows.c.name, contact_rows.c.pushname, contact_rows.c.address)
         .join(ids, ids.c.message_id == message_rows.c.id)
         .join(contact_rows, contact_rows.c.id == message_rows.c.contact_id)
-        .order_by(message_rows.c.at.desc(), message_rows.c.seq.desc())
+        .order_by(message_rows.c.occurred_at.desc(), message_rows.c.seq.desc())
     )
     with transaction(actor) as tx:
         rows = tx.execute(statement).all()
@@ -202,7 +202,7 @@ def search_messages(actor: Actor, typed: str, whose: UUID | None = None) -> list
             message_id=row.id,
             contact_id=row.contact_id,
             name=row.name or row.pushname or row.phone,
-            at=row.at,
+            at=row.occurred_at,
             outgoing=row.direction == "out",
             text=row.body,
         )
@@ -213,7 +213,7 @@ def search_messages(actor: Actor, typed: str, whose: UUID | None = None) -> list
 _THREAD_COLUMNS = (
     message_rows.c.session_id,
     message_rows.c.wpp_id,
-    message_rows.c.at,
+    message_rows.c.occurred_at,
     message_rows.c.quoted_wpp_id,
     message_rows.c.fetch_at,
 )
@@ -232,10 +232,10 @@ def _matches_search(search: str) -> list[ColumnElement[bool]]:
 
 def _select_last_message(contact_id: ColumnElement[UUID]) -> Select[Any]:
     """A contact's newest message; what is to leave later is none yet."""
-    revoked = select(message_marks.c.at).where(
-        message_marks.c.session_id == message_rows.c.session_id,
-        message_marks.c.wpp_id == message_rows.c.wpp_id,
-        message_marks.c.kind == "revoke",
+    revoked = select(message_annotations.c.occurred_at).where(
+        message_annotations.c.session_id == message_rows.c.session_id,
+        message_annotations.c.wpp_id == message_rows.c.wpp_id,
+        message_annotations.c.kind == "revoke",
     )
     return (
         select(
@@ -245,16 +245,16 @@ def _select_last_message(contact_id: ColumnElement[UUID]) -> Select[Any]:
             message_rows.c.state,
             revoked.exists().label("revoked"),
         )
-        .where(message_rows.c.contact_id == contact_id, message_rows.c.at < func.now() + MAX_CLOCK_AHEAD)
-        .order_by(message_rows.c.at.desc(), message_rows.c.seq.desc())
+        .where(message_rows.c.contact_id == contact_id, message_rows.c.occurred_at < func.now() + MAX_CLOCK_AHEAD)
+        .order_by(message_rows.c.occurred_at.desc(), message_rows.c.seq.desc())
         .limit(1)
     )
 
 
 def _select_annotations(shown: Sequence[Record]) -> Select[Any]:
     ids = [row.wpp_id for row in shown if row.wpp_id is not None]
-    return select(message_marks).where(
-        message_marks.c.session_id == shown[0].session_id, message_marks.c.wpp_id.in_(ids)
+    return select(message_annotations).where(
+        message_annotations.c.session_id == shown[0].session_id, message_annotations.c.wpp_id.in_(ids)
     )
 
 
@@ -269,7 +269,7 @@ def _select_quoted(shown: Sequence[Record]) -> Select[Any]:
     ).where(
         message_rows.c.session_id == shown[0].session_id,
         message_rows.c.wpp_id.is_not(None),
-        func.app.message_key(message_rows.c.wpp_id).in_(keys),
+        func.app.get_message_key(message_rows.c.wpp_id).in_(keys),
     )
 
 
@@ -288,7 +288,7 @@ def _thread_message(row: Record, marks: Sequence[Record], quoted: Mapping[str, Q
     return ThreadMessage(
         message=message_from_row(row),
         wpp_id=row.wpp_id,
-        at=row.at,
+        at=row.occurred_at,
         quoted=quoted.get(get_message_key(row.quoted_wpp_id)) if row.quoted_wpp_id else None,
         marks=_summarise_annotations([one for one in marks if one.wpp_id == row.wpp_id]),
         fetching=row.fetch_at is not None,
@@ -304,10 +304,10 @@ def _summarise_annotations(found: Sequence[Record]) -> Annotations:
     acks = [one.value["ack"] for one in of.get("receipt", ())]
     return Annotations(
         reactions=dict(emojis.most_common()),
-        mine=next((one.value["emoji"] for one in of.get("reaction", ()) if one.who == ME), ""),
+        mine=next((one.value["emoji"] for one in of.get("reaction", ()) if one.author == ME), ""),
         votes=dict(votes),
-        revoked_at=next((one.at for one in of.get("revoke", ())), None),
-        edited_at=next((one.at for one in of.get("edit", ())), None),
+        revoked_at=next((one.occurred_at for one in of.get("revoke", ())), None),
+        edited_at=next((one.occurred_at for one in of.get("edit", ())), None),
         delivered_to=sum(ack >= ACK_DELIVERED for ack in acks),
         read_by=sum(ack >= ACK_READ for ack in acks),
     )

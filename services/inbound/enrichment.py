@@ -159,7 +159,7 @@ def _store_phone(row: Record, phone: str) -> None:
     said = (
         select(messages.c.body)
         .where(messages.c.contact_id == row.id, messages.c.direction == "in", messages.c.kind == "chat")
-        .order_by(messages.c.at.desc())
+        .order_by(messages.c.occurred_at.desc())
         .limit(MESSAGES_SEARCHED)
     )
     with transaction(SYSTEM) as tx:

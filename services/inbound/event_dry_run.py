@@ -1,7 +1,7 @@
 """Dry runs: what processing an event would change, without changing it.
 
 The worker runs the event in a transaction and rolls it back, because only the worker's role may change sessions and
-messages. The answer goes back through the table `event_trials`.
+messages. The answer goes back through the table `event_dry_runs`.
 """
 
 import time
@@ -30,8 +30,8 @@ from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.db.tables.base import Record
 from services.db.tables.fleet import sessions
-from services.db.tables.inbound import event_trials, events
-from services.db.tables.messaging import messages, parked_acks
+from services.db.tables.inbound import event_dry_runs, events
+from services.db.tables.messaging import messages, pending_acks
 from services.errors import InvalidInput, NotFound, WorkerAway
 from services.inbound import event_handlers, inline_files
 from services.inbound.event_log import PAGE_SIZE, Verdict
@@ -97,24 +97,24 @@ def run_pending_dry_runs() -> int:
     """
     with transaction(SYSTEM) as tx:
         asked = tx.execute(
-            select(event_trials.c.id.label("trial_id"), events)
-            .join_from(event_trials, events, events.c.id == event_trials.c.event_id)
-            .where(event_trials.c.answer.is_(None))
-            .order_by(event_trials.c.asked_at)
+            select(event_dry_runs.c.id.label("trial_id"), events)
+            .join_from(event_dry_runs, events, events.c.id == event_dry_runs.c.event_id)
+            .where(event_dry_runs.c.answer.is_(None))
+            .order_by(event_dry_runs.c.asked_at)
             .limit(MAX_AT_ONCE)
-            .with_for_update(skip_locked=True, of=event_trials)
+            .with_for_update(skip_locked=True, of=event_dry_runs)
         ).all()
         for row in asked:
             answer = _run_dry(tx, row)
-            tx.execute(update(event_trials).where(event_trials.c.id == row.trial_id).values(answer=answer))
+            tx.execute(update(event_dry_runs).where(event_dry_runs.c.id == row.trial_id).values(answer=answer))
         if asked:
-            tx.execute(delete(event_trials).where(event_trials.c.asked_at < func.now() - RETENTION))
+            tx.execute(delete(event_dry_runs).where(event_dry_runs.c.asked_at < func.now() - RETENTION))
     return len(asked)
 
 
 def _store_requests(actor: Actor, ids: Sequence[int]) -> list[UUID]:
     wanted = select(events.c.id, bindparam("asker", type_=Uuid)).where(events.c.id.in_(ids))
-    statement = insert(event_trials).from_select(["event_id", "actor_id"], wanted).returning(event_trials.c.id)
+    statement = insert(event_dry_runs).from_select(["event_id", "actor_id"], wanted).returning(event_dry_runs.c.id)
     try:
         with transaction(actor) as tx:
             asked = list(tx.execute(statement, {"asker": actor.user_id}).scalars())
@@ -155,7 +155,7 @@ def _snapshot(tx: Connection, row: Record) -> dict[str, dict[str, Any]]:
         ) is not None:
             found["message"] = dict(one._mapping)
     elif isinstance(event, Ack):
-        for name, table in (("message", messages), ("parked_ack", parked_acks)):
+        for name, table in (("message", messages), ("parked_ack", pending_acks)):
             if (
                 one := tx.execute(select(table).where(*_same_message(table, session.id, event.message_id))).first()
             ) is not None:
@@ -165,7 +165,7 @@ def _snapshot(tx: Connection, row: Record) -> dict[str, dict[str, Any]]:
 
 def _same_message(table: Table, session_id: UUID, wpp_id: str) -> tuple[ColumnElement[bool], ...]:
     """The rows of one WhatsApp message, under whichever of its names."""
-    named = func.app.message_key(table.c.wpp_id) == event_keys.get_message_key(wpp_id)
+    named = func.app.get_message_key(table.c.wpp_id) == event_keys.get_message_key(wpp_id)
     return table.c.session_id == session_id, table.c.wpp_id.is_not(None), named
 
 
@@ -193,9 +193,9 @@ def _display_value(field: str, value: Any) -> str | None:
 
 def _read_answers(actor: Actor, asked: Sequence[UUID]) -> list[DryRun]:
     statement = (
-        select(event_trials.c.event_id, event_trials.c.answer)
-        .where(event_trials.c.id.in_(asked), event_trials.c.answer.is_not(None))
-        .order_by(event_trials.c.event_id.desc())
+        select(event_dry_runs.c.event_id, event_dry_runs.c.answer)
+        .where(event_dry_runs.c.id.in_(asked), event_dry_runs.c.answer.is_not(None))
+        .order_by(event_dry_runs.c.event_id.desc())
     )
     with transaction(actor) as tx:
         rows = tx.execute(statement).all()

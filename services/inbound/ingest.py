@@ -30,7 +30,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from services.contacts import contacts, opt_outs
 from services.db.tables.base import Record
 from services.db.tables.contacts import contacts as contact_rows
-from services.db.tables.inbound import message_marks
+from services.db.tables.inbound import message_annotations
 from services.db.tables.messaging import messages as message_rows
 from services.db.tables.platform import media as media_rows
 from services.inbound.annotations import select_owner, store_annotation
@@ -151,7 +151,7 @@ def _message_columns(
         "filename": message.filename,
         "detail": {**message.detail, **({"author": message.sender_id} if message.is_group and not out else {})},
         "quoted_wpp_id": message.quoted_id,
-        "at": said,
+        "occurred_at": said,
         "run_at": said,
         "fetch_at": datetime.now(UTC) if message.has_file and kept is None else None,
     }
@@ -214,10 +214,10 @@ def _store_statement() -> ReturningUpdate[Any]:
     def new(name: str) -> BindParameter[Any]:
         return bindparam(f"new_{name}", type_=message_rows.c[name].type)
 
-    changed = select(message_marks.c.value["body"].as_string()).where(
-        message_marks.c.session_id == new("session_id"),
-        message_marks.c.wpp_id == new("wpp_id"),
-        message_marks.c.kind == "edit",
+    changed = select(message_annotations.c.value["body"].as_string()).where(
+        message_annotations.c.session_id == new("session_id"),
+        message_annotations.c.wpp_id == new("wpp_id"),
+        message_annotations.c.kind == "edit",
     )
     values: dict[str, Any] = {name: new(name) for name in _STORED_COLUMNS}
     values["user_id"] = select_owner(new("session_id"))
@@ -226,7 +226,7 @@ def _store_statement() -> ReturningUpdate[Any]:
         insert(message_rows)
         .values(values)
         .on_conflict_do_nothing(
-            index_elements=[message_rows.c.session_id, func.app.message_key(message_rows.c.wpp_id)],
+            index_elements=[message_rows.c.session_id, func.app.get_message_key(message_rows.c.wpp_id)],
             index_where=text("wpp_id is not null"),
         )
         .returning(message_rows.c.id, message_rows.c.user_id, message_rows.c.contact_id)
@@ -237,7 +237,7 @@ def _store_statement() -> ReturningUpdate[Any]:
         update(contact_rows)
         .where(contact_rows.c.id == stored.c.contact_id)
         .values(
-            last_message_at=func.greatest(contact_rows.c.last_message_at, new("at")),
+            last_message_at=func.greatest(contact_rows.c.last_message_at, new("occurred_at")),
             unread=contact_rows.c.unread + case((counts, 1), else_=0),
             pushname=func.coalesce(bindparam("pushname", type_=Text), contact_rows.c.pushname),
             name=func.coalesce(contact_rows.c.name, bindparam("sender_name", type_=Text)),
@@ -248,6 +248,6 @@ def _store_statement() -> ReturningUpdate[Any]:
 
 _STORED_COLUMNS = (
     "session_id", "contact_id", "direction", "state", "ack", "accepted_at", "sent_at", "phone", "address",
-    "contact_name", "kind", "body", "wpp_id", "media_sha256", "mimetype", "filename", "detail", "quoted_wpp_id", "at",
-    "run_at", "fetch_at",
+    "contact_name", "kind", "body", "wpp_id", "media_sha256", "mimetype", "filename", "detail", "quoted_wpp_id",
+    "occurred_at", "run_at", "fetch_at",
 )  # fmt: skip

@@ -22,7 +22,8 @@ from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.db.tables.accounts import directory
 from services.db.tables.base import Record
-from services.db.tables.inbound import gap_chats, gaps
+from services.db.tables.inbound import outage_chats
+from services.db.tables.inbound import outages as outage_rows
 from services.platform import heartbeats
 
 log = structlog.get_logger(__name__)
@@ -119,7 +120,7 @@ class LostChat:
 
 def list_own(actor: Actor, limit: int = 50) -> list[SessionOutage]:
     """The outages of the actor's own session that are over, the newest first."""
-    return _read_outages(actor, _select_ended().where(gaps.c.user_id == actor.user_id).limit(limit))
+    return _read_outages(actor, _select_ended().where(outage_rows.c.user_id == actor.user_id).limit(limit))
 
 
 def list_outages(actor: Actor, limit: int = 30) -> list[Outage]:
@@ -128,7 +129,7 @@ def list_outages(actor: Actor, limit: int = 30) -> list[Outage]:
     Raises: Forbidden.
     """
     actor.require_staff("outages")
-    row = gaps.c
+    row = outage_rows.c
     of = (row.from_at, row.to_at, row.reason)
     with transaction(actor) as tx:
         found = tx.execute(
@@ -154,9 +155,9 @@ def list_session_outages(actor: Actor, outage: Outage, limit: int = 100) -> list
     Raises: Forbidden.
     """
     actor.require_staff("outages")
-    row = gaps.c
+    row = outage_rows.c
     listed = (
-        select(gaps, directory.c.email)
+        select(outage_rows, directory.c.email)
         .outerjoin(directory, directory.c.user_id == row.user_id)
         .where(
             row.from_at == outage.from_at,
@@ -173,12 +174,12 @@ def list_lost_chats(actor: Actor, gap_id: UUID, limit: int = 50) -> list[LostCha
     """The chats that could not be read for an outage, for the session's owner only."""
     with transaction(actor) as tx:
         rows = tx.execute(
-            select(gap_chats.c.address, gap_chats.c.why)
-            .where(gap_chats.c.gap_id == gap_id, gap_chats.c.state == "failed")
-            .order_by(gap_chats.c.address)
+            select(outage_chats.c.address, outage_chats.c.failure)
+            .where(outage_chats.c.outage_id == gap_id, outage_chats.c.state == "failed")
+            .order_by(outage_chats.c.address)
             .limit(limit)
         ).all()
-    return [LostChat(row.address, row.why or "") for row in rows]
+    return [LostChat(row.address, row.failure or "") for row in rows]
 
 
 class HeartbeatMonitor:
@@ -212,7 +213,7 @@ def purge_expired() -> None:
 
 
 def _select_ended() -> Select[Any]:
-    return select(gaps).where(gaps.c.state != OutageState.OPEN).order_by(gaps.c.created_at.desc())
+    return select(outage_rows).where(outage_rows.c.state != OutageState.OPEN).order_by(outage_rows.c.created_at.desc())
 
 
 def _read_outages(actor: Actor, chosen: Select[Any]) -> list[SessionOutage]:
@@ -235,18 +236,18 @@ def _outage_from_row(row: Record) -> SessionOutage:
         chats=row.chats,
         recovered=row.recovered,
         failed=row.failed,
-        why=row.why,
+        why=row.failure,
     )
 
 
 # The newest event tells it too: heartbeats are cleaned away after a day.
 _LAST_SIGN_OF_LIFE = text("""
-select (select greatest(max(h.at), case when cast(:own as text) is null then (
+select (select greatest(max(h.beat_at), case when cast(:own as text) is null then (
           select e.received_at from public.events e order by e.id desc limit 1) end)
           from public.heartbeats h
          where h.process = 'receiver' and (cast(:own as text) is null or h.instance = :own)), clock_timestamp()
 """)
 
-_RECORD_OUTAGE = text("select app.note_gap(:reason, :began, :ended, null, null)")
+_RECORD_OUTAGE = text("select app.record_outage(:reason, :began, :ended, null, null)")
 
-_DELETE_EXPIRED = text("delete from public.gaps where done_at < now() - :kept")
+_DELETE_EXPIRED = text("delete from public.outages where done_at < now() - :kept")

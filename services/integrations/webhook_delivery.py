@@ -31,8 +31,8 @@ from services import settings
 from services.db.actor import SYSTEM, Role, person
 from services.db.engine import transaction
 from services.db.tables.fleet import sessions as session_rows
-from services.db.tables.integrations import deliveries as delivery_rows
-from services.db.tables.integrations import endpoints
+from services.db.tables.integrations import webhook_deliveries as delivery_rows
+from services.db.tables.integrations import webhook_endpoints
 from services.db.tables.messaging import messages
 from services.errors import DatabaseUnavailable
 from services.failure_log import FailureLog
@@ -94,7 +94,7 @@ class WebhookSender:
         self._on_free = on_free
         self._at_once = at_once
         self._under_way: set[Future[None]] = set()
-        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="forward")
+        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="webhook")
         self._watch = FailureLog("forward_outcomes")
 
     def step(self) -> bool:
@@ -160,7 +160,7 @@ def _claim(limit: int) -> list[_ClaimedDelivery]:
             url=row.url,
             secrets=tuple(one for one in (row.secret, row.previous_secret) if one),
             kind=row.kind,
-            what=row.what,
+            what=row.new_state,
             message_id=row.message_id,
             session_id=row.session_id,
             created_at=row.created_at,
@@ -252,9 +252,9 @@ def _set_state(
 
 def _mark_answering(tx: Connection, claimed: _ClaimedDelivery) -> None:
     """Somebody is there: what waited for them goes at once."""
-    ill = (endpoints.c.id == claimed.endpoint_id, endpoints.c.failures > 0)
-    values = {"failures": 0, "failing_since": None, "free_at": func.clock_timestamp()}
-    if tx.execute(update(endpoints).where(*ill).values(values)).rowcount:
+    ill = (webhook_endpoints.c.id == claimed.endpoint_id, webhook_endpoints.c.failures > 0)
+    values = {"failures": 0, "failing_since": None, "available_at": func.clock_timestamp()}
+    if tx.execute(update(webhook_endpoints).where(*ill).values(values)).rowcount:
         tx.execute(
             update(delivery_rows)
             .where(delivery_rows.c.endpoint_id == claimed.endpoint_id, delivery_rows.c.state == DeliveryState.WAITING)
@@ -263,7 +263,7 @@ def _mark_answering(tx: Connection, claimed: _ClaimedDelivery) -> None:
 
 
 def _mark_not_answering(tx: Connection, claimed: _ClaimedDelivery, answer: Answer) -> None:
-    mine = update(endpoints).where(endpoints.c.id == claimed.endpoint_id)
+    mine = update(webhook_endpoints).where(webhook_endpoints.c.id == claimed.endpoint_id)
     if answer.status == GONE_STATUS:
         tx.execute(mine.values(active=False, off_reason="gone"))
     elif answer.status is None or answer.status in AWAY_STATUSES:
@@ -277,7 +277,7 @@ def _to_json_value(value: object) -> str:
 
 
 # Column names, without (False) and with (True) what is the owner's alone: texts, names and numbers.
-_MESSAGE_COLUMNS = ("id", "user_id", "session_id", "direction", "state", "kind", "failure", "at", "created_at")
+_MESSAGE_COLUMNS = ("id", "user_id", "session_id", "direction", "state", "kind", "failure", "occurred_at", "created_at")
 _MESSAGE_COLUMNS_BY_OWNER = {
     False: _MESSAGE_COLUMNS,
     True: (*_MESSAGE_COLUMNS, "phone", "address", "contact_id", "contact_name", "body", "mimetype", "filename",
@@ -288,7 +288,7 @@ _SESSION_COLUMNS_BY_OWNER = {False: _SESSION_COLUMNS, True: (*_SESSION_COLUMNS, 
 
 # One that does not answer gets one post at a time.
 _FREE_POSTS = """case when e.failures > 0 then 1 else :each end - (
-           select count(*) from public.deliveries b
+           select count(*) from public.webhook_deliveries b
             where b.endpoint_id = e.id and b.state = 'sending' and b.next_at > clock_timestamp())"""
 _IS_SERVED = "e.active and not exists (select from public.accounts a where a.user_id = e.user_id and not a.active)"
 # An endpoint is claimed from when it is free, has something due, and its owner may still sign in. The outer condition
@@ -296,48 +296,50 @@ _IS_SERVED = "e.active and not exists (select from public.accounts a where a.use
 _CLAIM = text(f"""
 with able as (
   select e.id, {_FREE_POSTS} as room
-    from public.endpoints e
-   where {_IS_SERVED} and e.free_at <= clock_timestamp()
-     and exists (select from public.deliveries w where w.endpoint_id = e.id and w.state in ('waiting', 'sending')
+    from public.webhook_endpoints e
+   where {_IS_SERVED} and e.available_at <= clock_timestamp()
+     and exists (select from public.webhook_deliveries w where w.endpoint_id = e.id and w.state in ('waiting',
+         'sending')
                     and w.next_at <= clock_timestamp())
      for update of e skip locked
 ), due as (
   select d.id, row_number() over (partition by able.id order by d.next_at) as place
     from able cross join lateral (
-      select w.id, w.next_at from public.deliveries w
+      select w.id, w.next_at from public.webhook_deliveries w
        where w.endpoint_id = able.id and w.state in ('waiting', 'sending') and w.next_at <= clock_timestamp()
        order by w.next_at limit greatest(able.room, 0)) d
    order by place limit :limit
 )
-update public.deliveries d
+update public.webhook_deliveries d
    set state = 'sending', attempts = d.attempts + 1, next_at = clock_timestamp() + :lease, tried_at = clock_timestamp()
-  from due, public.endpoints e
+  from due, public.webhook_endpoints e
  where d.id = due.id and e.id = d.endpoint_id and d.state in ('waiting', 'sending') and d.next_at <= clock_timestamp()
-returning d.id, d.endpoint_id, d.user_id, d.kind, d.what, d.message_id, d.session_id, d.created_at, d.attempts, e.url,
+returning d.id, d.endpoint_id, d.user_id, d.kind, d.new_state, d.message_id, d.session_id, d.created_at, d.attempts,
+    e.url,
           e.secret, case when e.rotated_at > now() - :rotation then e.previous_secret end as previous_secret
 """)
 
 # Of the same endpoints: what may not be claimed must not keep a worker awake either.
 _NEXT_DUE = text(f"""
-select extract(epoch from min(greatest(e.free_at, d.next_at)) - clock_timestamp())
-  from public.endpoints e cross join lateral (
-    select w.next_at from public.deliveries w where w.endpoint_id = e.id and w.state in ('waiting', 'sending')
+select extract(epoch from min(greatest(e.available_at, d.next_at)) - clock_timestamp())
+  from public.webhook_endpoints e cross join lateral (
+    select w.next_at from public.webhook_deliveries w where w.endpoint_id = e.id and w.state in ('waiting', 'sending')
      order by w.next_at limit 1) d
  where {_IS_SERVED} and {_FREE_POSTS} > 0
 """)
 
 _PAUSE_ENDPOINT = text("""
-update public.endpoints set
+update public.webhook_endpoints set
     failures = failures + 1,
     failing_since = coalesce(failing_since, clock_timestamp()),
-    free_at = clock_timestamp() + (cast(:pauses as interval[]))[least(failures + 1, :most)],
+    available_at = clock_timestamp() + (cast(:pauses as interval[]))[least(failures + 1, :most)],
     active = active and coalesce(failing_since > clock_timestamp() - :give_up, true),
     off_reason = case when active and failing_since <= clock_timestamp() - :give_up then 'failing' else off_reason end
  where id = :id
 """)
 
 _PURGE = text("""
-delete from public.deliveries where id = any(array(
-  select id from public.deliveries
+delete from public.webhook_deliveries where id = any(array(
+  select id from public.webhook_deliveries
    where (state = 'done' and created_at < now() - :done) or created_at < now() - :dead limit :limit))
 """)

@@ -18,8 +18,8 @@ from services import settings
 from services.db.actor import Actor, Role
 from services.db.engine import transaction
 from services.db.tables.base import Record
-from services.db.tables.integrations import deliveries as delivery_rows
-from services.db.tables.integrations import endpoints
+from services.db.tables.integrations import webhook_deliveries as delivery_rows
+from services.db.tables.integrations import webhook_endpoints
 from services.errors import N_, Forbidden, InvalidInput, NotFound
 from services.platform import safe_http
 from services.security import audit_log
@@ -120,11 +120,13 @@ def create_endpoint(actor: Actor, url: str, kinds: frozenset[EventType], *, ever
         raise WrongEndpoint
     secret = _new_secret()
     with transaction(actor) as tx:
-        count = tx.execute(select(func.count()).where(endpoints.c.user_id.is_not_distinct_from(owner))).scalar_one()
+        count = tx.execute(
+            select(func.count()).where(webhook_endpoints.c.user_id.is_not_distinct_from(owner))
+        ).scalar_one()
         if count >= MAX_ENDPOINTS_PER_OWNER:
             raise TooManyEndpoints(limit=MAX_ENDPOINTS_PER_OWNER)
-        new = insert(endpoints).values(user_id=owner, url=address, secret=secret, kinds=sorted(kinds))
-        endpoint_id = tx.execute(new.returning(endpoints.c.id)).scalar_one()
+        new = insert(webhook_endpoints).values(user_id=owner, url=address, secret=secret, kinds=sorted(kinds))
+        endpoint_id = tx.execute(new.returning(webhook_endpoints.c.id)).scalar_one()
         audit_log.record(tx, actor, "endpoint.create", str(endpoint_id), kinds=sorted(kinds), everybody=everybody)
     return NewEndpoint(endpoint_id, secret)
 
@@ -135,8 +137,8 @@ def list_endpoints(actor: Actor, *, everybody: bool = False) -> list[Endpoint]:
     with transaction(actor) as tx:
         rows = tx.execute(
             select(*_ENDPOINT_COLUMNS, *_count_deliveries())
-            .where(endpoints.c.user_id.is_not_distinct_from(owner))
-            .order_by(endpoints.c.created_at.desc())
+            .where(webhook_endpoints.c.user_id.is_not_distinct_from(owner))
+            .order_by(webhook_endpoints.c.created_at.desc())
         ).all()
     return [_endpoint_from_row(row) for row in rows]
 
@@ -188,7 +190,7 @@ def delete_endpoint(actor: Actor, endpoint_id: UUID) -> None:
     Raises: NotFound.
     """
     with transaction(actor) as tx:
-        if not tx.execute(delete(endpoints).where(endpoints.c.id == endpoint_id)).rowcount:
+        if not tx.execute(delete(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id)).rowcount:
             raise NotFound(f"endpoint {endpoint_id}")
         audit_log.record(tx, actor, "endpoint.remove", str(endpoint_id))
 
@@ -199,8 +201,10 @@ def send_test(actor: Actor, endpoint_id: UUID) -> None:
     Raises: NotFound.
     """
     with transaction(actor) as tx:
-        _update_endpoint(tx, endpoint_id, free_at=func.clock_timestamp())
-        owner = tx.execute(select(endpoints.c.user_id).where(endpoints.c.id == endpoint_id)).scalar_one()
+        _update_endpoint(tx, endpoint_id, available_at=func.clock_timestamp())
+        owner = tx.execute(
+            select(webhook_endpoints.c.user_id).where(webhook_endpoints.c.id == endpoint_id)
+        ).scalar_one()
         tx.execute(insert(delivery_rows).values(endpoint_id=endpoint_id, user_id=owner, kind=TEST_EVENT))
 
 
@@ -241,7 +245,7 @@ def _new_secret() -> str:
 
 
 def _update_endpoint(tx: Connection, endpoint_id: UUID, **values: Any) -> None:
-    if not tx.execute(update(endpoints).where(endpoints.c.id == endpoint_id).values(values)).rowcount:
+    if not tx.execute(update(webhook_endpoints).where(webhook_endpoints.c.id == endpoint_id).values(values)).rowcount:
         raise NotFound(f"endpoint {endpoint_id}")
 
 
@@ -258,12 +262,12 @@ def _requeue_dead(actor: Actor, which: Any) -> int:
 
 
 _ENDPOINT_COLUMNS = tuple(
-    endpoints.c[name]
+    webhook_endpoints.c[name]
     for name in ("id", "user_id", "url", "kinds", "active", "off_reason", "failing_since", "rotated_at", "created_at")
 )
 _DELIVERY_COLUMNS = tuple(
     delivery_rows.c[name]
-    for name in ("id", "endpoint_id", "kind", "what", "state", "attempts", "next_at", "last_status", "last_error",
+    for name in ("id", "endpoint_id", "kind", "new_state", "state", "attempts", "next_at", "last_status", "last_error",
                  "created_at", "done_at", "dead_at")
 )  # fmt: skip
 
@@ -273,9 +277,9 @@ def _count_deliveries() -> tuple[Any, ...]:
 
     def count(*states: DeliveryState) -> Any:
         mine = select(delivery_rows.c.id).where(
-            delivery_rows.c.endpoint_id == endpoints.c.id, delivery_rows.c.state.in_(states)
+            delivery_rows.c.endpoint_id == webhook_endpoints.c.id, delivery_rows.c.state.in_(states)
         )
-        some = mine.correlate(endpoints).limit(1000).subquery()
+        some = mine.correlate(webhook_endpoints).limit(1000).subquery()
         return select(func.count()).select_from(some).scalar_subquery()
 
     return count(DeliveryState.WAITING, DeliveryState.SENDING).label("waiting"), count(DeliveryState.DEAD).label("dead")
@@ -302,7 +306,7 @@ def _delivery_from_row(row: Record) -> Delivery:
         id=row.id,
         endpoint_id=row.endpoint_id,
         kind=row.kind,
-        what=row.what,
+        what=row.new_state,
         state=DeliveryState(row.state),
         attempts=row.attempts,
         next_at=row.next_at,

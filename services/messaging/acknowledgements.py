@@ -16,7 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from services.contacts import number_checks
-from services.db.tables.messaging import messages, parked_acks
+from services.db.tables.messaging import messages, pending_acks
 from services.messaging.state import ACKNOWLEDGEABLE, FAILURE_OF_ACK, STATE_OF_ACK, State
 from services.wppconnect.event_keys import get_message_key
 
@@ -27,7 +27,7 @@ def has_wpp_id(session_id: UUID, wpp_id: str) -> ColumnElement[bool]:
         messages.c.session_id == session_id,
         # Said outright: the index is of those only.
         messages.c.wpp_id.is_not(None),
-        func.app.message_key(messages.c.wpp_id) == get_message_key(wpp_id),
+        func.app.get_message_key(messages.c.wpp_id) == get_message_key(wpp_id),
     )
 
 
@@ -61,11 +61,11 @@ def acknowledge(tx: Connection, session_id: UUID, wpp_id: str, ack: int, at: dat
     known = tx.execute(select(literal(1)).where(has_wpp_id(session_id, wpp_id))).first()
     # 0 says nothing, and parked it would outrank a failure.
     if known is None and ack != 0:
-        parked = insert(parked_acks).values(session_id=session_id, wpp_id=wpp_id, ack=ack, at=at)
+        parked = insert(pending_acks).values(session_id=session_id, wpp_id=wpp_id, ack=ack, received_at=at)
         tx.execute(
             parked.on_conflict_do_update(
                 index_elements=["session_id", "wpp_id"],
-                set_={"ack": func.greatest(parked_acks.c.ack, parked.excluded.ack)},
+                set_={"ack": func.greatest(pending_acks.c.ack, parked.excluded.ack)},
             )
         )
 
@@ -102,15 +102,15 @@ def adopt_wpp_id(tx: Connection, session_id: UUID, message_id: UUID, wpp_id: str
 def apply_pending_acks(tx: Connection, session_id: UUID, wpp_id: str) -> None:
     """Let a message that is known now have the ack that came before it."""
     parked = tx.execute(
-        parked_acks.delete()
+        pending_acks.delete()
         .where(
-            parked_acks.c.session_id == session_id,
-            func.app.message_key(parked_acks.c.wpp_id) == get_message_key(wpp_id),
+            pending_acks.c.session_id == session_id,
+            func.app.get_message_key(pending_acks.c.wpp_id) == get_message_key(wpp_id),
         )
-        .returning(parked_acks.c.ack, parked_acks.c.at)
+        .returning(pending_acks.c.ack, pending_acks.c.received_at)
     ).all()
     for one in parked:
-        _apply_ack(tx, session_id, wpp_id, one.ack, one.at)
+        _apply_ack(tx, session_id, wpp_id, one.ack, one.received_at)
 
 
 def _apply_ack(tx: Connection, session_id: UUID, wpp_id: str, ack: int, at: Any) -> bool:

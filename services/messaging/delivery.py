@@ -71,7 +71,7 @@ def mark_sending(claimed: Claimed, address: str) -> bool:
                 messages.c.state == State.QUEUED,
                 messages.c.asked_at.is_(None),
                 lanes.c.session_id == messages.c.session_id,
-                lanes.c.free_at > func.clock_timestamp(),
+                lanes.c.available_at > func.clock_timestamp(),
                 lanes.c.stopped_at.is_(None),
             )
             .values(state=State.SENDING, sending_at=func.clock_timestamp(), address=address, updated_at=func.now())
@@ -237,9 +237,9 @@ _SETTLE = text(
         uncertain_at = case when e.state = 'uncertain' then now() else m.uncertain_at end,
         wpp_id = case when e.ack = 0
           and not exists (select from messages t where t.session_id = e.session_id and t.wpp_id is not null
-            and app.message_key(t.wpp_id) = app.message_key(e.wpp_id))
-          and not exists (select from parked_acks p where p.session_id = e.session_id
-            and app.message_key(p.wpp_id) = app.message_key(e.wpp_id))
+            and app.get_message_key(t.wpp_id) = app.get_message_key(e.wpp_id))
+          and not exists (select from pending_acks p where p.session_id = e.session_id
+            and app.get_message_key(p.wpp_id) = app.get_message_key(e.wpp_id))
           then e.wpp_id else m.wpp_id end,
         updated_at = now()
       from ended e
@@ -284,7 +284,7 @@ _CLAIM = text(
       returning messages.*
     ), leased as (
       update lanes set
-          free_at = case when taken.id is null then lanes.free_at else clock_timestamp() + :lease end,
+          available_at = case when taken.id is null then lanes.available_at else clock_timestamp() + :lease end,
           due_at = case when head.id is null then (
             select min(run_at) from messages
              where session_id = lanes.session_id and state = 'queued' and asked_at is null
@@ -293,9 +293,9 @@ _CLAIM = text(
             else lanes.due_at end
         from lane left join head using (session_id) left join taken on taken.session_id = lane.session_id
        where lanes.session_id = lane.session_id
-      returning lanes.session_id, lanes.free_at, head.address, head.on_whatsapp
+      returning lanes.session_id, lanes.available_at, head.address, head.on_whatsapp
     )
-    select leased.session_id as lane_id, case when taken.id is not null then leased.free_at end as leased_until,
+    select leased.session_id as lane_id, case when taken.id is not null then leased.available_at end as leased_until,
            leased.address as known_address,
            leased.on_whatsapp, taken.id, taken.user_id, taken.phone, taken.attempts, taken.kind, taken.body,
            taken.media_sha256, taken.mimetype, taken.filename, taken.detail, taken.quoted_wpp_id, taken.request_id,

@@ -1,6 +1,6 @@
 """A lane is a session's send queue: one message of it is under way at a time, in order, paced with jitter.
 
-`lanes.free_at` is lease and pace at once. A worker that dies leaves its lane to the next one at the lease's end.
+`lanes.available_at` is lease and pace at once. A worker that dies leaves its lane to the next one at the lease's end.
 
 Where nothing can leave the lane waits (`waiting_reason`, since `waiting_since`, tried again at `retry_at`), and its
 messages with it. While its session is down it is not tried at all: whoever moves a session's status holds and frees its
@@ -56,8 +56,8 @@ READY_LANES = text(
 # again soon.
 PUT_OFF_LANES = text(
     """
-    update lanes set free_at = clock_timestamp() + :wait
-     where session_id = any(:ids) and exists (select from findings f
+    update lanes set available_at = clock_timestamp() + :wait
+     where session_id = any(:ids) and exists (select from incidents f
        where f.session_id = lanes.session_id and f.kind = 'zombie' and f.ended_at is null)
     returning session_id
     """
@@ -82,7 +82,7 @@ _FREE_LANES = text(
         from back where lanes.session_id = back.session_id
     )
     update lanes set
-        free_at = clock_timestamp() + make_interval(secs => e.gap),
+        available_at = clock_timestamp() + make_interval(secs => e.gap),
         due_at = (select min(run_at) from messages
                    where session_id = e.session_id and state = 'queued' and asked_at is null),
         waiting_reason = case when not e.up then 'session' when e.answered then null
@@ -95,7 +95,7 @@ _FREE_LANES = text(
         tries = case when e.answered or not e.up then 0 when e.waiting is null then lanes.tries
           else lanes.tries + 1 end
       from e
-     where lanes.session_id = e.session_id and lanes.free_at = e.leased_until
+     where lanes.session_id = e.session_id and lanes.available_at = e.leased_until
     """
 )
 # The lanes of a server that is away whose turn would be soon, but for the one that asks for them.

@@ -165,7 +165,7 @@ def get_wait(actor: Actor) -> Wait | None:
 
 # Inside the transaction, unless its opener rings for it later.
 _NOTIFY_LANES = text(
-    "select pg_notify('lanes', '') where coalesce(current_setting('app.rings_later', true), '') <> 'on'"
+    "select pg_notify('lanes', '') where coalesce(current_setting('app.notifies_at_commit', true), '') <> 'on'"
 )
 
 

@@ -145,7 +145,7 @@ def count_decisions_waiting(actor: Actor) -> list[DecisionsWaiting]:
 
 
 _DECISIONS_WAITING = text(
-    "select c.*, d.email from app.uncertain_counts() c left join app.directory d using (user_id)"
+    "select c.*, d.email from app.count_uncertain() c left join app.directory d using (user_id)"
     " order by waiting desc, oldest"
 )
 

@@ -58,8 +58,8 @@ FIRST_TABLES = ("auth.users", "public.whatsapp_sessions", "public.events")
 
 # What would queue by itself what may have been queued after the backup: its owner resumes it.
 PAUSE_STATEMENTS = (
-    "update public.campaigns set state = 'pausada', updated_at = now() where state = 'ativa'",
-    "update public.schedules set paused_at = now(), look_at = null, updated_at = now()"
+    "update public.campaigns set state = 'paused', updated_at = now() where state = 'active'",
+    "update public.schedules set paused_at = now(), next_check_at = null, updated_at = now()"
     " where paused_at is null and ended_at is null and next_at <= now()",
 )
 

@@ -134,11 +134,11 @@ def _counter_metrics(rows: Iterable[tuple[str, str, dict[str, Any]]]) -> Iterato
         yield family
 
 
-_SAVE_COUNTERS = text("select app.note_metrics(:process, :instance, cast(:samples as jsonb))")
+_SAVE_COUNTERS = text("select app.record_metrics(:process, :instance, cast(:samples as jsonb))")
 
 _FRESH_ROWS = text("""
 select process, instance, samples from public.process_metrics
- where at > clock_timestamp() - make_interval(secs => :fresh) order by process, instance
+ where sampled_at > clock_timestamp() - make_interval(secs => :fresh) order by process, instance
 """)
 
 # Each with its index; what could be many is counted to a limit.
@@ -147,7 +147,7 @@ select jsonb_build_object(
   'sessions', (select jsonb_object_agg(status, n) from (
      select status, count(*) as n from public.whatsapp_sessions group by 1) s),
   'findings', (select jsonb_object_agg(kind, n) from (
-     select kind, count(*) as n from public.findings where ended_at is null group by 1) f),
+     select kind, count(*) as n from public.incidents where ended_at is null group by 1) f),
   'queue_depth', (select count(*) from (
      select from public.messages
       where state = 'queued' and asked_at is null and run_at <= clock_timestamp() limit :limit) q),
@@ -160,10 +160,11 @@ select jsonb_build_object(
   'inbox_lag', (select extract(epoch from clock_timestamp() - received_at) from public.events
      where verdict = 'received' order by id limit 1),
   'events_failed', (select count(*) from (select from public.events where verdict = 'failed' limit :limit) e),
-  'report_lag', (select extract(epoch from clock_timestamp() - at) from public.report_dirty order by id limit 1),
+  'report_lag', (select extract(epoch from clock_timestamp() - created_at) from public.report_dirty_buckets
+      order by id limit 1),
   'processes', (select jsonb_object_agg(process, n) from (
      select process, count(*) as n from public.process_metrics
-      where at > clock_timestamp() - interval '20 seconds' group by 1) p),
+      where sampled_at > clock_timestamp() - interval '20 seconds' group by 1) p),
   'servers', (select jsonb_object_agg(number, case when healthy then 1 else 0 end) from public.wpp_servers
      where healthy is not null),
   'latencies', (select jsonb_object_agg(number, latency_ms / 1000.0) from public.wpp_servers

@@ -3,7 +3,7 @@
     request_run() ─▶ queued ─worker claims─▶ running ─a batch a transaction, kind by kind─▶ finished
                                                 └─the process dies─▶ the next worker goes on where it stopped
 
-What has expired, and since when, stands in the views `app.rubbish_…`. Counting and deleting read the same views.
+What has expired, and since when, stands in the views `app.expired_…`. Counting and deleting read the same views.
 Each batch chooses, checks, locks and deletes in one statement, so nothing that came back meanwhile is touched.
 """
 
@@ -33,12 +33,12 @@ from services.security import audit_log
 
 
 class ExpiredKind(StrEnum):
-    """A kind of rubbish, in the order in which a run takes them."""
+    """A kind of data that expires, in the order in which a run takes them."""
 
     CODES = "codes"  # QR and pairing codes: the fields are blanked, the session stays
     SESSIONS = "sessions"  # long disconnected: data on the server and, without a history, the row
     EVENTS = "events"  # events that were handled, are duplicates, of no use or none; never one that waits or failed
-    PARKED_ACKS = "parked_acks"  # of messages that were not ours
+    PENDING_ACKS = "pending_acks"  # of messages that were not ours
     HEARTBEATS = "heartbeats"  # of processes that have ended
     SIGN_IN_ATTEMPTS = "sign_in_attempts"
     SIGNED_OUT = "signed_out"  # revocations of tokens that have expired since
@@ -60,7 +60,7 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True)
 class ExpiredRows:
-    """How much of a kind a run would take now. `oldest`: since when the oldest of it is rubbish's age counted from."""
+    """How much of a kind a run would take now. `oldest`: since when the age of the oldest is counted."""
 
     kind: ExpiredKind
     count: int
@@ -198,7 +198,7 @@ def count_expired(tx: Connection) -> list[ExpiredRows]:
     kept = get_retention_periods()
     keep = {kind: f"{int(age.total_seconds())} seconds" for kind, age in kept.items()}
     keep_all = json.dumps({**keep, "history": f"{int(get_history_retention().total_seconds())} seconds"})
-    rows = tx.execute(text("select * from app.cleanup_findings(cast(:keep as jsonb))"), {"keep": keep_all}).all()
+    rows = tx.execute(text("select * from app.count_expired(cast(:keep as jsonb))"), {"keep": keep_all}).all()
     found = {ExpiredKind(row.kind): row for row in rows}
     return [ExpiredRows(kind, int(found[kind].found), found[kind].oldest, kept[kind]) for kind in ExpiredKind]
 

@@ -116,7 +116,9 @@ def _start_unfinished_run() -> Run | None:
 def _purge_batch(unfinished: Run, kind: ExpiredKind) -> int:
     with transaction(SYSTEM) as tx:
         gone = int(
-            tx.execute(func.app.clean(str(kind), get_retention_periods()[kind], BATCH_ROWS).select()).scalar_one()
+            tx.execute(
+                func.app.purge_expired(str(kind), get_retention_periods()[kind], BATCH_ROWS).select()
+            ).scalar_one()
         )
         if gone:
             add_to_counts(tx, unfinished, kind, gone)
@@ -159,4 +161,4 @@ def _count_postponed() -> int:
         return next(one.count for one in count_expired(tx) if one.kind is ExpiredKind.SESSIONS)
 
 
-_DELETE_MEDIA_ROW = text("select app.forget_media(:owner, :content, :lease)")
+_DELETE_MEDIA_ROW = text("select app.delete_media(:owner, :content, :lease)")

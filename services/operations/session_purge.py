@@ -61,7 +61,7 @@ def claim_session(trouble: SkippedInRun) -> ClaimedSession | None:
     kept = get_retention_periods()[ExpiredKind.SESSIONS], get_history_retention()
     with transaction(SYSTEM) as tx:
         row = tx.execute(
-            text("select * from app.claim_rubbish_session(:keep, :history, :lease, :passed_over, :down)"),
+            text("select * from app.claim_expired_session(:keep, :history, :lease, :passed_over, :down)"),
             {
                 "keep": kept[0],
                 "history": kept[1],
@@ -128,10 +128,10 @@ def _postpone(claimed: ClaimedSession, server_url: str, error: Exception, troubl
 
 def _release(claimed: ClaimedSession, *, ask: bool) -> None:
     with transaction(SYSTEM) as tx:
-        tx.execute(func.app.release_rubbish_session(claimed.id, claimed.claim, ask).select())
+        tx.execute(func.app.release_expired_session(claimed.id, claimed.claim, ask).select())
 
 
-_FINISH_SESSION = text("select app.finish_rubbish_session(:id, :since, :claim, :keep, :history)")
+_FINISH_SESSION = text("select app.finish_expired_session(:id, :since, :claim, :keep, :history)")
 
 
 def _finish_params(claimed: ClaimedSession) -> dict[str, Any]:

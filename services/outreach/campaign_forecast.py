@@ -22,14 +22,18 @@ class PacingStatus:
 
     zone: str
     why: WaitReason | None
-    look_at: datetime | None
+    next_check_at: datetime | None
 
 
 def get_pacing_status(actor: Actor) -> PacingStatus | None:
     """What the actor's campaigns wait for; None where none was ever confirmed."""
     with transaction(actor) as tx:
         row = tx.execute(select(campaign_lanes).where(campaign_lanes.c.user_id == actor.user_id)).one_or_none()
-    return PacingStatus(row.zone, WaitReason(row.why) if row.why else None, row.look_at) if row is not None else None
+    return (
+        PacingStatus(row.time_zone, WaitReason(row.waiting_reason) if row.waiting_reason else None, row.next_check_at)
+        if row is not None
+        else None
+    )
 
 
 def forecast_campaign(
@@ -46,20 +50,20 @@ def forecast_campaign(
         asked = require_campaign(tx, user_id, campaign_id)
         others = [one for one in list_active(tx, user_id) if one.id != campaign_id]
         lane = get_lane(tx, user_id)
-        young_since = get_warmup_start(tx, user_id, lane)
+        warmup_started_at = get_warmup_start(tx, user_id, lane)
         place = sorted([*others, asked], key=lambda one: (one.started_at or moment, one.id))
         queues = [
             Queue(
                 one.id,
-                build_rules(pacing if pacing and one.id == campaign_id else one.pacing, zone, young_since),
+                build_rules(pacing if pacing and one.id == campaign_id else one.pacing, zone, warmup_started_at),
                 _list_waiting(tx, one.id),
             )
             for one in place
         ]
         today = local_time.to_local(moment, zone).date()
         spent = {today: get_usage(tx, user_id, today, zone)}
-    free_at = min(lane.free_at, moment + _longest_gap(queues)) if lane is not None else moment
-    return forecast(queues, campaign_id, moment, free_at, spent)
+    available_at = min(lane.available_at, moment + _longest_gap(queues)) if lane is not None else moment
+    return forecast(queues, campaign_id, moment, available_at, spent)
 
 
 def _longest_gap(queues: Sequence[Queue]) -> timedelta:

@@ -55,7 +55,7 @@ def step(now: datetime | None = None) -> int:
     with transaction(SYSTEM) as tx:
         claimed = tx.execute(_CLAIM_LANES, {"now": moment, "leased": moment + LEASE}).all()
     for row in claimed:
-        _release_next(row.user_id, row.look_at, moment)
+        _release_next(row.user_id, row.next_check_at, moment)
     return swept + len(claimed)
 
 
@@ -63,7 +63,7 @@ def next_due_in() -> float | None:
     """Seconds until the worker must look again, None while no campaign is under way."""
     with transaction(SYSTEM) as tx:
         moment = tx.execute(
-            select(func.min(campaign_lanes.c.look_at)).where(campaign_lanes.c.look_at.is_not(None))
+            select(func.min(campaign_lanes.c.next_check_at)).where(campaign_lanes.c.next_check_at.is_not(None))
         ).scalar_one_or_none()
     return None if moment is None else max((moment - datetime.now(UTC)).total_seconds(), 0.0)
 
@@ -112,17 +112,17 @@ def _release_message(
     tx: Connection, lane: Record, under_way: Sequence[Campaign], now: datetime
 ) -> tuple[datetime | None, WaitReason | None]:
     """Release one message if one may leave; returns when to look again, and what is waited for until then."""
-    young_since = get_warmup_start(tx, lane.user_id, lane)
+    warmup_started_at = get_warmup_start(tx, lane.user_id, lane)
     if lane.number is not None and lane.number != lane.phone_number:
-        known = {"phone_number": lane.number, "young_since": young_since}
+        known = {"phone_number": lane.number, "warmup_started_at": warmup_started_at}
         tx.execute(update(campaign_lanes).where(is_lane_of(lane.user_id)).values(**known))
-    today = local_time.to_local(now, lane.zone).date()
-    spent = get_usage(tx, lane.user_id, today, lane.zone)
+    today = local_time.to_local(now, lane.time_zone).date()
+    spent = get_usage(tx, lane.user_id, today, lane.time_zone)
     waits: list[Wait] = []
     for campaign in under_way:
-        rules = build_rules(campaign.pacing, lane.zone, young_since)
+        rules = build_rules(campaign.pacing, lane.time_zone, warmup_started_at)
         # A clock that was put back must not make a number rest for longer than its longest gap.
-        free_at = min(lane.free_at, now + timedelta(seconds=rules.pace * JITTER[1]))
+        available_at = min(lane.available_at, now + timedelta(seconds=rules.pace * JITTER[1]))
         for _number in range(MAX_SKIPS):
             first = tx.execute(_FIRST_WAITING, {"campaign": campaign.id}).one()
             if first.warm is None and first.cold is None:
@@ -131,7 +131,7 @@ def _release_message(
             found = next_send_decision(
                 rules,
                 now,
-                free_at,
+                available_at,
                 spent,
                 warm_waiting=first.warm is not None,
                 cold_waiting=first.cold is not None,
@@ -141,7 +141,7 @@ def _release_message(
                 break
             if _queue_recipient(tx, lane, campaign, _next_recipient(first, found), now):
                 rested = now + rules.gap(release_key(campaign.id, _next_recipient(first, found)))
-                tx.execute(update(campaign_lanes).where(is_lane_of(lane.user_id)).values(free_at=rested))
+                tx.execute(update(campaign_lanes).where(is_lane_of(lane.user_id)).values(available_at=rested))
                 _end_if_done(tx, campaign.id)
                 return rested, WaitReason.PACE
         else:
@@ -208,17 +208,22 @@ def _end_campaign(tx: Connection, campaign_id: UUID) -> None:
     tx.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(**ended))
 
 
-def _set_wait(tx: Connection, user_id: UUID, look_at: datetime | None, why: WaitReason | None) -> None:
+def _set_wait(tx: Connection, user_id: UUID, next_check_at: datetime | None, why: WaitReason | None) -> None:
     """The bell of the page rings only where what is waited for changes."""
     mine = is_lane_of(user_id)
-    tx.execute(update(campaign_lanes).where(mine).values(look_at=look_at))
-    tx.execute(update(campaign_lanes).where(mine, campaign_lanes.c.why.is_distinct_from(why)).values(why=why))
+    tx.execute(update(campaign_lanes).where(mine).values(next_check_at=next_check_at))
+    tx.execute(
+        update(campaign_lanes)
+        .where(mine, campaign_lanes.c.waiting_reason.is_distinct_from(why))
+        .values(waiting_reason=why)
+    )
 
 
 _CLAIM_LANES = text("""
-update public.campaign_lanes set look_at = :leased where user_id in (
-  select user_id from public.campaign_lanes where look_at <= :now order by look_at limit 20 for update skip locked)
-returning user_id, look_at
+update public.campaign_lanes set next_check_at = :leased where user_id in (
+  select user_id from public.campaign_lanes where next_check_at <= :now
+      order by next_check_at limit 20 for update skip locked)
+returning user_id, next_check_at
 """)
 
 _FIRST_WAITING = text("""
@@ -230,7 +235,7 @@ select (select min(seq) from public.campaign_recipients
 
 _CLAIM_CANCELLED = text("""
 update public.campaigns set swept_at = clock_timestamp() where id in (
-  select id from public.campaigns where state = 'cancelada' and swept_at is null limit 20 for update skip locked)
+  select id from public.campaigns where state = 'cancelled' and swept_at is null limit 20 for update skip locked)
 returning id
 """)
 
@@ -259,7 +264,7 @@ def _select_locked_lane(user_id: UUID, leased: datetime) -> Select[Any]:
         )
         .outerjoin(session_rows, session_rows.c.user_id == campaign_lanes.c.user_id)
         .outerjoin(lanes, lanes.c.session_id == session_rows.c.id)
-        .where(is_lane_of(user_id), campaign_lanes.c.look_at == leased)
+        .where(is_lane_of(user_id), campaign_lanes.c.next_check_at == leased)
         .with_for_update(of=campaign_lanes)
     )
 

@@ -46,11 +46,13 @@ def get_limits() -> Pacing:
     )
 
 
-def build_rules(pacing: Pacing, zone: str, young_since: datetime | None) -> Rules:
-    """The rules of one campaign for its sender's time zone; `young_since` is when the number's warm-up began."""
+def build_rules(pacing: Pacing, zone: str, warmup_started_at: datetime | None) -> Rules:
+    """The rules of one campaign for its sender's time zone; `warmup_started_at` is when the number's warm-up began."""
     configured = settings.get()
     warmup = Warmup(configured.campaign_warmup_days, configured.campaign_warmup_first)
-    return Rules(zone, pacing.opens, pacing.closes, pacing.cap, pacing.cold_share, pacing.pace, warmup, young_since)
+    return Rules(
+        zone, pacing.opens, pacing.closes, pacing.cap, pacing.cold_share, pacing.pace, warmup, warmup_started_at
+    )
 
 
 def require_within_limits(pacing: Pacing) -> None:
@@ -82,14 +84,14 @@ def get_warmup_start(tx: Connection, user_id: UUID, lane: Record | None) -> date
     ).one_or_none()
     if row is None:
         return None
-    if lane is not None and lane.young_since is not None:
+    if lane is not None and lane.warmup_started_at is not None:
         if row.phone_number is None or row.phone_number == lane.phone_number:
-            known: datetime = lane.young_since
+            known: datetime = lane.warmup_started_at
             return known
         return row.connected_at or datetime.now(UTC)
     first: datetime | None = tx.execute(
-        select(func.min(session_timeline.c.at)).where(
-            session_timeline.c.session_id == row.id, session_timeline.c.what == session.Status.CONNECTED
+        select(func.min(session_timeline.c.occurred_at)).where(
+            session_timeline.c.session_id == row.id, session_timeline.c.action == session.Status.CONNECTED
         )
     ).scalar_one()
     return first or row.connected_at

@@ -30,11 +30,11 @@ from services.outreach.campaign_rules import Pacing
 class CampaignState(StrEnum):
     """Where a campaign is, as it is stored."""
 
-    DRAFT = "rascunho"
-    ACTIVE = "ativa"
-    PAUSED = "pausada"
-    CANCELLED = "cancelada"
-    ENDED = "terminada"
+    DRAFT = "draft"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    ENDED = "ended"
 
 
 OPEN_STATES = (CampaignState.ACTIVE, CampaignState.PAUSED)

@@ -135,7 +135,12 @@ def confirm(actor: Actor, campaign_id: UUID, zone: str) -> Campaign:
         )
         young = get_warmup_start(tx, user_id, get_lane(tx, user_id))
         number = tx.execute(select(session_rows.c.phone_number).where(session_rows.c.user_id == user_id)).scalar()
-        values = {"zone": zone, "look_at": datetime.now(UTC), "phone_number": number, "young_since": young}
+        values = {
+            "time_zone": zone,
+            "next_check_at": datetime.now(UTC),
+            "phone_number": number,
+            "warmup_started_at": young,
+        }
         tx.execute(
             insert(campaign_lanes)
             .values(user_id=user_id, **values)
@@ -230,4 +235,4 @@ def _change_state(
 
 def _request_check(tx: Connection, user_id: UUID) -> None:
     """The worker looks at the sender's campaigns now. Called before a campaign is touched: the release locks so too."""
-    tx.execute(update(campaign_lanes).where(is_lane_of(user_id)).values(look_at=datetime.now(UTC)))
+    tx.execute(update(campaign_lanes).where(is_lane_of(user_id)).values(next_check_at=datetime.now(UTC)))

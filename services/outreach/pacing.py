@@ -60,13 +60,13 @@ class Rules:
     cold_share: float
     pace: float
     warmup: Warmup
-    young_since: datetime | None = None
+    warmup_started_at: datetime | None = None
 
     def allowance(self, day: date) -> int:
         """How many messages the session may send on `day` of `zone`, over all campaigns."""
-        if self.young_since is None or self.warmup.days == 0:
+        if self.warmup_started_at is None or self.warmup.days == 0:
             return self.cap
-        age = max((day - local_time.to_local(self.young_since, self.zone).date()).days, 0)
+        age = max((day - local_time.to_local(self.warmup_started_at, self.zone).date()).days, 0)
         if age >= self.warmup.days or self.warmup.first >= self.cap:
             return self.cap
         grown = self.warmup.first * (self.cap / self.warmup.first) ** (age / self.warmup.days)
@@ -123,11 +123,11 @@ class Wait:
 
 
 def next_send_decision(
-    rules: Rules, now: datetime, free_at: datetime, spent: Usage, *, warm_waiting: bool, cold_waiting: bool
+    rules: Rules, now: datetime, available_at: datetime, spent: Usage, *, warm_waiting: bool, cold_waiting: bool
 ) -> Allowed | Wait:
-    """Whether the next message may leave at `now`. `free_at` is when the session has rested from its last one."""
-    if now < free_at:
-        return Wait(free_at, WaitReason.PACE)
+    """Whether the next message may leave at `now`. `available_at` is when the session has rested from its last one."""
+    if now < available_at:
+        return Wait(available_at, WaitReason.PACE)
     if not rules.is_open(now):
         return Wait(rules.opening(now), WaitReason.QUIET)
     today = local_time.to_local(now, rules.zone).date()
@@ -182,7 +182,7 @@ class Forecast:
 
 
 def simulate(
-    queues: Sequence[Queue], now: datetime, free_at: datetime, spent: Mapping[date, Usage]
+    queues: Sequence[Queue], now: datetime, available_at: datetime, spent: Mapping[date, Usage]
 ) -> Iterator[Release]:
     """Every release to come of a session's campaigns, the first of which goes first, as the worker will do them.
 
@@ -199,7 +199,7 @@ def simulate(
             found = next_send_decision(
                 rules,
                 now,
-                free_at,
+                available_at,
                 Usage(*used),
                 warm_waiting=bool(line.warm),
                 cold_waiting=bool(line.cold),
@@ -210,7 +210,7 @@ def simulate(
             seq, cold = line.take(warm_only=found.warm_only)
             used[0] += 1
             used[1] += cold
-            free_at = now + rules.gap(release_key(line.queue.campaign_id, seq))
+            available_at = now + rules.gap(release_key(line.queue.campaign_id, seq))
             yield Release(now, line.queue.campaign_id, seq)
             break
         else:
@@ -218,12 +218,12 @@ def simulate(
 
 
 def forecast(
-    queues: Sequence[Queue], campaign_id: UUID, now: datetime, free_at: datetime, spent: Mapping[date, Usage]
+    queues: Sequence[Queue], campaign_id: UUID, now: datetime, available_at: datetime, spent: Mapping[date, Usage]
 ) -> Forecast:
     """What will become of one of `queues` beside the others."""
     place = next(number for number, queue in enumerate(queues) if queue.campaign_id == campaign_id)
     asked = queues[place]
-    mine = [one.at for one in simulate(queues, now, free_at, spent) if one.campaign_id == campaign_id]
+    mine = [one.at for one in simulate(queues, now, available_at, spent) if one.campaign_id == campaign_id]
     zone, total = asked.rules.zone, len(asked.waiting)
     today = local_time.to_local(now, zone).date()
     before = spent.get(today, Usage()).total + sum(len(queue.waiting) for queue in queues[:place])

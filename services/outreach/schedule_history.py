@@ -92,11 +92,11 @@ def _run_from_row(row: Record) -> ScheduleRun:
     return ScheduleRun(
         schedule_id=row.schedule_id,
         name=row.name,
-        wall=row.wall,
+        wall=row.local_time,
         due_at=row.due_at,
         state=RunState(row.state),
         reason=row.reason,
         message_ids=tuple(row.message_ids),
         left_out=row.left_out,
-        at=row.at,
+        at=row.decided_at,
     )

@@ -52,7 +52,7 @@ def step(now: datetime | None = None) -> int:
     with transaction(SYSTEM) as tx:
         claimed = tx.execute(_CLAIM_DUE, {"now": moment, "leased": moment + LEASE}).all()
     for row in claimed:
-        _run_schedule(row.id, row.look_at, moment)
+        _run_schedule(row.id, row.next_check_at, moment)
     return len(claimed)
 
 
@@ -60,7 +60,7 @@ def next_due_in() -> float | None:
     """Seconds until the worker must look again, None while nothing is scheduled."""
     with transaction(SYSTEM) as tx:
         moment = tx.execute(
-            select(func.min(schedules.c.look_at)).where(schedules.c.look_at.is_not(None))
+            select(func.min(schedules.c.next_check_at)).where(schedules.c.next_check_at.is_not(None))
         ).scalar_one_or_none()
     return None if moment is None else max((moment - datetime.now(UTC)).total_seconds(), 0.0)
 
@@ -69,12 +69,12 @@ def _run_schedule(schedule_id: UUID, leased: datetime, now: datetime) -> None:
     grace = timedelta(minutes=settings.get().schedule_grace_minutes)
     with transaction(SYSTEM) as tx:
         row = tx.execute(
-            _select_locked_schedule().where(schedules.c.id == schedule_id, schedules.c.look_at == leased)
+            _select_locked_schedule().where(schedules.c.id == schedule_id, schedules.c.next_check_at == leased)
         ).one_or_none()
-        if row is None or row.next_wall is None:
+        if row is None or row.next_local_time is None:
             return  # its owner changed it meanwhile
         draft, hindrance = draft_from_row(row), _blocking_reason(row)
-        coming = occurrences(draft, row.next_wall - timedelta(seconds=1))
+        coming = occurrences(draft, row.next_local_time - timedelta(seconds=1))
         due = next(coming, None)
         for _number in range(MAX_OCCURRENCES):
             if due is None or due.at > now:
@@ -82,7 +82,10 @@ def _run_schedule(schedule_id: UUID, leased: datetime, now: datetime) -> None:
             in_time = now - due.at <= grace
             if hindrance is not None and in_time and not _is_decided(tx, schedule_id, due):
                 update_row(
-                    tx, schedule_id, look_at=min(now + RETRY_AFTER, due.at + grace + timedelta(seconds=1)), rung=False
+                    tx,
+                    schedule_id,
+                    next_check_at=min(now + RETRY_AFTER, due.at + grace + timedelta(seconds=1)),
+                    rung=False,
                 )
                 return
             _decide(tx, row, draft, due, hindrance or (None if in_time else "late"))
@@ -98,7 +101,7 @@ def _blocking_reason(row: Record) -> str | None:
 
 
 def _is_decided(tx: Connection, schedule_id: UUID, due: Occurrence) -> bool:
-    one = and_(schedule_runs.c.schedule_id == schedule_id, schedule_runs.c.wall == due.wall)
+    one = and_(schedule_runs.c.schedule_id == schedule_id, schedule_runs.c.local_time == due.wall)
     return tx.execute(select(schedule_runs.c.state).where(one)).first() is not None
 
 
@@ -119,7 +122,7 @@ def _decide(tx: Connection, row: Record, draft: ScheduleDraft, due: Occurrence, 
         _record_run(tx, row, due, RunState.SKIPPED, "opted_out", left_out=len(silent))
     elif _record_run(tx, row, due, RunState.SENT, left_out=len(silent)):
         ids = [_queue_message(tx, row, draft, due, one, content) for one, content in zip(to, contents, strict=True)]
-        mine = and_(schedule_runs.c.schedule_id == row.id, schedule_runs.c.wall == due.wall)
+        mine = and_(schedule_runs.c.schedule_id == row.id, schedule_runs.c.local_time == due.wall)
         tx.execute(update(schedule_runs).where(mine).values(message_ids=ids))
         log.info("schedule_sent", schedule=str(row.id), messages=len(ids), left_out=len(silent))
 
@@ -133,14 +136,14 @@ def _record_run(
         .values(
             schedule_id=row.id,
             user_id=row.user_id,
-            wall=due.wall,
+            local_time=due.wall,
             due_at=due.at,
             state=state,
             reason=reason,
             left_out=left_out,
         )
         .on_conflict_do_nothing()
-        .returning(schedule_runs.c.wall)
+        .returning(schedule_runs.c.local_time)
     )
     return tx.execute(noted).first() is not None
 
@@ -156,9 +159,9 @@ def _queue_message(
 
 
 _CLAIM_DUE = text("""
-update public.schedules set look_at = :leased where id in (
-  select id from public.schedules where look_at <= :now order by look_at limit 20 for update skip locked)
-returning id, look_at
+update public.schedules set next_check_at = :leased where id in (
+  select id from public.schedules where next_check_at <= :now order by next_check_at limit 20 for update skip locked)
+returning id, next_check_at
 """)
 
 

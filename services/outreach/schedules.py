@@ -83,7 +83,7 @@ def change(actor: Actor, schedule_id: UUID, draft: ScheduleDraft, now: datetime 
         held = _lock_schedule(tx, user_id, schedule_id)
         values = _draft_columns(tx, user_id, draft, now or datetime.now(UTC))
         if held.paused_at is not None:
-            values["look_at"] = None
+            values["next_check_at"] = None
         update_row(tx, schedule_id, ended_at=None, **values)
         row = tx.execute(select_schedules().where(schedules.c.id == schedule_id)).one()
     return _schedule_from_row(row)
@@ -98,7 +98,7 @@ def set_paused(actor: Actor, schedule_id: UUID, *, on: bool, now: datetime | Non
     with transaction(actor) as tx:
         held = _lock_schedule(tx, user_id, schedule_id)
         if on:
-            update_row(tx, schedule_id, paused_at=func.now(), look_at=None)
+            update_row(tx, schedule_id, paused_at=func.now(), next_check_at=None)
         else:
             moment = now or datetime.now(UTC)
             update_row(
@@ -128,10 +128,10 @@ def set_skipped(actor: Actor, schedule_id: UUID, wall: datetime, *, on: bool = T
         if found is None or found.wall != wall:
             raise NotFound("no occurrence at that time")
         if on:
-            row = {"schedule_id": schedule_id, "user_id": user_id, "wall": wall, "due_at": found.at}
+            row = {"schedule_id": schedule_id, "user_id": user_id, "local_time": wall, "due_at": found.at}
             tx.execute(insert(schedule_runs).values(state=RunState.SKIPPED, **row).on_conflict_do_nothing())
         else:
-            taken = and_(schedule_runs.c.schedule_id == schedule_id, schedule_runs.c.wall == wall)
+            taken = and_(schedule_runs.c.schedule_id == schedule_id, schedule_runs.c.local_time == wall)
             tx.execute(delete(schedule_runs).where(taken, schedule_runs.c.state == RunState.SKIPPED))
 
 
@@ -143,7 +143,7 @@ def end(actor: Actor, schedule_id: UUID) -> None:
     user_id = _require_owner(actor)
     with transaction(actor) as tx:
         _lock_schedule(tx, user_id, schedule_id)
-        update_row(tx, schedule_id, ended_at=func.now(), next_wall=None, next_at=None, look_at=None)
+        update_row(tx, schedule_id, ended_at=func.now(), next_local_time=None, next_at=None, next_check_at=None)
 
 
 def list_schedules(
@@ -192,8 +192,8 @@ def list_upcoming(actor: Actor, schedule: Schedule, count: int = 10) -> list[Occ
         return []
     just_before = schedule.next.wall - timedelta(seconds=1)
     coming = [one for one, _number in zip(occurrences(schedule.draft, just_before), range(count), strict=False)]
-    decided = select(schedule_runs.c.wall).where(
-        schedule_runs.c.schedule_id == schedule.id, schedule_runs.c.wall >= schedule.next.wall
+    decided = select(schedule_runs.c.local_time).where(
+        schedule_runs.c.schedule_id == schedule.id, schedule_runs.c.local_time >= schedule.next.wall
     )
     with transaction(actor) as tx:
         skipped = set(tx.execute(decided).scalars())
@@ -228,8 +228,8 @@ def update_row(tx: Connection, schedule_id: UUID, *, rung: bool = True, **values
 def next_columns(due: Occurrence | None, now: datetime) -> dict[str, Any]:
     """The columns that hold the next occurrence; without one (None) the schedule ends at `now`."""
     if due is None:
-        return {"next_wall": None, "next_at": None, "look_at": None, "ended_at": now}
-    return {"next_wall": due.wall, "next_at": due.at, "look_at": due.at, "ended_at": None}
+        return {"next_local_time": None, "next_at": None, "next_check_at": None, "ended_at": now}
+    return {"next_local_time": due.wall, "next_at": due.at, "next_check_at": due.at, "ended_at": None}
 
 
 def _draft_columns(tx: Connection, user_id: UUID, draft: ScheduleDraft, now: datetime) -> dict[str, Any]:
@@ -248,8 +248,8 @@ def _draft_columns(tx: Connection, user_id: UUID, draft: ScheduleDraft, now: dat
     content = draft.content or Content()
     return {
         "name": name,
-        "zone": draft.zone,
-        "first_wall": draft.first,
+        "time_zone": draft.zone,
+        "first_local_time": draft.first,
         "rule": draft.rule,
         "kind": content.kind,
         "body": content.body.strip(),
@@ -259,9 +259,9 @@ def _draft_columns(tx: Connection, user_id: UUID, draft: ScheduleDraft, now: dat
         "template_id": draft.template_id,
         "template_version": draft.template_version,
         "recipients": [{"phone": one.phone, "name": one.name, "values": dict(one.values)} for one in to],
-        "next_wall": due.wall,
+        "next_local_time": due.wall,
         "next_at": due.at,
-        "look_at": due.at,
+        "next_check_at": due.at,
     }
 
 
@@ -279,8 +279,8 @@ def draft_from_row(row: Record) -> ScheduleDraft:
     content = Content(Kind(row.kind), row.body, media, row.filename, row.detail)
     return ScheduleDraft(
         name=row.name,
-        zone=row.zone,
-        first=row.first_wall,
+        zone=row.time_zone,
+        first=row.first_local_time,
         rule=row.rule,
         to=tuple(ScheduleRecipient(one["phone"], one["name"], one["values"]) for one in row.recipients),
         content=content if row.template_id is None else None,
@@ -293,7 +293,7 @@ def _schedule_from_row(row: Record) -> Schedule:
     return Schedule(
         id=row.id,
         draft=draft_from_row(row),
-        next=Occurrence(row.next_wall, row.next_at) if row.next_wall is not None else None,
+        next=Occurrence(row.next_local_time, row.next_at) if row.next_local_time is not None else None,
         paused_at=row.paused_at,
         ended_at=row.ended_at,
         created_at=row.created_at,

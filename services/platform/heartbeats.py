@@ -37,8 +37,8 @@ def instance_name() -> str:
 def beat(process: str) -> None:
     """Say that this process is alive."""
     with transaction(SYSTEM) as tx:
-        row = insert(heartbeats).values(process=process, instance=instance_name(), at=func.now())
-        tx.execute(row.on_conflict_do_update(index_elements=["process", "instance"], set_={"at": func.now()}))
+        row = insert(heartbeats).values(process=process, instance=instance_name(), beat_at=func.now())
+        tx.execute(row.on_conflict_do_update(index_elements=["process", "instance"], set_={"beat_at": func.now()}))
 
 
 def list_components() -> list[ComponentStatus]:
@@ -46,7 +46,7 @@ def list_components() -> list[ComponentStatus]:
     try:
         with transaction(SYSTEM) as tx:
             silence = tx.execute(
-                select(func.extract("epoch", func.now() - func.max(heartbeats.c.at))).where(
+                select(func.extract("epoch", func.now() - func.max(heartbeats.c.beat_at))).where(
                     heartbeats.c.process == "worker"
                 )
             ).scalar_one()

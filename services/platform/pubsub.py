@@ -15,7 +15,7 @@ from services.db.notify import Listener
 
 CHANNEL = "live"
 # What changes for one person only.
-USER_TOPICS = ("session", "message", "report", "campaign", "schedule", "forward")
+USER_TOPICS = ("session", "message", "report", "campaign", "schedule", "webhook")
 
 
 @dataclass(eq=False)

@@ -39,7 +39,7 @@ select coalesce(sum(total) filter (where direction = 'out'), 0) as total, coales
        coalesce(sum(delivery_count), 0) as delivery_count, coalesce(sum(delivery_ms), 0) as delivery_ms,
        coalesce(sum(reading_count), 0) as reading_count, coalesce(sum(reading_ms), 0) as reading_ms,
        coalesce(sum(response_count), 0) as response_count, coalesce(sum(response_ms), 0) as response_ms
-  from public.report_figures f
+  from public.report_buckets f
  where f.span = 'quarter' and {whose} and f.starts_at >= :since and f.starts_at < :until
 """
 
@@ -62,7 +62,7 @@ _POINTS = """
 select date_trunc(:grain, f.starts_at at time zone :zone) as starts_at, sum(sent) as sent, sum(delivered) as delivered,
        sum(read) as read, sum(failed + uncertain) as failed,
        coalesce(sum(total) filter (where direction = 'in'), 0) as received
-  from public.report_figures f
+  from public.report_buckets f
  where f.span = 'quarter' and {whose} and f.starts_at >= :since and f.starts_at < :until
  group by 1 order by 1
 """
@@ -71,13 +71,13 @@ _WEEKDAY_HOURS = """
 select extract(isodow from f.starts_at at time zone :zone)::int as weekday,
        extract(hour from f.starts_at at time zone :zone)::int as hour, sum(sent) as sent,
        coalesce(sum(total) filter (where direction = 'in'), 0) as received
-  from public.report_figures f
+  from public.report_buckets f
  where f.span = 'quarter' and {whose} and f.starts_at >= :since and f.starts_at < :until
  group by 1, 2 having sum(sent) > 0 or sum(total) filter (where direction = 'in') > 0 order by 1, 2
 """
 
 _FAILURES = """
-select failure as code, sum(failed + uncertain) as messages from public.report_figures f
+select failure as code, sum(failed + uncertain) as messages from public.report_buckets f
  where f.span = 'quarter' and {whose} and f.failure is not null and f.starts_at >= :since and f.starts_at < :until
  group by 1 having sum(failed + uncertain) > 0 order by 2 desc, 1 limit :top
 """
@@ -85,7 +85,7 @@ select failure as code, sum(failed + uncertain) as messages from public.report_f
 _BREAKDOWN = """
 select f.{column} as id, sum(total) as total, sum(sent) as sent, sum(delivered) as delivered, sum(read) as read,
        sum(failed + uncertain) as failed
-  from public.report_figures f
+  from public.report_buckets f
  where f.span = 'quarter' and {whose} and f.{column} is not null and f.starts_at >= :since and f.starts_at < :until
  group by 1 order by 2 desc, 1 limit :top
 """
@@ -96,13 +96,13 @@ with summed as (
          sum(read) as read, sum(failed) as failed, sum(uncertain) as uncertain,
          sum(total) filter (where direction = 'in') as received, sum(response_ms) as response_ms,
          sum(response_count) as response_count
-    from (select * from public.report_figures
+    from (select * from public.report_buckets
            where span = 'day' and user_id is not null and starts_at >= :first and starts_at < :last
           union all
-          select * from public.report_figures where span = 'quarter' and user_id is not null
+          select * from public.report_buckets where span = 'quarter' and user_id is not null
              and starts_at >= :since and starts_at < least(:first, :until)
           union all
-          select * from public.report_figures where span = 'quarter' and user_id is not null
+          select * from public.report_buckets where span = 'quarter' and user_id is not null
              and starts_at >= greatest(:last, least(:first, :until)) and starts_at < :until) f
    group by user_id
 )
@@ -124,39 +124,41 @@ RANKING_ORDERS = {
 _UPTIME = """
 with mine as (
   select s.id, greatest(s.created_at, :since) as since, coalesce(
-           (select t.what from public.session_timeline t
-             where t.session_id = s.id and t.kind = 'state' and t.what in ('desconectado', 'pareando', 'conectado')
-               and t.at <= greatest(s.created_at, :since) order by t.at desc limit 1),
+           (select t.action from public.session_timeline t
+             where t.session_id = s.id and t.kind = 'state' and t.action in ('desconectado', 'pareando', 'conectado')
+               and t.occurred_at <= greatest(s.created_at, :since) order by t.occurred_at desc limit 1),
            case when not exists (select from public.session_timeline t
-             where t.session_id = s.id and t.kind = 'state' and t.what in ('desconectado', 'pareando', 'conectado'))
-           then s.status end) as what
+             where t.session_id = s.id and t.kind = 'state' and t.action in ('desconectado', 'pareando', 'conectado'))
+           then s.status end) as action
     from public.whatsapp_sessions s where {whose} and s.created_at < :until
 ), changes as (
-  select id, since as at, what from mine
+  select id, since as occurred_at, action from mine
   union all
-  select t.session_id, t.at, t.what from mine m join public.session_timeline t on t.session_id = m.id
-   where t.kind = 'state' and t.what in ('desconectado', 'pareando', 'conectado') and t.at > m.since and t.at < :until
+  select t.session_id, t.occurred_at, t.action from mine m join public.session_timeline t on t.session_id = m.id
+   where t.kind = 'state' and t.action in ('desconectado', 'pareando', 'conectado') and t.occurred_at > m.since
+       and t.occurred_at < :until
 ), lasting as (
-  select what, lead(at, 1, least(:until, now())) over (partition by id order by at) - at as time from changes
+  select action, lead(occurred_at, 1, least(:until, now())) over (partition by id
+      order by occurred_at) - occurred_at as time from changes
 )
-select coalesce(extract(epoch from sum(time) filter (where what = 'conectado')), 0)::float as up,
-       coalesce(extract(epoch from sum(time) filter (where what is not null)), 0)::float as known
+select coalesce(extract(epoch from sum(time) filter (where action = 'conectado')), 0)::float as up,
+       coalesce(extract(epoch from sum(time) filter (where action is not null)), 0)::float as known
   from lasting where time > interval '0'
 """
 
 # A start that is answered by `conectado`, or not.
 _PAIRING = """
 with changes as (
-  select t.what, t.at, lead(t.what) over w as following, lead(t.at) over w - t.at as time
+  select t.action, t.occurred_at, lead(t.action) over w as following, lead(t.occurred_at) over w - t.occurred_at as time
     from public.session_timeline t join public.whatsapp_sessions s on s.id = t.session_id
-   where {whose} and t.kind = 'state' and t.what in ('desconectado', 'pareando', 'conectado')
-     and t.at >= :since and t.at < cast(:until as timestamptz) + interval '10 minutes'
-  window w as (partition by t.session_id order by t.at)
+   where {whose} and t.kind = 'state' and t.action in ('desconectado', 'pareando', 'conectado')
+     and t.occurred_at >= :since and t.occurred_at < cast(:until as timestamptz) + interval '10 minutes'
+  window w as (partition by t.session_id order by t.occurred_at)
 )
 select count(*) as attempts, count(*) filter (where following = 'conectado') as paired,
        percentile_cont(0.5) within group (order by extract(epoch from time)::float)
          filter (where following = 'conectado') as median
-  from changes where what = 'pareando' and at < :until
+  from changes where action = 'pareando' and occurred_at < :until
 """
 
 

@@ -1,6 +1,6 @@
 """Rollups: totals of the messages by quarter hours, counted again by the worker wherever a message has changed.
 
-A trigger notes which quarters are out of date (`report_dirty`). A round takes such notes and, in the same
+A trigger notes which quarters are out of date (`report_dirty_buckets`). A round takes such notes and, in the same
 transaction, counts each quarter from the messages themselves. So whatever comes late, twice or out of order, the
 totals are those of the rows, and rebuilding all of them gives the same numbers. A change during a round makes a
 new note.
@@ -106,8 +106,8 @@ _TRY_LOCK = text("select pg_try_advisory_xact_lock(hashtextextended('rollups', 0
 _LOCK = text("select pg_advisory_xact_lock(hashtextextended('rollups', 0))")
 
 _TAKE_NOTES = text("""
-delete from public.report_dirty
- where id in (select id from public.report_dirty order by id limit :limit)
+delete from public.report_dirty_buckets
+ where id in (select id from public.report_dirty_buckets order by id limit :limit)
 returning user_id, quarter, phone
 """)
 
@@ -126,7 +126,7 @@ with noted as (
 )
 select user_id, quarter from noted
 union
-select n.user_id, app.quarter_of(answer.run_at) from noted n cross join lateral (
+select n.user_id, app.get_quarter(answer.run_at) from noted n cross join lateral (
   select m.run_at from public.messages m
    where m.user_id = n.user_id and m.phone = n.phone and m.run_at >= n.quarter + interval '15 minutes'
      and {_answer_condition("m")}
@@ -134,9 +134,9 @@ select n.user_id, app.quarter_of(answer.run_at) from noted n cross join lateral 
 """)
 
 _ALL_QUARTERS = text("""
-select user_id, app.quarter_of(run_at) as quarter from public.messages
-union select user_id, app.quarter_of(at) from public.opt_outs
-union select user_id, starts_at from public.report_figures where span = 'quarter' and user_id is not null
+select user_id, app.get_quarter(run_at) as quarter from public.messages
+union select user_id, app.get_quarter(created_at) from public.opt_outs
+union select user_id, starts_at from public.report_buckets where span = 'quarter' and user_id is not null
 order by quarter, user_id
 """)
 
@@ -148,7 +148,7 @@ with dirty as materialized (
 _DELETE_QUARTERS = text(f"""{_DIRTY_QUARTERS}, times as (
   delete from public.report_times t using dirty d where t.user_id = d.user_id and t.starts_at = d.quarter
 )
-delete from public.report_figures f using dirty d
+delete from public.report_buckets f using dirty d
  where f.span = 'quarter' and f.user_id = d.user_id and f.starts_at = d.quarter
 """)
 
@@ -211,10 +211,10 @@ _INSERT_QUARTERS = text(f"""{_DIRTY_QUARTERS}, counted as materialized (
   select d.user_id, d.quarter, 'in', null, null, null, 0, 0, 0, 0, 0, 0, 0, o.found, 0, 0, 0, 0, 0, 0
     from dirty d cross join lateral (
       select count(*) as found from public.opt_outs o
-       where o.user_id = d.user_id and o.at >= d.quarter and o.at < d.quarter + interval '15 minutes') o
+       where o.user_id = d.user_id and o.created_at >= d.quarter and o.created_at < d.quarter + interval '15 minutes') o
    where o.found > 0
 )
-insert into public.report_figures
+insert into public.report_buckets
 select 'quarter', user_id, quarter, direction, template_id, campaign_id, failure, sum(total), sum(waiting), sum(sent),
        sum(delivered), sum(read), sum(failed), sum(uncertain), sum(opt_outs), sum(delivery_count), sum(delivery_ms),
        sum(reading_count), sum(reading_ms), sum(response_count), sum(response_ms)
@@ -229,14 +229,14 @@ sum(opt_outs),
 _DELETE_SUMS = text(f"""{_DIRTY_QUARTERS}, times as (
   delete from public.report_times t where t.user_id is null and t.starts_at in (select quarter from dirty)
 )
-delete from public.report_figures f
+delete from public.report_buckets f
  where f.span = 'quarter' and f.user_id is null and f.starts_at in (select quarter from dirty)
 """)
 
 _INSERT_SUMS = text(f"""{_DIRTY_QUARTERS}
-insert into public.report_figures
+insert into public.report_buckets
 select 'quarter', null, starts_at, direction, null, null, failure, {_SUM_COLUMNS}
-  from public.report_figures
+  from public.report_buckets
  where span = 'quarter' and user_id is not null and starts_at in (select quarter from dirty)
  group by starts_at, direction, failure
 """)
@@ -252,15 +252,15 @@ _DIRTY_DAYS = f"""{_DIRTY_QUARTERS}, days as materialized (
 )"""
 
 _DELETE_DAYS = text(f"""{_DIRTY_DAYS}
-delete from public.report_figures f using days d
+delete from public.report_buckets f using days d
  where f.span = 'day' and f.user_id = d.user_id and f.starts_at = d.day
 """)
 
 _INSERT_DAYS = text(f"""{_DIRTY_DAYS}
-insert into public.report_figures
+insert into public.report_buckets
 select 'day', d.user_id, d.day, f.direction, null, null, null, {_SUM_COLUMNS}
   from days d cross join lateral (
-    select * from public.report_figures q
+    select * from public.report_buckets q
      where q.span = 'quarter' and q.user_id = d.user_id and q.starts_at >= d.day
        and q.starts_at < d.day + interval '1 day'
     offset 0

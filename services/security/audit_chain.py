@@ -46,7 +46,8 @@ _VERIFY_BATCH = text(
       select seq, seq_before, hash, case
           when seq is distinct from seq_before + 1 then 'missing'
           when prev_hash is distinct from hash_before then 'unlinked'
-          when hash is distinct from sha256(prev_hash || convert_to(jsonb_build_array(seq, id, extract(epoch from at),
+          when hash is distinct from sha256(prev_hash || convert_to(jsonb_build_array(seq, id, extract(epoch
+              from occurred_at),
             actor_id, actor_role, action, subject, detail, request_id)::text, 'UTF8')) then 'changed' end as fault
         from batch
     )
@@ -132,14 +133,16 @@ def get_state(actor: Actor) -> ChainState:
     """
     actor.require_staff("audit chain")
     by = select(directory.c.email).where(directory.c.user_id == audit_log.c.actor_id).scalar_subquery().label("by")
-    checks = select(audit_log.c.at, audit_log.c.detail, by).where(audit_log.c.action == VERIFY_ACTION)
+    checks = select(audit_log.c.occurred_at, audit_log.c.detail, by).where(audit_log.c.action == VERIFY_ACTION)
     with transaction(actor) as tx:
         head = tx.execute(select(audit_head)).one_or_none()
-        row = tx.execute(checks.order_by(audit_log.c.at.desc(), audit_log.c.seq.desc()).limit(1)).one_or_none()
+        row = tx.execute(checks.order_by(audit_log.c.occurred_at.desc(), audit_log.c.seq.desc()).limit(1)).one_or_none()
     checked = None
     if row is not None:
         broken = row.detail.get("broken")
-        checked = RecordedVerification(row.at, row.by or "", int(row.detail.get("records", 0)), broken is None, broken)
+        checked = RecordedVerification(
+            row.occurred_at, row.by or "", int(row.detail.get("records", 0)), broken is None, broken
+        )
     return ChainState(head.seq if head else 0, head.hash.hex() if head else "", checked)
 
 

@@ -152,7 +152,7 @@ def _read_page(actor: Actor, table: Table, wanted: Filter, page: int) -> tuple[l
     actor.require_staff("audit")
     with transaction(actor) as tx:
         chosen = _select_filtered(tx, table, wanted)
-        counted = chosen.with_only_columns(table.c.at).limit(MAX_EXPORT_ROWS + 1).subquery()
+        counted = chosen.with_only_columns(table.c.occurred_at).limit(MAX_EXPORT_ROWS + 1).subquery()
         total: int = tx.execute(select(func.count()).select_from(counted)).scalar_one()
         rows = tx.execute(newest_first(chosen, table).limit(PAGE_SIZE).offset((page - 1) * PAGE_SIZE)).all()
         emails = _emails_of_rows(tx, rows)
@@ -164,7 +164,7 @@ def _read_batch(actor: Actor, table: Table, wanted: Filter, last: Record | None,
         chosen = _select_filtered(tx, table, wanted)
         if last is not None:
             key = _id_column(table)
-            chosen = chosen.where(tuple_(table.c.at, key) < tuple_(last.at, last._mapping[key.name]))
+            chosen = chosen.where(tuple_(table.c.occurred_at, key) < tuple_(last.occurred_at, last._mapping[key.name]))
         rows = tx.execute(newest_first(chosen, table).limit(limit)).all()
         emails = _emails_of_rows(tx, rows)
     return [(row, emails) for row in rows]
@@ -172,7 +172,7 @@ def _read_batch(actor: Actor, table: Table, wanted: Filter, last: Record | None,
 
 def newest_first(chosen: Select[Any], table: Table) -> Select[Any]:
     """`chosen` in the order in which every index of `table` has it."""
-    return chosen.order_by(table.c.at.desc(), _id_column(table).desc())
+    return chosen.order_by(table.c.occurred_at.desc(), _id_column(table).desc())
 
 
 def _select_filtered(tx: Connection, table: Table, wanted: Filter) -> Select[Any]:
@@ -185,9 +185,9 @@ def _select_filtered(tx: Connection, table: Table, wanted: Filter) -> Select[Any
         people = [str(one) for one in _find_people(tx, subject)]
         conditions.append(table.c.subject.in_([subject, *people, *(f"user_{one}" for one in people)]))
     if wanted.since is not None:
-        conditions.append(table.c.at >= wanted.since)
+        conditions.append(table.c.occurred_at >= wanted.since)
     if wanted.until is not None:
-        conditions.append(table.c.at < wanted.until)
+        conditions.append(table.c.occurred_at < wanted.until)
     return select(table).where(and_(True, *conditions))
 
 
@@ -214,7 +214,7 @@ def _user_id_of_subject(subject: str | None) -> UUID | None:
 def _actions(found: list[_RowWithEmails]) -> list[Action]:
     return [
         Action(
-            at=row.at,
+            at=row.occurred_at,
             seq=row.seq,
             actor=_email_or_id(emails, row.actor_id),
             role=row.actor_role,
@@ -232,7 +232,7 @@ def _actions(found: list[_RowWithEmails]) -> list[Action]:
 def _security_events(found: list[_RowWithEmails]) -> list[SecurityEvent]:
     return [
         SecurityEvent(
-            at=row.at,
+            at=row.occurred_at,
             id=row.id,
             kind=row.kind,
             subject=row.subject,

@@ -3,7 +3,7 @@
     grant_access ──▶ active ──end_access, or its time is over──▶ ended
 
 No job has to run for an access to end: each use compares with the database's own clock. Where the database keeps data
-from staff, its policy asks `app.glass_broken(user_id, scope)`; where only the code does, it asks `get_active_grant`.
+from staff, its policy asks `app.has_break_glass(user_id, scope)`; where only the code does, it asks `get_active_grant`.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.tables.base import Record
-from services.db.tables.security import broken_glass
+from services.db.tables.security import break_glass_grants
 from services.errors import N_, InvalidInput, NotFound
 from services.security import audit_log
 
@@ -80,9 +80,9 @@ def grant_access(actor: Actor, user_id: UUID, scope: str, reason: str, minutes: 
     if not 1 <= minutes <= MAX_MINUTES:
         raise InvalidMinutes(limit=MAX_MINUTES)
     until = func.now() + timedelta(minutes=minutes)
-    values = {"actor_id": actor.user_id, "user_id": user_id, "scope": chosen, "reason": said, "until": until}
+    values = {"actor_id": actor.user_id, "user_id": user_id, "scope": chosen, "reason": said, "expires_at": until}
     with transaction(actor) as tx:
-        row = tx.execute(insert(broken_glass).values(values).returning(broken_glass)).one()
+        row = tx.execute(insert(break_glass_grants).values(values).returning(break_glass_grants)).one()
         audit_log.record(tx, actor, "glass.break", f"user_{user_id}", scope=chosen, reason=said, minutes=minutes)
     return _grant_from_row(row)
 
@@ -92,15 +92,15 @@ def get_active_grant(actor: Actor, user_id: UUID, scope: str) -> AccessGrant | N
     if not actor.is_staff:
         return None
     newest = (
-        select(broken_glass)
+        select(break_glass_grants)
         .where(
-            broken_glass.c.actor_id == actor.user_id,
-            broken_glass.c.user_id == user_id,
-            broken_glass.c.scope == Scope(scope),
-            broken_glass.c.ended_at.is_(None),
-            broken_glass.c.until > func.clock_timestamp(),
+            break_glass_grants.c.actor_id == actor.user_id,
+            break_glass_grants.c.user_id == user_id,
+            break_glass_grants.c.scope == Scope(scope),
+            break_glass_grants.c.ended_at.is_(None),
+            break_glass_grants.c.expires_at > func.clock_timestamp(),
         )
-        .order_by(broken_glass.c.until.desc())
+        .order_by(break_glass_grants.c.expires_at.desc())
         .limit(1)
     )
     with transaction(actor) as tx:
@@ -111,9 +111,12 @@ def get_active_grant(actor: Actor, user_id: UUID, scope: str) -> AccessGrant | N
 def list_recent_grants(actor: Actor, limit: int = 3) -> list[AccessGrant]:
     """The newest looks of staff at what is the actor's own, within the last 30 days."""
     looks = (
-        select(broken_glass)
-        .where(broken_glass.c.user_id == actor.user_id, broken_glass.c.started_at > func.now() - timedelta(days=30))
-        .order_by(broken_glass.c.started_at.desc())
+        select(break_glass_grants)
+        .where(
+            break_glass_grants.c.user_id == actor.user_id,
+            break_glass_grants.c.started_at > func.now() - timedelta(days=30),
+        )
+        .order_by(break_glass_grants.c.started_at.desc())
         .limit(limit)
     )
     with transaction(actor) as tx:
@@ -122,7 +125,7 @@ def list_recent_grants(actor: Actor, limit: int = 3) -> list[AccessGrant]:
 
 def is_granted(tx: Connection, user_id: UUID, scope: Scope) -> bool:
     """What policies ask, for a transaction that is open: whether its person may see `scope` of `user_id` now."""
-    found: bool = tx.execute(select(func.app.glass_broken(user_id, scope.value))).scalar_one()
+    found: bool = tx.execute(select(func.app.has_break_glass(user_id, scope.value))).scalar_one()
     return found
 
 
@@ -132,11 +135,11 @@ def end_access(actor: Actor, glass_id: UUID) -> AccessGrant:
     Raises: Forbidden for anybody but staff, NotFound where it is not the actor's.
     """
     actor.require_staff("breaking the glass")
-    own = (broken_glass.c.id == glass_id, broken_glass.c.actor_id == actor.user_id)
-    ending = update(broken_glass).where(*own, broken_glass.c.ended_at.is_(None)).values(ended_at=func.now())
+    own = (break_glass_grants.c.id == glass_id, break_glass_grants.c.actor_id == actor.user_id)
+    ending = update(break_glass_grants).where(*own, break_glass_grants.c.ended_at.is_(None)).values(ended_at=func.now())
     with transaction(actor) as tx:
-        ended = tx.execute(ending.returning(broken_glass)).one_or_none()
-        row = ended or tx.execute(select(broken_glass).where(*own)).one_or_none()
+        ended = tx.execute(ending.returning(break_glass_grants)).one_or_none()
+        row = ended or tx.execute(select(break_glass_grants).where(*own)).one_or_none()
         if row is None:
             raise NotFound(f"glass {glass_id}")
         if ended is not None:
@@ -152,6 +155,6 @@ def _grant_from_row(row: Record) -> AccessGrant:
         scope=Scope(row.scope),
         reason=row.reason,
         started_at=row.started_at,
-        until=row.until,
+        until=row.expires_at,
         ended_at=row.ended_at,
     )

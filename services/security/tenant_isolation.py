@@ -34,10 +34,10 @@ INTEGRITY_SQLSTATE_CLASS = "23"
 FUNCTIONS_FOR_USERS = frozenset(
     f"app.{name}"
     for name in (
-        *("glass_broken", "revoke_tokens", "tenant_tables", "cleanup_findings", "manages_users"),
+        *("has_break_glass", "revoke_tokens", "tenant_tables", "count_expired", "manages_users"),
         *("session_evidence", "message_evidence", "message_acks"),
         *("choose_server", "register_servers", "note_look", "note_scan"),
-        *("glass_broken_over", "search_messages", "unread_of", "uncertain_counts"),
+        *("list_break_glass_users", "search_messages", "count_unread", "count_uncertain"),
     )
 )
 
@@ -187,10 +187,10 @@ def get_last_run(actor: Actor) -> Run | None:
     Raises: Forbidden for anybody but staff.
     """
     actor.require_staff("isolation")
-    runs = select(audit_log.c.at, audit_log.c.detail).where(audit_log.c.action == PROVE_ACTION)
+    runs = select(audit_log.c.occurred_at, audit_log.c.detail).where(audit_log.c.action == PROVE_ACTION)
     with transaction(actor) as tx:
-        row = tx.execute(runs.order_by(audit_log.c.at.desc(), audit_log.c.seq.desc()).limit(1)).one_or_none()
-    return Run(row.at, int(row.detail["refused"]), int(row.detail["leaks"])) if row else None
+        row = tx.execute(runs.order_by(audit_log.c.occurred_at.desc(), audit_log.c.seq.desc()).limit(1)).one_or_none()
+    return Run(row.occurred_at, int(row.detail["refused"]), int(row.detail["leaks"])) if row else None
 
 
 # --- what is tried ----------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def test_it_forwards_what_comes_in_and_replays_what_was_not_heard(visit: Visit, 
     wait_for(lambda: len(system.heard) == 2)
 
     database.execute(
-        "update deliveries set state = 'dead', attempts = 10, last_status = 400 where kind <> 'webhook.test'"
+        "update webhook_deliveries set state = 'dead', attempts = 10, last_status = 400 where kind <> 'webhook.test'"
     )
     page.get_by_text("Não entregues: 1").click()
     page.get_by_role("button", name="Reenviar todos").click()

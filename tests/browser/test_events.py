@@ -117,7 +117,7 @@ def test_it_rehearses_several_and_replays_all_after_asking(visit: Visit, operato
     page.get_by_role("button", name="Ensaiar").click()
     expect(page.get_by_text("Mudaria algo: 2.")).to_be_visible()
     # What was chosen stays chosen although an event came in above it.
-    tried = user.house.database.execute("select event_id from event_trials where actor_id = %s", operator.user_id)
+    tried = user.house.database.execute("select event_id from event_dry_runs where actor_id = %s", operator.user_id)
     assert {event for (event,) in tried} == {events[-1], events[-2]}
     choose_row(page, 2)
     expect(page.get_by_text(f"Evento {events[-1]}")).to_be_visible()

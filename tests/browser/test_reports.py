@@ -23,13 +23,15 @@ insert into messages (session_id, user_id, direction, state, failure, phone, run
   read_at)
 select s.id, s.user_id, case when inbound then 'in' else 'out' end,
        case when inbound then 'received' when failed then 'failed' when unread then 'delivered' else 'read' end,
-       case when failed then 'not_on_whatsapp' end, '55119' || lpad(mod(n, 39)::text, 8, '0'), at, at, at,
-       case when not inbound and not failed then at + interval '3 seconds' end,
-       case when not inbound and not failed and not unread then at + interval '5 minutes' end
+       case when failed then 'not_on_whatsapp' end, '55119' || lpad(mod(n, 39)::text, 8, '0'), occurred_at,
+           occurred_at, occurred_at,
+       case when not inbound and not failed then occurred_at + interval '3 seconds' end,
+       case when not inbound and not failed and not unread then occurred_at + interval '5 minutes' end
   from whatsapp_sessions s, generate_series(1, 3000) n,
        lateral (select mod(n, 4) = 0, mod(n, 17) = 0 and mod(n, 4) > 0, mod(n, 5) = 0) x (inbound, failed, unread),
-       lateral (select date_trunc('hour', now()) - n * interval '13 minutes' - mod(n, 7) * interval '40 minutes') y (at)
- where s.user_id = %s and extract(hour from at at time zone 'America/Sao_Paulo') between 7 and 20
+       lateral (select date_trunc('hour', now()) - n * interval '13 minutes' - mod(n,
+           7) * interval '40 minutes') y (occurred_at)
+ where s.user_id = %s and extract(hour from occurred_at at time zone 'America/Sao_Paulo') between 7 and 20
 """
 
 
@@ -89,7 +91,7 @@ def test_staff_see_everybody_and_anybody_in_the_dark_and_on_a_phone(visit: Visit
         owner.user_id, owner.session,
     )  # fmt: skip
     database.execute(MONTH, owner.user_id)
-    wait_for(lambda: database.one("select count(*) from report_dirty") == 0, 30, "the figures to be counted")
+    wait_for(lambda: database.one("select count(*) from report_dirty_buckets") == 0, 30, "the figures to be counted")
     staff.go("/reports")
     page.get_by_text("30 dias").click()
     expect(page.get_by_role("cell", name=email).or_(page.get_by_role("rowheader", name=email)).first).to_be_visible()

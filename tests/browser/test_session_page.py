@@ -76,9 +76,9 @@ def test_it_restarts_many_in_waves_that_can_be_held(visit: Visit, staff: Visitor
     page.get_by_role("button", name="Reiniciar em ondas").click()
     page.get_by_role("dialog").get_by_role("button", name="Começar").click()
     expect(page.get_by_text("reiniciadas").or_(page.get_by_text("Último reinício em ondas")).first).to_be_visible()
-    wait_for(lambda: staff.house.database.one("select ended_at is not null from waves"), 60)
+    wait_for(lambda: staff.house.database.one("select ended_at is not null from rolling_restarts"), 60)
     expect(page.get_by_text("Último reinício em ondas")).to_be_visible()
-    assert staff.house.database.one("select count(*) > 1 from wave_items where state = 'done'")
+    assert staff.house.database.one("select count(*) > 1 from rolling_restart_items where state = 'done'")
 
 
 def test_it_says_so_where_nobody_is_chosen(staff: Visitor) -> None:

@@ -120,11 +120,11 @@ def test_it_places_sessions_on_two_servers_and_restarts_both_in_a_wave(
     expect(page.get_by_text(re.compile(r"[12] de 6 reiniciadas"))).to_be_visible()
     page.get_by_role("button", name="Pausar").click()
     expect(page.get_by_text("Em pausa")).to_be_visible()
-    wait_for(lambda: not database.one("select count(*) from wave_items where state = 'under_way'"), 60)
-    waiting = database.one("select count(*) from wave_items where state = 'waiting'")
+    wait_for(lambda: not database.one("select count(*) from rolling_restart_items where state = 'under_way'"), 60)
+    waiting = database.one("select count(*) from rolling_restart_items where state = 'waiting'")
     assert waiting > 0, "it was over before anybody could hold it"
     expect(page.get_by_text(f"{6 - waiting} de 6 reiniciadas · 0 em andamento")).to_be_visible()
     page.get_by_role("button", name="Continuar").click()
     expect(page.get_by_text("6 de 6 voltaram, 0 falharam")).to_be_visible(timeout=60_000)
-    by_server = "select server_url, count(*) from wave_items where state = 'done' group by 1"
+    by_server = "select server_url, count(*) from rolling_restart_items where state = 'done' group by 1"
     assert dict(database.execute(by_server)) == {first.sandbox_url: 2, second.sandbox_url: 4}

@@ -89,7 +89,7 @@ def test_it_exits_with_1_and_says_what_was_expected_and_answered_but_no_secret(s
     assert SECRET not in done.stdout + done.stderr
 
 
-def looked_at(server: Sandbox) -> Report:
+def checked_at(server: Sandbox) -> Report:
     return check.check_server(server.base_url, SECRET, check.get_default_listen(server.base_url), clock=CLOCK)
 
 
@@ -131,7 +131,7 @@ def test_it_tells_where_a_server_differs(
     server: Sandbox, fault: str, options: dict[str, Any], differing: set[str], said: str
 ) -> None:
     server.fault(fault, **options)
-    report = looked_at(server)
+    report = checked_at(server)
     assert {fact.name for fact in report.of(Outcome.DIFFERS)} == differing
     assert said in [str(one) for fact in report.facts for one in fact.differences]
 
@@ -141,14 +141,14 @@ def test_it_does_not_call_a_difference_what_nobody_would_notice(server: Sandbox)
     server.fault(
         "other_answer", route="check-connection-session", body={"status": False, "message": "Disconnected", "new": 1}
     )
-    assert {fact.name for fact in looked_at(server).of(Outcome.DIFFERS)} == set()
+    assert {fact.name for fact in checked_at(server).of(Outcome.DIFFERS)} == set()
 
 
 def test_it_does_not_call_a_difference_what_it_could_not_see(server: Sandbox) -> None:
     """A server that does not reach us, and a proxy that keeps healthz to itself."""
     server.fault("silent")
     server.fault("other_answer", route="healthz", status=403, body={})
-    report = looked_at(server)
+    report = checked_at(server)
     unseen = {"a start shows its QR", contract_facts.WEBHOOK_CREDENTIALS, "nobody reads the QR", "healthz"}
     assert {fact.name for fact in report.of(Outcome.UNCHECKED)} == unseen
     assert {fact.name for fact in report.of(Outcome.DIFFERS)} == set()

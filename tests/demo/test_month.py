@@ -119,7 +119,7 @@ def _has_something_for_staff(admin: Actor) -> None:
     assert automations.list_all_uses(admin)
     assert uncertain.count_decisions_waiting(admin)
     assert users.list_users(admin).total == people.USER_COUNT
-    assert incidents.list_incidents(admin).findings
+    assert incidents.list_incidents(admin).incidents
     assert event_log.list_events(admin).events
     assert audit_search.search_actions(admin, audit_search.Filter()).rows
 

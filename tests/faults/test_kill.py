@@ -335,7 +335,7 @@ def test_it_sends_nothing_twice_however_often_the_worker_is_killed(stage: Stage)
         stage.processes.kill("worker")
         kills += 1
         # What the dead one held is the next one's at once: the lease is not what is tried here.
-        stage.database.execute("update lanes set free_at = least(free_at, now())")
+        stage.database.execute("update lanes set available_at = least(available_at, now())")
         stage.processes.start("worker")
     wait_until_settled(stage, 90)
     assert kills >= KILLS // 2, "the sends were over before they could be interrupted"
@@ -480,7 +480,7 @@ def test_it_finishes_a_clean_up_whose_worker_was_killed(stage: Stage) -> None:
     victim = people[2].user_id
     stage.processes.control.fault("clear_hangs", f"user_{victim}", times=1)
     stage.processes.start("worker")
-    held = "select count(*) from whatsapp_sessions where cleaning_until > now() and user_id = %s"
+    held = "select count(*) from whatsapp_sessions where retention_lease_until > now() and user_id = %s"
     wait_for(lambda: stage.database.one(held, victim), 20, "the claim")
     wait_for(lambda: not any(one["on"] for one in stage.processes.control.state()["faults"]), 20, "the hanging call")
     stage.processes.restart("worker")
@@ -493,7 +493,7 @@ def test_it_finishes_a_clean_up_whose_worker_was_killed(stage: Stage) -> None:
     sessions_gone = 4 - stage.database.one("select count(*) from whatsapp_sessions")
     assert done.counts == {ExpiredKind.SESSIONS: sessions_gone, ExpiredKind.EVENTS: 60000}
     assert (sessions_gone, done.postponed) == (3, 1), "the claim of the dead worker holds until its lease ends"
-    stage.database.execute("update whatsapp_sessions set cleaning_until = now()")
+    stage.database.execute("update whatsapp_sessions set retention_lease_until = now()")
     again = retention.request_run(SYSTEM)
     assert wait_for(partial(_finished, again.id), what="the next run").counts == {ExpiredKind.SESSIONS: 1}
     # Its token file stays; the phone that it was paired with does not.

@@ -52,8 +52,9 @@ def test_it_writes_to_everybody_once_whenever_the_worker_is_killed(stage: Stage)
     # Due now: the form admits what is still to come only.
     minute = "interval '1 minute'"
     stage.database.execute(
-        f"update schedules set first_wall = first_wall - {minute}, next_wall = next_wall - {minute},"
-        f" next_at = next_at - {minute}, look_at = look_at - {minute}, updated_at = now()"
+        f"update schedules set first_local_time = first_local_time - {minute},"
+        f" next_local_time = next_local_time - {minute},"
+        f" next_at = next_at - {minute}, next_check_at = next_check_at - {minute}, updated_at = now()"
     )
     campaigns.confirm(sender, made.id, ZONE)
     for _number in range(KILLS):

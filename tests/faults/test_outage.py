@@ -67,7 +67,7 @@ def test_it_misses_nothing_while_the_receiver_is_stopped(stage: Stage) -> None: 
     stage.processes.start("webhook")
     # kill -9 in the middle of it: the next worker goes on at the lease's end.
     stage.processes.restart("worker")
-    stage.database.execute("update gaps set next_at = clock_timestamp() where state = 'reading'")
+    stage.database.execute("update outages set next_at = clock_timestamp() where state = 'reading'")
     for actor in people:
         written[actor] += [write(stage, actor, number) for number in range(12, 15)]
         all_there(stage, actor, written[actor])
@@ -93,7 +93,7 @@ def test_it_misses_nothing_of_a_stream_while_everything_is_killed(stage: Stage) 
         stage.processes.restart(*processes)
     ended.set()
     thread.join()
-    stage.database.execute("update gaps set next_at = clock_timestamp() where state = 'reading'")
+    stage.database.execute("update outages set next_at = clock_timestamp() where state = 'reading'")
     all_there(stage, actor, written)
     assert sum(one.recovered for one in outages.list_own(actor)) > 0, "nothing was missed: no kill hit the stream"
 

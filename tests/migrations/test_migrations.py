@@ -20,6 +20,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
+from migrations.ddl import SQL
+from migrations.schema import SCHEMA, describe
 from services import settings as configuration
 from services.accounts import credentials, provisioning, sign_in
 from services.db.actor import SYSTEM, Actor, Role, person
@@ -27,6 +29,7 @@ from services.db.embedded import EmbeddedPostgres
 from services.db.engine import transaction
 from services.db.migrate import SCRIPTS, migrate
 from services.db.tables.base import metadata
+from services.errors import ConfigurationError
 from services.fleet import session as fleet_session
 from services.fleet.session import Status
 from services.messaging import delivery, outbox
@@ -324,7 +327,7 @@ def test_it_takes_the_overviews_table_over_with_its_rows(
 ) -> None:
     place = kind(bare, monkeypatch)  # type: ignore[operator]
     if kind is plain:
-        place.migrate("0002")
+        place.migrate("0004_accounts")
     with psycopg.connect(place.owner_url, autocommit=True, options="-c timezone=UTC") as owner:
         owner.execute(OVERVIEW.format(timestamp=timestamp))
     up, waiting, fresh = (place.new_user() for _ in range(3))
@@ -370,7 +373,7 @@ def _status(actor: Actor) -> Status:
 
 def overview(place: Bare, *statuses: str) -> list[Actor]:
     """The overview's table with one session for each of `statuses`, then the migrations."""
-    place.migrate("0002")
+    place.migrate("0004_accounts")
     place.execute(OVERVIEW.format(timestamp="timestamptz"))
     actors = [place.new_user() for _ in statuses]
     for actor, status in zip(actors, statuses, strict=True):
@@ -405,7 +408,7 @@ def test_it_has_the_overviews_sessions_proved_by_the_worker(bare: Bare) -> None:
 def test_it_isolates_tenants_on_the_overviews_table(bare: Bare, monkeypatch: pytest.MonkeyPatch, kind: object) -> None:
     place = kind(bare, monkeypatch)  # type: ignore[operator]
     if kind is plain:
-        place.migrate("0002")
+        place.migrate("0004_accounts")
     with psycopg.connect(place.owner_url, autocommit=True) as owner:
         owner.execute(OVERVIEW.format(timestamp="timestamptz"))
     place.migrate()
@@ -443,7 +446,7 @@ def test_it_lets_several_starters_at_once_migrate_once(bare: Bare) -> None:
 
 
 def test_it_keeps_what_was_migrated_when_a_later_migration_fails(bare: Bare, monkeypatch: pytest.MonkeyPatch) -> None:
-    bare.migrate("0002")
+    bare.migrate("0002_platform")
     before = _schema(bare)
     bare.execute("create table public.lanes (in_the_way integer)")
     with pytest.raises(Exception, match="already exists"):
@@ -554,6 +557,48 @@ def test_it_is_written_for_postgresql_15(path: Path) -> None:
     assert newer_than_15(path.read_text()) == []
 
 
+def test_its_functions_are_written_for_postgresql_15() -> None:
+    for path in sorted(SQL.glob("*.sql")):
+        assert newer_than_15(f"SQL = {path.read_text()!r}") == [], path.name
+
+
+def test_it_installs_every_file_of_sql_and_nothing_else() -> None:
+    installed = [
+        argument.value
+        for path in (SCRIPTS / "versions").glob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "install"
+        for argument in call.args
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+    ]
+    assert sorted(set(installed)) == sorted(path.stem for path in SQL.glob("*.sql"))
+
+
+def test_it_never_runs_as_its_definer_with_a_search_path_of_the_caller(place: Bare) -> None:
+    place.migrate()
+    open_paths = place.execute(
+        "select proname from pg_proc where pronamespace = 'app'::regnamespace and prosecdef"
+        " and not coalesce('search_path=pg_catalog, pg_temp' = any(proconfig), false)"
+    )
+    assert open_paths == []
+
+
+def test_it_keeps_the_schema_for_reading_current(bare: Bare) -> None:
+    bare.migrate()
+    if os.environ.get("PLUSHIFY_WRITE_SCHEMA"):
+        SCHEMA.write_text(describe(bare.owner_url))
+    assert describe(bare.owner_url) == SCHEMA.read_text(), "run: make schema"
+
+
+def test_it_refuses_a_database_of_before_the_first_release_and_changes_nothing(bare: Bare) -> None:
+    bare.execute("create table public.alembic_version (version_num varchar(32) primary key)")
+    bare.execute("insert into public.alembic_version values ('0041')")
+    with pytest.raises(ConfigurationError, match=r"revision 0041.*use an empty database"):
+        bare.migrate()
+    assert bare.execute("select tablename from pg_tables where schemaname = 'public'") == [("alembic_version",)]
+    assert bare.one("select to_regnamespace('app')") is None
+
+
 def test_it_finds_what_is_newer_than_postgresql_15() -> None:
     for text in ("select uuidv7()", "merge into t using s on true when matched then delete returning t.id"):
         assert newer_than_15(f"SQL = {text!r}")
@@ -562,5 +607,5 @@ def test_it_finds_what_is_newer_than_postgresql_15() -> None:
 def test_it_goes_up_in_one_line() -> None:
     script = ScriptDirectory(SCRIPTS)
     assert len(script.get_heads()) == 1
-    numbers = sorted(path.stem[:4] for path in (SCRIPTS / "versions").glob("*.py"))
-    assert [one.revision for one in reversed(list(script.walk_revisions()))] == numbers
+    names = sorted(path.stem for path in (SCRIPTS / "versions").glob("*.py"))
+    assert [one.revision for one in reversed(list(script.walk_revisions()))] == names

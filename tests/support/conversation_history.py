@@ -220,7 +220,7 @@ def assert_recorded(database: Database, story: History) -> None:
     assert len(rows) == len(story.messages)
     unread = database.execute("select coalesce(phone || '@c.us', address), unread from contacts where unread > 0")
     assert dict(unread) == dict(story.unread)
-    marks = database.execute("select wpp_id, kind, who, value from message_marks")
+    marks = database.execute("select wpp_id, kind, author, value from message_annotations")
     assert {(wpp_id, kind, who): value for wpp_id, kind, who, value in marks} == story.marks
     states = database.execute("select wpp_id, state from messages where direction = 'out'")
     assert dict(states) == {wpp_id: str(state) for wpp_id, state in story.states.items()}

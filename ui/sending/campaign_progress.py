@@ -109,7 +109,7 @@ def _show_wait(actor: Actor) -> None:
     if held_up is not None:
         st.info(badges.wait_sentence(held_up), icon=":material/hourglass_empty:")
         return
-    until = dates.short_time(found.look_at) if found.look_at else ""
+    until = dates.short_time(found.next_check_at) if found.next_check_at else ""
     words = {
         WaitReason.QUIET: _("Fora do horário de envio: continua às {until}."),
         WaitReason.CAP: _("O limite de hoje foi atingido: continua depois da meia-noite, no horário de envio."),

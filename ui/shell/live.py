@@ -37,7 +37,7 @@ SIGNED_OUT = 4401
 # A tab does come back after this one, of the registry in RFC 6455, 7.4.
 TRY_AGAIN_LATER = 1013
 
-Scope = Literal["session", "message", "report", "campaign", "schedule", "forward", "fleet", "cleanup"]
+Scope = Literal["session", "message", "report", "campaign", "schedule", "webhook", "fleet", "cleanup"]
 # What is summed up over many rows.
 SLOW_SCOPES = ("fleet", "report")
 

@@ -56,7 +56,7 @@ def show_incidents(found: IncidentsPage) -> None:
         return
     title = _("Problemas em aberto: {total}").format(total=found.total)
     with st.expander(title, icon=":material/warning:", expanded=True):
-        for one in found.findings[:INCIDENTS_SHOWN]:
+        for one in found.incidents[:INCIDENTS_SHOWN]:
             _show_incident(one)
         if found.total > INCIDENTS_SHOWN:
             st.caption(_("Veja todos com o filtro “Com problema”."))
@@ -69,7 +69,7 @@ def _show_incident(one: Incident) -> None:
             navigation.link("session.py", one.email or _("Pessoa removida"), ":material/person:", user=str(one.user_id))
         elif number := settings.get().server_number(one.server_url):
             st.text(_("Servidor {number}").format(number=number))
-        st.caption(f"**{what}** · {dates.ago(one.found_at)} · {healing_word(one)}  \n{next_step}")
+        st.caption(f"**{what}** · {dates.ago(one.detected_at)} · {healing_word(one)}  \n{next_step}")
 
 
 def healing_word(one: Incident) -> str:

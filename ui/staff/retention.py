@@ -16,12 +16,12 @@ NEWS_AGE = timedelta(minutes=5)
 
 
 def kind_word(kind: ExpiredKind) -> str:
-    """A kind of rubbish as people call it."""
+    """A kind of expired data as people call it."""
     names = {
         ExpiredKind.CODES: _("Códigos QR e de pareamento"),
         ExpiredKind.SESSIONS: _("Sessões desconectadas"),
         ExpiredKind.EVENTS: _("Eventos já tratados"),
-        ExpiredKind.PARKED_ACKS: _("Confirmações sem mensagem"),
+        ExpiredKind.PENDING_ACKS: _("Confirmações sem mensagem"),
         ExpiredKind.HEARTBEATS: _("Sinais de processos encerrados"),
         ExpiredKind.SIGN_IN_ATTEMPTS: _("Tentativas de entrada"),
         ExpiredKind.SIGNED_OUT: _("Saídas de acessos já vencidos"),

@@ -155,7 +155,7 @@ def _facts_text(server: Server) -> str:
             "servidor, lendo um código novo."
         )
     facts = [_("{n}º endereço de WPP_SERVER_URL").format(n=server.position)]
-    if server.looked_at is None:
+    if server.checked_at is None:
         return " · ".join([*facts, _("será olhado dentro de 20 segundos")])
     if server.version:
         facts.append(_("versão {version}").format(version=server.version))
@@ -165,7 +165,7 @@ def _facts_text(server: Server) -> str:
         facts.append(_("latência {ms} ms").format(ms=server.latency_ms))
     if server.healthy and server.started_at is not None:
         facts.append(_("no ar desde {moment}").format(moment=dates.short_time(server.started_at)))
-    return " · ".join([*facts, _("olhado {ago}").format(ago=dates.ago(server.looked_at))])
+    return " · ".join([*facts, _("olhado {ago}").format(ago=dates.ago(server.checked_at))])
 
 
 def _show_last_error(server: Server) -> None:

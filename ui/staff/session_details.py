@@ -197,11 +197,11 @@ def show_deliveries(found: list[Delivery]) -> None:
 
 def show_incidents(page: IncidentsPage) -> None:
     """Every problem that it had, newest first."""
-    if not page.findings:
+    if not page.incidents:
         st.caption(_("Nenhum problema registrado."))
         return
-    for one in page.findings:
+    for one in page.incidents:
         with st.container(gap=None):
             st.markdown(f"**{badges.incident_text(one.kind)[0]}**")
             until = f" → {dates.short_time(one.ended_at)}" if one.ended_at else ""
-            st.caption(f"{dates.short_time(one.found_at)}{until} · {fleet.healing_word(one)}")
+            st.caption(f"{dates.short_time(one.detected_at)}{until} · {fleet.healing_word(one)}")

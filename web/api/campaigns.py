@@ -42,7 +42,7 @@ class CampaignStateBody(Input):
     """Where a campaign shall go next."""
 
     state: CampaignState = Field(
-        description="`ativa` begins it or lets it go on, `pausada` holds it, `cancelada` ends it."
+        description="`active` begins it or lets it go on, `paused` holds it, `cancelled` ends it."
     )
     zone: str = Field("America/Sao_Paulo", max_length=64, description="Whose days and hours count, when it begins.")
 

@@ -41,8 +41,8 @@ opt_outs = Table(
     metadata,
     Column("user_id", Uuid, primary_key=True),
     Column("phone", Text, primary_key=True),
-    time_column("at", default=True),
-    Column("word", Text),
+    time_column("created_at", default=True),
+    Column("trigger_word", Text),
     comment="who asked never to be written to again; outlives sessions, contacts and messages",
 )
 

@@ -52,14 +52,14 @@ sessions = Table(
     Column("webhook_secret_hash", LargeBinary),
     Column("webhook_secret_previous_hash", LargeBinary),
     time_column("webhook_secret_used_at"),
-    time_column("cleaning_until"),
+    time_column("retention_lease_until"),
     time_column("cleared_at"),
-    Column("wants_up", Boolean, nullable=False, server_default="false"),
+    Column("desired_connected", Boolean, nullable=False, server_default="false"),
     time_column("probed_at"),
     time_column("start_at"),
     time_column("start_asked_at"),
     Column("start_phone", Text),
-    time_column("profile_free_at"),
+    time_column("profile_available_at"),
     time_column("settling_since"),
     time_column("ended_on_purpose_at"),
     time_column("questioned_at"),
@@ -71,17 +71,17 @@ session_timeline = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("session_id", Uuid, nullable=False),
     Column("user_id", Uuid, nullable=False),
-    time_column("at", default=True),
+    time_column("occurred_at", default=True),
     Column("kind", Text, nullable=False),
-    Column("what", Text, nullable=False),
+    Column("action", Text, nullable=False),
     Column("outcome", Text),
     Column("detail", JSONB, nullable=False, server_default="{}"),
     Column("actor_id", Uuid, server_default=text("auth.uid()")),
     Column("request_id", Text),
 )
 
-findings = Table(
-    "findings",
+incidents = Table(
+    "incidents",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("session_id", Uuid),
@@ -89,12 +89,12 @@ findings = Table(
     Column("server_url", Text),
     Column("kind", Text, nullable=False),
     Column("state", Text, nullable=False, server_default="open"),
-    time_column("found_at", default=True),
+    time_column("detected_at", default=True),
     Column("steps", Integer, nullable=False, server_default="0"),
     time_column("acted_at"),
     time_column("due_at", default=True),
     time_column("ended_at"),
-    time_column("told_at"),
+    time_column("notified_at"),
 )
 
 session_hours = Table(
@@ -109,12 +109,12 @@ session_hours = Table(
 fleet_samples = Table(
     "fleet_samples",
     metadata,
-    Column("at", DateTime(timezone=True), primary_key=True),
+    Column("sampled_at", DateTime(timezone=True), primary_key=True),
     Column("figures", JSONB, nullable=False),
 )
 
-waves = Table(
-    "waves",
+rolling_restarts = Table(
+    "rolling_restarts",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("actor_id", Uuid, nullable=False),
@@ -125,10 +125,10 @@ waves = Table(
     Column("cancelled", Boolean, nullable=False, server_default="false"),
 )
 
-wave_items = Table(
-    "wave_items",
+rolling_restart_items = Table(
+    "rolling_restart_items",
     metadata,
-    Column("wave_id", BigInteger, primary_key=True),
+    Column("rolling_restart_id", BigInteger, primary_key=True),
     Column("session_id", Uuid, primary_key=True),
     Column("user_id", Uuid, nullable=False),
     Column("server_url", Text, nullable=False),
@@ -145,7 +145,7 @@ wpp_servers = Table(
     time_column("drained_at"),
     Column("healthy", Boolean),
     time_column("state_since"),
-    time_column("looked_at"),
+    time_column("checked_at"),
     Column("latency_ms", Integer),
     Column("version", Text),
     time_column("started_at"),

@@ -15,8 +15,8 @@ from sqlalchemy import (
 
 from services.db.tables.base import metadata, time_column
 
-endpoints = Table(
-    "endpoints",
+webhook_endpoints = Table(
+    "webhook_endpoints",
     metadata,
     Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
     Column("user_id", Uuid),
@@ -29,19 +29,19 @@ endpoints = Table(
     Column("off_reason", Text),
     Column("failures", Integer, nullable=False, server_default="0"),
     time_column("failing_since"),
-    time_column("free_at", default=True),
+    time_column("available_at", default=True),
     time_column("created_at", default=True),
 )
 
-deliveries = Table(
-    "deliveries",
+webhook_deliveries = Table(
+    "webhook_deliveries",
     metadata,
     Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
     Column("seq", BigInteger, Identity(always=True), nullable=False),
     Column("endpoint_id", Uuid, nullable=False),
     Column("user_id", Uuid),
     Column("kind", Text, nullable=False),
-    Column("what", Text),
+    Column("new_state", Text),
     Column("message_id", Uuid),
     Column("session_id", Uuid),
     Column("state", Text, nullable=False, server_default="waiting"),

@@ -23,7 +23,7 @@ lanes = Table(
     "lanes",
     metadata,
     Column("session_id", Uuid, primary_key=True),
-    time_column("free_at", default=True),
+    time_column("available_at", default=True),
     time_column("due_at"),
     time_column("stopped_at"),
     Column("stopped_by_staff", Boolean, nullable=False, server_default="false"),
@@ -36,7 +36,7 @@ lanes = Table(
         DateTime(timezone=True),
         Computed(
             "case when stopped_at is null and due_at is not null"
-            " then nullif(greatest(free_at, due_at, retry_at), 'infinity'::timestamptz) end"
+            " then nullif(greatest(available_at, due_at, retry_at), 'infinity'::timestamptz) end"
         ),
     ),
 )
@@ -85,7 +85,7 @@ messages = Table(
     Column("template_version", Integer),
     Column("schedule_id", Uuid),
     Column("campaign_id", Uuid),
-    time_column("at", default=True),
+    time_column("occurred_at", default=True),
     time_column("fetch_at"),
     Column("fetches", Integer, nullable=False, server_default="0"),
     time_column("decided_at"),
@@ -95,11 +95,11 @@ messages = Table(
     time_column("asked_at"),
 )
 
-parked_acks = Table(
-    "parked_acks",
+pending_acks = Table(
+    "pending_acks",
     metadata,
     Column("session_id", Uuid, primary_key=True),
     Column("wpp_id", Text, primary_key=True),
     Column("ack", SmallInteger, nullable=False),
-    time_column("at", default=True),
+    time_column("received_at", default=True),
 )

@@ -19,7 +19,7 @@ process_metrics = Table(
     metadata,
     Column("process", Text, primary_key=True),
     Column("instance", Text, primary_key=True),
-    time_column("at", default=True),
+    time_column("sampled_at", default=True),
     Column("samples", JSONB, nullable=False),
     comment="what each process counts, for whoever scrapes; no row of it names anybody",
 )

@@ -26,7 +26,7 @@ campaigns = Table(
     Column("name", Text, nullable=False),
     Column("template_id", Uuid, nullable=False),
     Column("template_version", Integer, nullable=False),
-    Column("state", Text, nullable=False, server_default="rascunho"),
+    Column("state", Text, nullable=False, server_default="draft"),
     Column("opens", Time, nullable=False),
     Column("closes", Time, nullable=False),
     Column("cap", Integer, nullable=False),
@@ -37,6 +37,7 @@ campaigns = Table(
     time_column("ended_at"),
     time_column("swept_at"),
     time_column("updated_at", default=True),
+    comment="one template to many, released one by one as pacing allows",
 )
 
 campaign_recipients = Table(
@@ -59,12 +60,12 @@ campaign_lanes = Table(
     "campaign_lanes",
     metadata,
     Column("user_id", Uuid, primary_key=True),
-    Column("zone", Text, nullable=False),
-    time_column("free_at", default=True),
-    time_column("look_at"),
-    Column("why", Text),
+    Column("time_zone", Text, nullable=False),
+    time_column("available_at", default=True),
+    time_column("next_check_at"),
+    Column("waiting_reason", Text),
     Column("phone_number", Text),
-    time_column("young_since"),
+    time_column("warmup_started_at"),
     comment="one a sender: whoever holds its row is the only one to release for it",
 )
 
@@ -74,8 +75,8 @@ schedules = Table(
     Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
     Column("user_id", Uuid, nullable=False),
     Column("name", Text, nullable=False),
-    Column("zone", Text, nullable=False),
-    Column("first_wall", DateTime, nullable=False),
+    Column("time_zone", Text, nullable=False),
+    Column("first_local_time", DateTime, nullable=False),
     Column("rule", Text),
     Column("kind", Text, nullable=False, server_default="chat"),
     Column("body", Text, nullable=False, server_default=""),
@@ -85,13 +86,14 @@ schedules = Table(
     Column("template_id", Uuid),
     Column("template_version", Integer),
     Column("recipients", JSONB, nullable=False),
-    Column("next_wall", DateTime),
+    Column("next_local_time", DateTime),
     time_column("next_at"),
-    time_column("look_at"),
+    time_column("next_check_at"),
     time_column("paused_at"),
     time_column("ended_at"),
     time_column("created_at", default=True),
     time_column("updated_at", default=True),
+    comment="what is sent at a local time, once or again and again",
 )
 
 schedule_runs = Table(
@@ -99,13 +101,13 @@ schedule_runs = Table(
     metadata,
     Column("schedule_id", Uuid, primary_key=True),
     Column("user_id", Uuid, nullable=False),
-    Column("wall", DateTime, primary_key=True),
+    Column("local_time", DateTime, primary_key=True),
     Column("due_at", DateTime(timezone=True), nullable=False),
     Column("state", Text, nullable=False),
     Column("reason", Text),
     Column("message_ids", ARRAY(Uuid), nullable=False, server_default="{}"),
     Column("left_out", Integer, nullable=False, server_default="0"),
-    time_column("at", default=True),
+    time_column("decided_at", default=True),
     comment="one row an occurrence that was decided: what makes it happen once",
 )
 

@@ -37,5 +37,5 @@ heartbeats = Table(
     metadata,
     Column("process", Text, primary_key=True),
     Column("instance", Text, primary_key=True),
-    time_column("at", default=True),
+    time_column("beat_at", default=True),
 )

@@ -14,8 +14,8 @@ from sqlalchemy import (
 
 from services.db.tables.base import metadata, time_column
 
-report_figures = Table(
-    "report_figures",
+report_buckets = Table(
+    "report_buckets",
     metadata,
     Column("span", Text, nullable=False),
     Column("user_id", Uuid),
@@ -51,13 +51,13 @@ report_times = Table(
     Column("messages", Integer, nullable=False),
 )
 
-report_dirty = Table(
-    "report_dirty",
+report_dirty_buckets = Table(
+    "report_dirty_buckets",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("user_id", Uuid, nullable=False),
     Column("quarter", DateTime(timezone=True), nullable=False),
     Column("phone", Text),
-    time_column("at", default=True),
+    time_column("created_at", default=True),
     comment="quarters whose figures are no longer those of the messages, as often as noted",
 )

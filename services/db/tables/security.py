@@ -20,7 +20,7 @@ audit_log = Table(
     "audit_log",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    time_column("at", default=True),
+    time_column("occurred_at", default=True),
     Column("actor_id", Uuid),
     Column("actor_role", Text, nullable=False),
     Column("action", Text, nullable=False),
@@ -46,7 +46,7 @@ security_events = Table(
     "security_events",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    time_column("at", default=True),
+    time_column("occurred_at", default=True),
     Column("kind", Text, nullable=False),
     Column("subject", Text),
     Column("ip", Text),
@@ -56,8 +56,8 @@ security_events = Table(
     comment="never holds a secret, not even a wrong one",
 )
 
-broken_glass = Table(
-    "broken_glass",
+break_glass_grants = Table(
+    "break_glass_grants",
     metadata,
     Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
     Column("actor_id", Uuid, nullable=False),
@@ -65,7 +65,7 @@ broken_glass = Table(
     Column("scope", Text, nullable=False),
     Column("reason", Text, nullable=False),
     time_column("started_at", default=True),
-    Column("until", DateTime(timezone=True), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
     time_column("ended_at"),
     comment="staff who look at what is a user's own: why, and until when; it ends by time",
 )

@@ -106,7 +106,7 @@ def test_it_is_taken_back_by_its_owner_or_by_staff_and_by_nobody_else(
 @pytest.mark.parametrize(
     "change",
     [
-        "update api_keys set scopes = array['ler', 'enviar', 'sessao']",
+        "update api_keys set scopes = array['read', 'send', 'session']",
         "update api_keys set expires_at = null",
         "update api_keys set revoked_at = null",
         "update api_keys set user_id = auth.uid()",

@@ -95,17 +95,17 @@ def test_it_locks_after_five_failures_whether_the_name_exists_or_not(ana: UUID, 
 
 def test_it_unlocks_fifteen_minutes_after_the_last_failure(database: Database, ana: UUID) -> None:
     refusals(5)
-    database.execute("update public.sign_in_attempts set at = at - interval '14 minutes 50 seconds'")
+    database.execute("update public.sign_in_attempts set occurred_at = occurred_at - interval '14 minutes 50 seconds'")
     refusals(1)  # refused without being counted, or the name would stay locked for ever
-    database.execute("update public.sign_in_attempts set at = at - interval '11 seconds'")
+    database.execute("update public.sign_in_attempts set occurred_at = occurred_at - interval '11 seconds'")
     assert identity.sign_in(EMAIL, PASSWORD)
 
 
 def test_it_stays_locked_although_the_first_failures_are_older_than_the_window(database: Database, ana: UUID) -> None:
     refusals(3)
-    database.execute("update public.sign_in_attempts set at = at - interval '10 minutes'")
+    database.execute("update public.sign_in_attempts set occurred_at = occurred_at - interval '10 minutes'")
     refusals(2)
-    database.execute("update public.sign_in_attempts set at = at - interval '10 minutes'")
+    database.execute("update public.sign_in_attempts set occurred_at = occurred_at - interval '10 minutes'")
     with pytest.raises(SignInLocked) as caught:
         identity.sign_in(EMAIL, PASSWORD)
     assert 4 <= caught.value.params["minutes"] <= 5
@@ -434,9 +434,9 @@ def test_it_says_that_the_database_is_down(database: Database, tmp_path: Path, m
 
 
 FUNCTIONS = {
-    "sign_in_lookup": "select * from app.sign_in_lookup('a@example.com', null)",
-    "sign_in_record": "select app.sign_in_record(1, true, null, null)",
-    "session_lookup": "select * from app.session_lookup(gen_random_uuid())",
+    "sign_in_lookup": "select * from app.begin_sign_in('a@example.com', null)",
+    "sign_in_record": "select app.record_sign_in(1, true, null, null)",
+    "session_lookup": "select * from app.get_sign_in(gen_random_uuid())",
     "sign_out": "select app.sign_out(gen_random_uuid(), now())",
 }
 

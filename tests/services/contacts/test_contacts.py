@@ -15,7 +15,7 @@ from tests.conftest import Database, connected
 def ana(database: Database, user: Actor) -> UUID:
     session_id = connected(database, user)
     found: UUID = database.one(
-        "select app.contact_of(%s, '5511987654321@c.us', '5511987654321', null, false)", session_id
+        "select app.get_or_create_contact(%s, '5511987654321@c.us', '5511987654321', null, false)", session_id
     )
     return found
 
@@ -46,8 +46,8 @@ def test_it_notes_an_opt_out_once_and_for_ever(user: Actor, ana: UUID, database:
     contacts.opt_out(user, ana)
     contacts.opt_out(user, ana)
     assert contacts.get(user, ana).opted_out
-    assert database.execute("select phone, word from opt_outs") == [("5511987654321", None)]
-    group = database.one("select app.contact_of(session_id, '1@g.us', null, null, true) from contacts")
+    assert database.execute("select phone, trigger_word from opt_outs") == [("5511987654321", None)]
+    group = database.one("select app.get_or_create_contact(session_id, '1@g.us', null, null, true) from contacts")
     with pytest.raises(InvalidInput):
         contacts.opt_out(user, group)
 

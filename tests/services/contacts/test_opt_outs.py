@@ -61,7 +61,7 @@ def test_it_holds_with_and_without_the_ninth_digit(user: Actor, new_actor: Calla
 def test_it_lets_the_owner_note_it_for_them(user: Actor, database: Database) -> None:
     assert opt_outs.add(user, "(11) 98765-4321")
     assert not opt_outs.add(user, "11 98765 4321")
-    assert database.execute("select phone, word from opt_outs") == [(LONG, None)]
+    assert database.execute("select phone, trigger_word from opt_outs") == [(LONG, None)]
     assert [(one, word) for one, _at, word in opt_outs.list_newest(user)] == [(LONG, None)]
 
 

@@ -120,7 +120,7 @@ def test_it_joins_an_ack_under_a_lid_to_its_message(sender: Actor, database: Dat
     found = message_trace.get_trace(sender, message)
     assert "Chegou ao celular da pessoa (confirmação 2)." in told(found)
     assert found.state is State.DELIVERED
-    assert database.one("select count(*) from parked_acks") == 0
+    assert database.one("select count(*) from pending_acks") == 0
 
 
 def test_it_tells_of_doubt_and_of_its_end(sender: Actor, control: SandboxControl, database: Database) -> None:

@@ -481,10 +481,10 @@ def test_it_lets_no_function_give_away_another_tenants_evidence(
             subject = owner.user_id if call.startswith("session") else message
             found = tx.exec_driver_sql(f"select app.{call}", (subject,)).scalar_one()
             assert found is None
-        assert tx.exec_driver_sql("select * from app.message_acks(%s, '{}')", (message,)).all() == []
+        assert tx.exec_driver_sql("select * from app.list_message_acks(%s, '{}')", (message,)).all() == []
     with transaction(new_actor(Role.ADMIN)) as tx:
-        told = str(tx.exec_driver_sql("select app.message_evidence(%s)", (message,)).scalar_one())
-        told += str(tx.exec_driver_sql("select app.session_evidence(%s)", (owner.user_id,)).scalar_one())
+        told = str(tx.exec_driver_sql("select app.get_message_facts(%s)", (message,)).scalar_one())
+        told += str(tx.exec_driver_sql("select app.get_session_facts(%s)", (owner.user_id,)).scalar_one())
     assert str(message) in told
     assert "um segredo" not in told
 
@@ -530,7 +530,8 @@ def test_it_finds_a_sessions_events_by_their_index(database: Database, user: Act
     recent = "select id from events where session = %s and verdict <> 'received' order by id desc limit 1000"
     assert "events_of_session" in str(database.execute(f"explain {recent}", "user_7"))
     refused = (
-        "select max(at) from security_events where kind = 'webhook_refused' and subject = %s and at > now() - interval"
+        "select max(occurred_at) from security_events where kind = 'webhook_refused' and subject = %s"
+        " and occurred_at > now() - interval"
         " '1 day'"
     )
     assert "security_events_refused" in str(database.execute(f"explain {refused}", "user_7"))

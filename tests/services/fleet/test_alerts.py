@@ -72,13 +72,15 @@ def test_it_does_not_repeat_itself_within_the_cool_down(chat: Chat, user: Actor,
     zombie(database, user)
     alerts.send_alerts()
     again = (
-        "update findings set state = 'healed', ended_at = now();"
-        "insert into findings (session_id, user_id, server_url, kind) select session_id, user_id, server_url, kind"
-        " from findings"
+        "update incidents set state = 'healed', ended_at = now();"
+        "insert into incidents (session_id, user_id, server_url, kind) select session_id, user_id, server_url, kind"
+        " from incidents"
     )
     database.execute(again)
     assert alerts.send_alerts() == 0
-    database.execute("update findings set told_at = now() - interval '16 minutes'; delete from findings where id = 2")
+    database.execute(
+        "update incidents set notified_at = now() - interval '16 minutes'; delete from incidents where id = 2"
+    )
     database.execute(again)
     assert alerts.send_alerts() == 1
 
@@ -97,7 +99,7 @@ def test_it_tries_again_while_the_address_is_away(
 def test_it_says_once_more_that_a_person_is_needed(chat: Chat, user: Actor, database: Database) -> None:
     zombie(database, user)
     alerts.send_alerts()
-    database.execute("update findings set state = 'needs_person', told_at = null")
+    database.execute("update incidents set state = 'needs_person', notified_at = null")
     assert alerts.send_alerts() == 1
     assert "precisa de alguém da equipe" in chat.heard[-1]["text"]
 
@@ -124,4 +126,4 @@ def test_it_shortens_a_long_list(chat: Chat, database: Database, new_actor: Any)
 def test_it_keeps_still_where_no_address_is_set(user: Actor, database: Database) -> None:
     zombie(database, user)
     assert alerts.send_alerts() == 0
-    assert database.one("select told_at is not null from findings")
+    assert database.one("select notified_at is not null from incidents")

@@ -98,8 +98,8 @@ def ask_what_groups_are_called(actor: Actor) -> None:
 
 def read_back(_actor: Actor) -> None:
     with transaction(SYSTEM) as tx:
-        tx.exec_driver_sql("select app.note_gap('receiver', now() - interval '1 hour', now(), null, null)")
-        tx.exec_driver_sql("update gaps set next_at = now() where state = 'waiting'")
+        tx.exec_driver_sql("select app.record_outage('receiver', now() - interval '1 hour', now(), null, null)")
+        tx.exec_driver_sql("update outages set next_at = now() where state = 'waiting'")
     reader = backfill.Reader()
     wait_for(reader.step)
     reader.drain()

@@ -42,7 +42,7 @@ def stale(database: Database) -> None:
 def round_(database: Database, *, due: bool = True) -> None:
     """One round, with every step `due`, and the questions that it causes."""
     if due:
-        database.execute("update findings set due_at = clock_timestamp() where state = 'open'")
+        database.execute("update incidents set due_at = clock_timestamp() where state = 'open'")
     health_sweep.sweep()
     database.execute("update whatsapp_sessions set check_at = now() where check_at is not null")
     checks.run_due_checks()
@@ -59,11 +59,11 @@ def rounds_until(database: Database, condition: Callable[[], bool], *, due: bool
 
 
 def open_findings(actor: Actor) -> list[tuple[Kind, State]]:
-    return [(one.kind, one.state) for one in incidents.list_incidents(actor).findings]
+    return [(one.kind, one.state) for one in incidents.list_incidents(actor).incidents]
 
 
 def last(actor: Actor, user: Actor) -> Incident:
-    return incidents.list_incidents(actor, user_id=user.user_id, ended=True).findings[0]
+    return incidents.list_incidents(actor, user_id=user.user_id, ended=True).incidents[0]
 
 
 def steps(actor: Actor, user: Actor) -> list[str]:
@@ -299,7 +299,7 @@ def test_it_tells_a_server_from_its_sessions(
     control.fault("server_down")
     round_(database)
     assert open_findings(staff) == [(Kind.SERVER_DOWN, State.NEEDS_PERSON)]
-    assert incidents.list_incidents(user).findings == []
+    assert incidents.list_incidents(user).incidents == []
     stale(database)
     assert probes.probe_servers() == 0
     control.clear_faults()
@@ -334,7 +334,8 @@ def fallen(database: Database, new_actor: Callable[..., Actor], count: int) -> l
     """Sessions that fell by themselves, on a server where nobody listens."""
     ids = [connected(database, new_actor()) for _ in range(count)]
     database.execute(
-        f"update whatsapp_sessions set status = 'desconectado', wants_up = true, failure = 'lost', updated_at = {AGO}"
+        f"update whatsapp_sessions set status = 'desconectado', desired_connected = true, failure = 'lost',"
+        f" updated_at = {AGO}"
     )
     with transaction(SYSTEM) as tx:
         incidents.detect(tx)
@@ -354,12 +355,12 @@ def test_it_brings_the_sessions_of_one_server_back_in_waves(
     first = claim()
     assert len(first) == 3
     database.execute(
-        "update findings set acted_at = clock_timestamp(), due_at = clock_timestamp() + interval '1 minute'"
+        "update incidents set acted_at = clock_timestamp(), due_at = clock_timestamp() + interval '1 minute'"
         " where id = any(%s)",
         first,
     )
     assert claim() == []
-    database.execute("update findings set state = 'healed', ended_at = now() where id = any(%s)", first)
+    database.execute("update incidents set state = 'healed', ended_at = now() where id = any(%s)", first)
     assert len(claim()) == 3
 
 
@@ -370,7 +371,7 @@ def test_it_tries_one_at_a_time_where_a_whole_server_is_out_of_whatsapp_s_reach(
     with transaction(SYSTEM) as tx:
         incidents.open_incidents(tx, Kind.ZOMBIE, ids[:4])
     assert len(claim()) == 1
-    database.execute("update findings set due_at = clock_timestamp()")
+    database.execute("update incidents set due_at = clock_timestamp()")
     database.execute("update whatsapp_sessions set last_proof_at = clock_timestamp() where id = %s", ids[4])
     assert len(claim()) == 3
 
@@ -387,10 +388,11 @@ def test_it_takes_each_step_once_however_many_workers_there_are(
 def test_it_heals_nobody_all_day(database: Database, user: Actor, staff: Actor) -> None:
     session_id = connected(database, user)
     database.execute(
-        f"update whatsapp_sessions set status = 'desconectado', wants_up = true, failure = 'lost', updated_at = {AGO}"
+        f"update whatsapp_sessions set status = 'desconectado', desired_connected = true, failure = 'lost',"
+        f" updated_at = {AGO}"
     )
     database.execute(
-        "insert into findings (session_id, user_id, server_url, kind, state, steps, ended_at)"
+        "insert into incidents (session_id, user_id, server_url, kind, state, steps, ended_at)"
         " values (%s, %s, 'http://127.0.0.1:9', 'dropped', 'healed', 10, now())",
         session_id,
         user.user_id,
@@ -418,7 +420,7 @@ def test_it_forgets_what_nobody_looks_at(user: Actor, database: Database) -> Non
         "insert into session_hours values ('a', now() - interval '16 days', 1, now()), ('a', now(), 1, now())"
     )
     database.execute(
-        "insert into findings (session_id, user_id, kind, state, ended_at)"
+        "insert into incidents (session_id, user_id, kind, state, ended_at)"
         " select %s, %s, 'dropped', 'healed', now() - make_interval(days => d) from (values (1), (366)) as x (d)",
         session_id,
         user.user_id,

@@ -49,7 +49,7 @@ def test_it_finds_what_somebody_should_look_at(
         connected(database, person)
     database.execute("update whatsapp_sessions set last_proof_at = now() where user_id <> %s", stale.user_id)
     database.execute(
-        "insert into findings (session_id, user_id, kind) select id, user_id, 'zombie' from whatsapp_sessions"
+        "insert into incidents (session_id, user_id, kind) select id, user_id, 'zombie' from whatsapp_sessions"
         " where user_id = %s",
         dead.user_id,
     )
@@ -85,7 +85,7 @@ def test_it_counts_what_the_actor_may_see(
 def test_it_reads_the_last_day_back(user: Actor, staff: Actor, database: Database) -> None:
     connected(database, user)
     health_sweep.write_sample()
-    database.execute("insert into fleet_samples select at - interval '25 hours', figures from fleet_samples")
+    database.execute("insert into fleet_samples select sampled_at - interval '25 hours', figures from fleet_samples")
     (sample,) = overview.list_samples(staff)
     assert sample.figures == StatusCounts(1, 0, 0, 1, 0)
     assert overview.list_samples(user) == []

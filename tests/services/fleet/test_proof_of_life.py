@@ -45,7 +45,7 @@ def later(database: Database, after: timedelta) -> None:
     for table, columns in (
         ("whatsapp_sessions", ("last_proof_at", "questioned_at", "connected_at")),
         ("proof_questions", ("asked_at", "answered_at")),
-        ("findings", ("found_at", "ended_at")),
+        ("findings", ("detected_at", "ended_at")),
     ):
         database.execute(
             f"update {table} set " + ", ".join(f"{c} = {c} - %s" for c in columns), *[after] * len(columns)
@@ -162,7 +162,7 @@ def test_it_takes_the_answer_for_a_possible_contact_for_no_proof(
     control.whatsapp_away(name_of(user))
     assert probes.ask_whatsapp() == 1
     assert own(user).last_proof_at is None
-    assert incidents.list_incidents(staff).findings == []
+    assert incidents.list_incidents(staff).incidents == []
 
 
 def test_it_convicts_by_the_silence_about_a_possible_contact_and_then_asks_about_that_number(
@@ -172,7 +172,7 @@ def test_it_convicts_by_the_silence_about_a_possible_contact_and_then_asks_about
     wrote_to(database, user.user_id, "5511977776666")
     control.whatsapp_away(name_of(user))
     probes.ask_whatsapp()
-    assert [one.kind for one in incidents.list_incidents(staff).findings] == [Kind.ZOMBIE]
+    assert [one.kind for one in incidents.list_incidents(staff).incidents] == [Kind.ZOMBIE]
     control.whatsapp_away(name_of(user), away=False)
     later(database, timedelta(minutes=15))
     probes.ask_whatsapp()
@@ -226,7 +226,7 @@ def test_it_asks_about_the_number_whose_check_hangs_where_there_is_no_other(
         " select id, user_id, '5511966664444', clock_timestamp() - interval '20 s' from whatsapp_sessions"
     )
     assert probes.ask_whatsapp() == 1
-    assert [one.kind for one in incidents.list_incidents(staff).findings] == [Kind.ZOMBIE]
+    assert [one.kind for one in incidents.list_incidents(staff).incidents] == [Kind.ZOMBIE]
 
 
 def test_it_takes_a_send_that_hung_before_the_last_proof_for_nothing(database: Database) -> None:
@@ -244,12 +244,12 @@ def test_it_believes_two_hung_sends_where_nobody_can_be_asked_about(
     database.execute("update whatsapp_sessions set last_proof_at = clock_timestamp() - interval '4 minutes'")
     queued(database, first(database), HUNG)
     probes.ask_whatsapp()
-    assert incidents.list_incidents(staff).findings == []
+    assert incidents.list_incidents(staff).incidents == []
     queued(database, first(database), HUNG)
     later(database, timedelta(seconds=61))
     database.execute("update messages set uncertain_at = clock_timestamp()")
     probes.ask_whatsapp()
-    assert [one.kind for one in incidents.list_incidents(staff).findings] == [Kind.ZOMBIE]
+    assert [one.kind for one in incidents.list_incidents(staff).incidents] == [Kind.ZOMBIE]
 
 
 def test_it_asks_the_neighbours_of_a_dead_session_until_three_answer(database: Database) -> None:
@@ -266,7 +266,7 @@ def test_it_asks_ever_more_neighbours_while_none_answers(database: Database) -> 
     database.execute("update whatsapp_sessions set last_proof_at = clock_timestamp() - interval '4 minutes'")
     found_dead(first(database))
     assert [len(ask(ProbeResult.DEAD)) for _ in range(4)] == [3, 4, 8, 4]
-    assert database.one("select count(*) from findings") == 20
+    assert database.one("select count(*) from incidents") == 20
 
 
 def test_it_asks_a_dead_session_ever_more_seldom(database: Database) -> None:
@@ -288,7 +288,7 @@ def test_it_asks_the_other_dead_ones_once_one_has_come_back(database: Database) 
     database.execute("update whatsapp_sessions set questioned_at = clock_timestamp() - interval '1 minute'")
     assert proof_schedule.claim_due() == []
     database.execute(
-        "update findings set state = 'healed', ended_at = clock_timestamp() where session_id = %s", first(database)
+        "update incidents set state = 'healed', ended_at = clock_timestamp() where session_id = %s", first(database)
     )
     asked = proof_schedule.claim_due()
     assert [one.reason for one in asked if one.session_id != first(database)] == [Reason.AGAIN] * 3

@@ -75,7 +75,7 @@ def test_it_gives_up_on_what_does_not_come_back(staff: Actor, user: Actor, datab
     connected(database, user)
     rolling_restart.start(staff)
     database.execute(
-        "update wave_items set state = 'under_way', started_at = clock_timestamp() - interval '61 seconds'"
+        "update rolling_restart_items set state = 'under_way', started_at = clock_timestamp() - interval '61 seconds'"
     )
     rolling_restart.restart_next()
     rolling_restart.restart_next()

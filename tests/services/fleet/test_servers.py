@@ -119,12 +119,12 @@ def test_it_knows_since_when_a_server_is_well_and_keeps_its_last_error(pair: Pai
     server_health.update_health(SYSTEM)
     down = row(pair[0])
     assert down.state_since is not None
-    assert down.state_since < (down.looked_at or down.state_since), "the second look changed nothing"
+    assert down.state_since < (down.checked_at or down.state_since), "the second look changed nothing"
     fault(pair[0], "server_down", on=False)
     server_health.update_health(SYSTEM)
     up = row(pair[0])
-    assert (up.healthy, up.state_since, up.error) == (True, up.looked_at, "wppconnect_inacessivel")
-    assert up.error_at == down.looked_at
+    assert (up.healthy, up.state_since, up.error) == (True, up.checked_at, "wppconnect_inacessivel")
+    assert up.error_at == down.checked_at
 
 
 def test_it_tells_a_refused_secret_from_an_outage(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,7 +399,7 @@ def test_it_prefers_a_server_that_answers_and_tries_a_silent_one_only_for_want_o
     servers.drain(admin, second.url, True)
     assert chosen() == first.url
     servers.drain(admin, second.url, False)
-    database.execute("update wpp_servers set looked_at = now() - interval '1 hour'")
+    database.execute("update wpp_servers set checked_at = now() - interval '1 hour'")
     assert chosen() == first.url, "a look that old says nothing"
 
 
@@ -573,7 +573,7 @@ def test_it_calls_no_server_that_is_only_a_row(
     server_health.update_health(staff, scan=True)
     assert chosen() != url
     assert chosen(home=url) != url
-    assert next(one for one in servers.list_servers(staff) if one.url == url).looked_at is None
+    assert next(one for one in servers.list_servers(staff) if one.url == url).checked_at is None
     assert callers == []
 
 
@@ -622,6 +622,6 @@ def test_the_database_keeps_the_rows_from_users_and_changes_from_operators(
     with transaction(staff) as tx:
         changed = tx.exec_driver_sql("update wpp_servers set capacity = 1, drained_at = now()")
         assert changed.rowcount == 0
-    for call in ("app.register_servers('{http://x}')", "app.note_scan('http://x', '{}')"):
+    for call in ("app.register_servers('{http://x}')", "app.record_server_scan('http://x', '{}')"):
         with pytest.raises(Exception, match="only for staff"), transaction(user) as tx:
             tx.exec_driver_sql(f"select {call}")

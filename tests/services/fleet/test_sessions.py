@@ -482,12 +482,12 @@ def test_it_asks_no_server_that_is_known_to_be_away(
 ) -> None:
     pair(user, control, database)
     control.fault("page_crashes", name_of(user))
-    database.execute("insert into findings (server_url, kind, state) values (%s, 'server_down', 'open')", server.url)
+    database.execute("insert into incidents (server_url, kind, state) values (%s, 'server_down', 'open')", server.url)
     database.execute("update whatsapp_sessions set check_at = now()")
     assert checks.run_due_checks() == 1
     assert own(user).status is Status.CONNECTED
     assert (checks.next_check_in() or 0) > 5
-    database.execute("update findings set state = 'healed', ended_at = now()")
+    database.execute("update incidents set state = 'healed', ended_at = now()")
     tend_until(user, lambda session: session.status is Status.DISCONNECTED, database)
 
 
@@ -712,7 +712,7 @@ def test_it_closes_a_session_that_then_stays_closed(
     assert commands.close(staff, user.user_id).status is Status.DISCONNECTED
     assert own(user).failure == "closed"
     assert own(user).server_holds, "its phone is still paired there"
-    assert database.one("select wants_up from whatsapp_sessions") is False
+    assert database.one("select desired_connected from whatsapp_sessions") is False
     found = control.session(name_of(user))
     assert found is not None
     assert found["status"] != "CONNECTED"

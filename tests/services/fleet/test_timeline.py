@@ -68,7 +68,7 @@ def test_it_masks_secrets_and_keeps_the_outcome(user: Actor, staff: Actor, datab
     assert "abc" not in str(entry.detail)
 
 
-@pytest.mark.parametrize("statement", ["update session_timeline set what = 'x'", "delete from session_timeline"])
+@pytest.mark.parametrize("statement", ["update session_timeline set action = 'x'", "delete from session_timeline"])
 def test_it_can_be_rewritten_by_nobody(user: Actor, staff: Actor, database: Database, statement: str) -> None:
     connected(database, user)
     for actor in (user, staff, SYSTEM):
@@ -83,7 +83,7 @@ def test_it_can_be_rewritten_by_nobody(user: Actor, staff: Actor, database: Data
 def test_it_reads_one_session_by_its_index(user: Actor, database: Database) -> None:
     session_id = connected(database, user)
     database.execute(
-        "insert into session_timeline (session_id, user_id, kind, what)"
+        "insert into session_timeline (session_id, user_id, kind, action)"
         " select %s, %s, 'health', 'probe' from generate_series(1, 3000)",
         session_id,
         user.user_id,

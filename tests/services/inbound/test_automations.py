@@ -99,7 +99,7 @@ def test_it_answers_no_machine(user: Actor, session_id: UUID, database: Database
     """What comes within seconds of one of ours was typed by nobody."""
     automations.save_auto_reply(user, "Fechado.", ZONE, CLOSED)
     comes_in(session_id, at=NIGHT - timedelta(days=1))
-    database.execute("update messages set state = 'sent', at = %s where direction = 'out'", NIGHT)
+    database.execute("update messages set state = 'sent', occurred_at = %s where direction = 'out'", NIGHT)
     assert comes_in(session_id, "Olá! Em breve responderemos.", at=NIGHT + timedelta(seconds=2)) == [
         RuleOutcome.AUTOMATIC
     ]
@@ -154,7 +154,7 @@ def test_it_shows_staff_what_rules_did_without_the_texts(
     assert [(use.what, use.email) for use in automations.list_all_uses(staff)] == [(RuleOutcome.REPLIED, user.email)]
     assert automations.list_rules(staff) == []
     with transaction(staff) as tx:
-        assert tx.exec_driver_sql("select count(*) from rules").scalar_one() == 0
+        assert tx.exec_driver_sql("select count(*) from automations").scalar_one() == 0
     assert automations.list_uses(new_actor()) == []
     with pytest.raises(Forbidden):
         automations.list_all_uses(user)
@@ -201,7 +201,7 @@ def test_two_machines_never_talk_to_each_other_without_end(
             continue  # silence: a person writes again
         said[hearing] += 1
         database.execute(
-            "update messages set state = 'sent', at = %s where session_id = %s and state = 'queued'",
+            "update messages set state = 'sent', occurred_at = %s where session_id = %s and state = 'queued'",
             moment, ids[hearing],
         )  # fmt: skip
         hearing = 1 - hearing

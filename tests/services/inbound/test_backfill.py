@@ -28,7 +28,7 @@ ANA, BIA, GROUP = "5511987654321", "5511976543210", "120363012345@g.us"
 def paired(user: Actor, server: SandboxServer, control: SandboxControl, database: Database) -> Actor:
     """A user whose session is up at the sandbox; its webhooks go nowhere, so that whatever comes in is missed."""
     pair(user, control, database)
-    database.execute("update whatsapp_sessions set status = 'conectado'; delete from gaps")
+    database.execute("update whatsapp_sessions set status = 'conectado'; delete from outages")
     return user
 
 
@@ -38,22 +38,22 @@ def name(actor: Actor) -> str:
 
 def note(database: Database, reason: str = "receiver", hours: float = 1) -> None:
     database.execute(
-        "select app.note_gap(%s, now() - make_interval(mins => %s), now(), null, null)", reason, int(hours * 60)
+        "select app.record_outage(%s, now() - make_interval(mins => %s), now(), null, null)", reason, int(hours * 60)
     )
-    database.execute("update gaps set next_at = now() where state = 'waiting'")
+    database.execute("update outages set next_at = now() where state = 'waiting'")
 
 
 def read(database: Database) -> None:
     """Rounds of the worker until nothing is due."""
     reader = Reader()
-    due = "select count(*) from gaps where state = 'reading' or (state = 'waiting' and next_at <= clock_timestamp())"
+    due = "select count(*) from outages where state = 'reading' or (state = 'waiting' and next_at <= clock_timestamp())"
     wait_for(lambda: reader.step() or database.one(due) == 0)
     wait_for(lambda: database.one(due) == 0)
     reader.drain()
 
 
 def bodies(database: Database) -> list[str]:
-    return [body for (body,) in database.execute("select body from messages order by at, seq")]
+    return [body for (body,) in database.execute("select body from messages order by occurred_at, seq")]
 
 
 def newest(actor: Actor) -> SessionOutage:
@@ -151,12 +151,12 @@ def test_it_comes_back_later_while_the_server_is_away_and_gives_up_in_the_end(
     assert gap.next_at > datetime.now(UTC) + timedelta(seconds=10)
     server.start()
     wait_for(lambda: (session := control.session(name(paired))) and session["status"] == "CONNECTED")
-    database.execute("update gaps set next_at = now()")
+    database.execute("update outages set next_at = now()")
     read(database)
     assert (newest(paired).state, bodies(database)) == ("done", ["um"])
     server.stop()
     note(database)
-    database.execute("update gaps set attempts = %s where state = 'waiting'", len(backfill_round.RETRY_AFTER))
+    database.execute("update outages set attempts = %s where state = 'waiting'", len(backfill_round.RETRY_AFTER))
     read(database)
     assert newest(paired).state == "failed"
 
@@ -166,9 +166,10 @@ def test_it_says_which_chat_could_not_be_read_and_reads_the_others(
 ) -> None:
     control.inbound(name(paired), ANA, "um")
     note(database)
-    database.execute("update gaps set listed_at = now(), chats = 2")
+    database.execute("update outages set listed_at = now(), chats = 2")
     database.execute(
-        "insert into gap_chats (gap_id, address, user_id) select id, a, user_id from gaps, unnest(%s::text[]) as x (a)",
+        "insert into outage_chats (outage_id, address, user_id) select id, a, user_id from outages,"
+        " unnest(%s::text[]) as x (a)",
         [f"{ANA}@c.us", "5511900000000@c.us"],
     )
     read(database)
@@ -233,7 +234,7 @@ def test_it_marks_what_was_deleted_meanwhile(paired: Actor, control: SandboxCont
     note(database)
     read(database)
     assert bodies(database) == ["apagada"]
-    assert database.execute("select wpp_id, kind from message_marks") == [(written["id"], "revoke")]
+    assert database.execute("select wpp_id, kind from message_annotations") == [(written["id"], "revoke")]
 
 
 def test_it_is_taken_up_where_a_dead_worker_left_it(paired: Actor, control: SandboxControl, database: Database) -> None:
@@ -244,7 +245,7 @@ def test_it_is_taken_up_where_a_dead_worker_left_it(paired: Actor, control: Sand
     backfill_round._list_chats(dead)
     backfill_round._read_chat(dead, backfill_round._chats_to_read(dead)[0])
     assert backfill_round.claim_outages(5) == [], "it is leased"
-    database.execute("update gaps set next_at = now()")
+    database.execute("update outages set next_at = now()")
     (follower,) = backfill_round.claim_outages(5)
     with pytest.raises(backfill_round.ClaimLost):
         backfill_round._read_chat(dead, f"{ANA}@c.us")

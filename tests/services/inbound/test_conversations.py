@@ -256,9 +256,10 @@ def test_it_opens_a_thread_and_searches_by_index(session: UUID, user: Actor, dat
     )
     database.execute("analyze messages")
     plans = {
-        "messages_of_contact": "select * from messages where contact_id = %s order by at desc, seq desc limit 40",
+        "messages_of_contact": "select * from messages where contact_id = %s order by occurred_at desc,"
+        " seq desc limit 40",
         "messages_words": "select * from messages where user_id = %s and body <> ''"
-        " and app.words(body) @@ to_tsquery('portuguese', 'agulha')",
+        " and app.get_search_words(body) @@ to_tsquery('portuguese', 'agulha')",
     }
     for index, query in plans.items():
         plan = database.execute(f"explain {query}", contact if "contact" in index else user.user_id)

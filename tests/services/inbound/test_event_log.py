@@ -341,7 +341,7 @@ def test_it_tells_that_an_acknowledgement_would_move_its_message(
     assert {one.where for one in parked} >= {"parked_ack"}
     assert "true_" not in str(parked)
     assert database.one("select state from messages") == "accepted"
-    assert database.one("select count(*) from parked_acks") == 0
+    assert database.one("select count(*) from pending_acks") == 0
 
 
 def test_it_shows_no_qr_in_what_would_change(database: Database, staff: Actor, user: Actor, worker: None) -> None:
@@ -351,7 +351,7 @@ def test_it_shows_no_qr_in_what_would_change(database: Database, staff: Actor, u
     changes = event_dry_run.request_dry_runs(staff, [event])[0].changes
     assert ("qr_urlcode", None, HIDDEN) in [(one.field, one.before, one.after) for one in changes]
     assert "2@private" not in str(changes)
-    assert "2@private" not in str(database.execute("select answer from event_trials"))
+    assert "2@private" not in str(database.execute("select answer from event_dry_runs"))
 
 
 def test_it_says_that_nothing_would_change(database: Database, staff: Actor, user: Actor, worker: None) -> None:
@@ -398,13 +398,13 @@ def test_it_tries_an_event_out_without_a_word_to_the_outside(
     monkeypatch.setattr(socket.socket, "connect", refuse)
     for state in ("desconectado", "pareando", "conectado"):
         database.execute("update whatsapp_sessions set status = %s, pairing_started_at = now() - interval '1 s'", state)
-        database.execute("insert into event_trials (event_id, actor_id) select id, %s from events", staff.user_id)
-        asked = len(database.execute("select 1 from event_trials where answer is null"))
+        database.execute("insert into event_dry_runs (event_id, actor_id) select id, %s from events", staff.user_id)
+        asked = len(database.execute("select 1 from event_dry_runs where answer is null"))
         assert asked >= len(list(FIXTURES.glob("*.json")))
         while event_dry_run.run_pending_dry_runs():
             pass
     assert calls == []
-    assert database.one("select count(*) from event_trials where answer ->> 'error' is not null") == 0
+    assert database.one("select count(*) from event_dry_runs where answer ->> 'error' is not null") == 0
 
 
 # --- beside a clean-up ------------------------------------------------------------------------------------------------
@@ -416,11 +416,11 @@ def test_trials_go_with_their_event_and_keep_no_clean_up_waiting(
     tried, asked_now, other = (store(database, status("x"), user, "handled", age="40 days") for _ in range(3))
     event_dry_run.request_dry_runs(staff, [tried])
     with psycopg.connect(database.url) as asking, transaction(SYSTEM) as tx:
-        asking.execute("insert into event_trials (event_id, actor_id) values (%s, %s)", (asked_now, staff.user_id))
+        asking.execute("insert into event_dry_runs (event_id, actor_id) values (%s, %s)", (asked_now, staff.user_id))
         tx.execute(text("set local lock_timeout = '1s'"))
-        assert tx.execute(text("select app.clean('events', '30 days', 100)")).scalar_one() == 2
+        assert tx.execute(text("select app.purge_expired('events', '30 days', 100)")).scalar_one() == 2
     assert database.execute("select id from events") == [(asked_now,)]
-    assert database.execute("select event_id from event_trials") == [(asked_now,)]
+    assert database.execute("select event_id from event_dry_runs") == [(asked_now,)]
     with pytest.raises(NotFound):
         event_dry_run.request_dry_runs(staff, [other])
 

@@ -149,14 +149,14 @@ def test_it_leaves_alone_who_asks_for_it_in_a_chat_of_two(session: UUID, databas
     taken = take(session, said("SAIR, por favor!"))
     assert taken is not None
     assert contacts.get(user, taken.contact_id).opted_out
-    assert database.execute("select phone, word from opt_outs") == [("5511987654321", "SAIR")]
+    assert database.execute("select phone, trigger_word from opt_outs") == [("5511987654321", "SAIR")]
 
 
 def test_it_tells_when_it_was_said_but_never_from_the_future(session: UUID, database: Database) -> None:
     take(session, said("antes", timestamp=int(NOW.timestamp()) - 3600))
     take(session, said("depois", timestamp=int(NOW.timestamp()) + 86_400))
     take(session, said("sem hora", timestamp=None))
-    found = dict(database.execute("select body, at from messages"))
+    found = dict(database.execute("select body, occurred_at from messages"))
     assert found == {"antes": NOW - timedelta(hours=1), "depois": NOW, "sem hora": NOW}
     assert database.one("select last_message_at from contacts") == NOW
 
@@ -176,8 +176,8 @@ def test_it_puts_what_is_sent_into_the_same_conversation(session: UUID, database
     database.execute("update messages set state = 'sending', address = %s where id = %s", ANA, before)
     assert taken is not None
     assert database.execute("select distinct contact_id from messages") == [(taken.contact_id,)]
-    assert database.one("select at > created_at from messages where id = %s", before)
-    assert database.one("select at = run_at from messages where id = %s", after)
+    assert database.one("select occurred_at > created_at from messages where id = %s", before)
+    assert database.one("select occurred_at = run_at from messages where id = %s", after)
 
 
 def test_it_learns_a_lid_from_the_address_that_a_message_leaves_for(
@@ -262,7 +262,7 @@ def test_it_says_why_a_message_failed_unless_it_left(session: UUID, database: Da
 
 
 def marks(database: Database, kind: str) -> list[tuple[Any, ...]]:
-    return database.execute("select who, value from message_marks where kind = %s order by who", kind)
+    return database.execute("select author, value from message_annotations where kind = %s order by author", kind)
 
 
 @pytest.mark.parametrize("turn", [lambda x: x, reversed], ids=["in order", "backwards"])
@@ -338,7 +338,7 @@ def test_it_reads_what_could_not_be_read_at_first(session: UUID, database: Datab
     assert take(session, readable) is None
     assert database.execute("select kind, body from messages") == [("chat", "SAIR")]
     assert database.one("select unread from contacts") == 1
-    assert database.one("select word from opt_outs") == "SAIR"
+    assert database.one("select trigger_word from opt_outs") == "SAIR"
 
 
 NAMES = (f"{ANA}_3EB0AB_out", f"{LID}_3EB0AB_out", f"{ANA}_3EB0AB")
@@ -355,8 +355,8 @@ def test_it_knows_a_message_under_each_of_its_names(session: UUID, database: Dat
     note(session, f"true_{later}", "reaction", emoji="👍")
     note(session, f"true_{NAMES[0]}", "reaction", at=1, emoji="❤️")
     assert database.execute("select wpp_id, ack, state from messages") == [(first.id, 3, "read")]
-    assert database.execute("select wpp_id, value ->> 'emoji' from message_marks") == [(first.id, "❤️")]
-    assert database.one("select count(*) from parked_acks") == 0
+    assert database.execute("select wpp_id, value ->> 'emoji' from message_annotations") == [(first.id, "❤️")]
+    assert database.one("select count(*) from pending_acks") == 0
 
 
 def test_it_lets_a_message_have_the_ack_that_came_first_under_another_name(session: UUID, database: Database) -> None:

@@ -14,14 +14,14 @@ from tests.conftest import Database, connected
 
 
 def rows(database: Database) -> list[tuple[Any, ...]]:
-    return database.execute("select reason, state, to_at - from_at from gaps order by created_at")
+    return database.execute("select reason, state, to_at - from_at from outages order by created_at")
 
 
 def test_it_notes_what_a_receiver_missed_while_it_was_not_there(user: Actor, database: Database) -> None:
     connected(database, user)
     HeartbeatMonitor().beat()
     assert rows(database) == [], "nobody knows of a time before the first"
-    database.execute("update heartbeats set at = now() - interval '7 minutes', instance = 'earlier:1'")
+    database.execute("update heartbeats set beat_at = now() - interval '7 minutes', instance = 'earlier:1'")
     pulse = HeartbeatMonitor()
     pulse.beat()
     ((reason, state, length),) = rows(database)
@@ -52,7 +52,7 @@ def test_it_notes_when_nothing_could_be_put_down(user: Actor, database: Database
     connected(database, user)
     pulse = HeartbeatMonitor()
     pulse.beat()
-    database.execute("update heartbeats set at = now() - interval '40 seconds'")
+    database.execute("update heartbeats set beat_at = now() - interval '40 seconds'")
     pulse.beat()
     assert rows(database)[0][0] == "database"
 
@@ -74,7 +74,7 @@ def test_it_makes_one_of_two_that_wait(user: Actor, database: Database) -> None:
     connected(database, user)
     for began, ended in (("40 minutes", "30 minutes"), ("20 minutes", "10 minutes")):
         database.execute(
-            "select app.note_gap('receiver', now() - %s::interval, now() - %s::interval, null, null)", began, ended
+            "select app.record_outage('receiver', now() - %s::interval, now() - %s::interval, null, null)", began, ended
         )
     ((_reason, _state, length),) = rows(database)
     assert timedelta(minutes=30) <= length < timedelta(minutes=31)
@@ -95,7 +95,7 @@ def test_it_notes_what_a_session_missed_once_it_is_back(user: Actor, database: D
 
 def test_it_notes_nothing_for_the_first_pairing(user: Actor, database: Database) -> None:
     connected(database, user)
-    database.execute("update whatsapp_sessions set status = 'pareando'; delete from gaps")
+    database.execute("update whatsapp_sessions set status = 'pareando'; delete from outages")
     database.execute("update whatsapp_sessions set status = 'conectado'")
     assert rows(database) == []
 
@@ -119,11 +119,11 @@ def test_it_shows_staff_everybodys_gaps_but_no_chat(
     user: Actor, staff: Actor, new_actor: Callable[..., Actor], database: Database
 ) -> None:
     connected(database, user)
-    database.execute("select app.note_gap('receiver', now() - interval '1 hour', now(), null, null)")
+    database.execute("select app.record_outage('receiver', now() - interval '1 hour', now(), null, null)")
     database.execute(
-        "update gaps set state = 'done', failed = 1;"
-        "insert into gap_chats (gap_id, address, user_id, state, why)"
-        " select id, '5511987654321@c.us', user_id, 'failed', 'too_deep' from gaps"
+        "update outages set state = 'done', failed = 1;"
+        "insert into outage_chats (outage_id, address, user_id, state, failure)"
+        " select id, '5511987654321@c.us', user_id, 'failed', 'too_deep' from outages"
     )
     (outage,) = outages.list_outages(staff)
     assert (outage.sessions, outage.unread, outage.given_up, outage.failed) == (1, 0, 0, 1)
@@ -142,13 +142,13 @@ def test_it_makes_one_outage_of_what_all_missed_at_one_time(
 ) -> None:
     for _ in range(3):
         connected(database, new_actor())
-    database.execute("select app.note_gap('receiver', now() - interval '2 hours', now(), null, null)")
+    database.execute("select app.record_outage('receiver', now() - interval '2 hours', now(), null, null)")
     database.execute(
-        "update gaps set state = case n when 1 then 'done' when 2 then 'failed' else 'reading' end, recovered = n"
-        " from (select id, row_number() over (order by id) n from gaps) k where k.id = gaps.id"
+        "update outages set state = case n when 1 then 'done' when 2 then 'failed' else 'reading' end, recovered = n"
+        " from (select id, row_number() over (order by id) n from outages) k where k.id = outages.id"
     )
     connected(database, new_actor())
-    database.execute("select app.note_gap('database', now() - interval '1 hour', now(), null, null)")
+    database.execute("select app.record_outage('database', now() - interval '1 hour', now(), null, null)")
     later, earlier = outages.list_outages(staff)
     assert (later.reason, later.sessions, later.unread) == (OutageReason.DATABASE, 4, 4)
     assert (earlier.reason, earlier.sessions, earlier.unread, earlier.given_up, earlier.recovered) == (
@@ -160,7 +160,7 @@ def test_it_makes_one_outage_of_what_all_missed_at_one_time(
 
 def test_it_drops_what_is_long_over(user: Actor, database: Database) -> None:
     connected(database, user)
-    database.execute("select app.note_gap('receiver', now(), now(), null, null)")
-    database.execute("update gaps set state = 'done', done_at = now() - interval '91 days'")
+    database.execute("select app.record_outage('receiver', now(), now(), null, null)")
+    database.execute("update outages set state = 'done', done_at = now() - interval '91 days'")
     outages.purge_expired()
     assert rows(database) == []

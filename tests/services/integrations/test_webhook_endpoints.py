@@ -70,8 +70,9 @@ def work(worker: WebhookSender, until: Callable[[], Any]) -> None:
 
 def settled(worker: WebhookSender, database: Database) -> None:
     """Until nothing is due and nothing under way."""
-    due = "select count(*) from deliveries d join endpoints e on e.id = d.endpoint_id where d.state = 'sending' or"
-    due += " (d.state = 'waiting' and e.active and greatest(d.next_at, e.free_at) <= clock_timestamp())"
+    due = "select count(*) from webhook_deliveries d join webhook_endpoints e on e.id = d.endpoint_id"
+    due += " where d.state = 'sending' or (d.state = 'waiting' and e.active"
+    due += " and greatest(d.next_at, e.available_at) <= clock_timestamp())"
     work(worker, lambda: database.one(due) == 0)
 
 
@@ -150,7 +151,7 @@ def test_it_reads_what_it_tells_as_the_owner_may_see_it(
     made = webhook_endpoints.create_endpoint(user, system.url, ALL)
     foreign = received(database, other)
     received(database, user)
-    database.execute("update deliveries set message_id = %s", foreign)
+    database.execute("update webhook_deliveries set message_id = %s", foreign)
     settled(worker, database)
     assert system.heard == []
     assert (newest(user, made.id).state, newest(user, made.id).error) == (DeliveryState.DONE, "no_subject")
@@ -169,7 +170,7 @@ def test_it_keeps_to_the_schedule_for_days_and_then_gives_up(
         assert (delivery.state, delivery.attempts, delivery.status) == (DeliveryState.WAITING, attempt, 400)
         after = delivery.next_at - datetime.now(UTC)
         assert pause - timedelta(seconds=20) <= after <= pause * 1.1 + timedelta(seconds=1)
-        database.execute("update deliveries set next_at = clock_timestamp()")
+        database.execute("update webhook_deliveries set next_at = clock_timestamp()")
     settled(worker, database)
     assert newest(user, made.id).state is DeliveryState.DEAD
     assert len({one.id for one in system.heard}) == 1, "the id stays the same, so that the other side can tell"
@@ -183,7 +184,7 @@ def test_it_replays_dead_letters_one_or_all(
     made = webhook_endpoints.create_endpoint(user, system.url, ALL)
     for number in range(3):
         received(database, user, str(number))
-    database.execute("update deliveries set state = 'dead', attempts = 10, dead_at = now()")
+    database.execute("update webhook_deliveries set state = 'dead', attempts = 10, dead_at = now()")
     assert webhook_endpoints.list_endpoints(user)[0].dead == 3
     one = newest(user, made.id)
     webhook_endpoints.requeue(user, one.id)
@@ -223,8 +224,8 @@ def test_it_turns_an_endpoint_off_where_nobody_has_answered_for_days(
     (endpoint,) = webhook_endpoints.list_endpoints(user)
     assert (endpoint.active, endpoint.failing_since is not None) == (True, True)
     database.execute(
-        "update endpoints set failing_since = now() - interval '6 days', free_at = now();"
-        "update deliveries set next_at = now()"
+        "update webhook_endpoints set failing_since = now() - interval '6 days', available_at = now();"
+        "update webhook_deliveries set next_at = now()"
     )
     settled(worker, database)
     (endpoint,) = webhook_endpoints.list_endpoints(user)
@@ -267,14 +268,14 @@ def test_it_tries_one_that_is_away_with_a_single_post_and_sends_the_rest_when_it
     settled(worker, database)
     tries = len(system.heard)
     assert tries <= webhook_delivery.MAX_POSTS_PER_ENDPOINT
-    database.execute("update endpoints set free_at = clock_timestamp()")
+    database.execute("update webhook_endpoints set available_at = clock_timestamp()")
     settled(worker, database)
     assert len(system.heard) == tries + 1, "one more, and then it is left alone for longer"
     system.status, before = 200, len(system.heard)
-    database.execute("update endpoints set free_at = clock_timestamp()")
+    database.execute("update webhook_endpoints set available_at = clock_timestamp()")
     settled(worker, database)
     assert len(system.heard) - before == webhook_delivery.MAX_POSTS_PER_ENDPOINT + 4
-    assert database.one("select failures from endpoints") == 0
+    assert database.one("select failures from webhook_endpoints") == 0
 
 
 def test_it_leaves_what_a_dead_worker_held_to_the_next(
@@ -285,11 +286,13 @@ def test_it_leaves_what_a_dead_worker_held_to_the_next(
     received(database, user)
     (lost,) = webhook_delivery._claim(10)
     assert webhook_delivery._claim(10) == [], "it is leased"
-    database.execute("update deliveries set next_at = clock_timestamp()")
+    database.execute("update webhook_deliveries set next_at = clock_timestamp()")
     settled(worker, database)
     assert len(system.heard) == 1
     webhook_delivery._record_answer(lost, None)
-    assert database.one("select attempts || state from deliveries") == "2done", "the fence refuses the late outcome"
+    assert database.one("select attempts || state from webhook_deliveries") == "2done", (
+        "the fence refuses the late outcome"
+    )
 
 
 def test_it_signs_with_both_secrets_for_a_day_after_a_change(
@@ -301,7 +304,7 @@ def test_it_signs_with_both_secrets_for_a_day_after_a_change(
     received(database, user)
     settled(worker, database)
     assert system.first().verified(old.secret) == system.first().verified(new.secret)
-    database.execute("update endpoints set rotated_at = now() - interval '25 hours'")
+    database.execute("update webhook_endpoints set rotated_at = now() - interval '25 hours'")
     received(database, user)
     settled(worker, database)
     system.heard[1].verified(new.secret)
@@ -313,7 +316,7 @@ def test_it_tests_an_endpoint_at_once_even_one_that_is_left_alone(
     user: Actor, database: Database, system: WebhookConsumer, worker: WebhookSender
 ) -> None:
     made = webhook_endpoints.create_endpoint(user, system.url, ALL)
-    database.execute("update endpoints set failures = 5, free_at = now() + interval '5 minutes'")
+    database.execute("update webhook_endpoints set failures = 5, available_at = now() + interval '5 minutes'")
     webhook_endpoints.send_test(user, made.id)
     settled(worker, database)
     assert system.first().verified(made.secret)["type"] == "webhook.test"
@@ -370,7 +373,7 @@ def test_it_shows_the_secret_to_nobody_and_tells_none_in_the_log(
     received(database, user)
     settled(worker, database)
     for column in ("secret", "previous_secret"):
-        for statement in (f"select {column} from endpoints", f"update endpoints set url = {column}"):
+        for statement in (f"select {column} from webhook_endpoints", f"update webhook_endpoints set url = {column}"):
             with pytest.raises(Exception, match="permission denied"), transaction(user) as tx:
                 tx.exec_driver_sql(statement)
     said = "".join(capsys.readouterr())
@@ -386,9 +389,9 @@ def test_it_drops_what_is_old(user: Actor, database: Database) -> None:
     for number in range(4):
         received(database, user, str(number))
     database.execute(
-        "update deliveries set state = 'done', created_at = now() - interval '8 days' where seq = 1;"
-        "update deliveries set created_at = now() - interval '8 days' where seq = 2;"
-        "update deliveries set state = 'dead', created_at = now() - interval '31 days' where seq = 3"
+        "update webhook_deliveries set state = 'done', created_at = now() - interval '8 days' where seq = 1;"
+        "update webhook_deliveries set created_at = now() - interval '8 days' where seq = 2;"
+        "update webhook_deliveries set state = 'dead', created_at = now() - interval '31 days' where seq = 3"
     )
     webhook_delivery.purge_expired()
     assert len(webhook_endpoints.list_deliveries(user, made.id)) == 2
@@ -397,13 +400,13 @@ def test_it_drops_what_is_old(user: Actor, database: Database) -> None:
 def test_it_finds_its_way_by_indexes(user: Actor, database: Database) -> None:
     connected(database, user)
     database.execute(
-        "insert into endpoints (user_id, url, secret, kinds)"
+        "insert into webhook_endpoints (user_id, url, secret, kinds)"
         " select %s, 'https://example.com', 'whsec_x', '{message.state}' from generate_series(1, 20)",
         user.user_id,
     )
     database.execute(
-        "insert into deliveries (endpoint_id, user_id, kind, state)"
-        " select e.id, e.user_id, 'message.state', 'done' from endpoints e, generate_series(1, 2000)"
+        "insert into webhook_deliveries (endpoint_id, user_id, kind, state)"
+        " select e.id, e.user_id, 'message.state', 'done' from webhook_endpoints e, generate_series(1, 2000)"
     )
     database.execute("analyze endpoints, deliveries")
     bounds = {"limit": 10, "each": 3, "lease": timedelta(seconds=60), "rotation": timedelta(days=1)}

@@ -61,13 +61,13 @@ def test_it_sends_nothing_into_a_session_out_of_whatsapp_s_reach(user: Actor, da
     session_id = connected(database, user)
     queue(user, "waits")
     database.execute(
-        "insert into findings (session_id, user_id, kind) values (%s, %s, 'zombie')", session_id, user.user_id
+        "insert into incidents (session_id, user_id, kind) values (%s, %s, 'zombie')", session_id, user.user_id
     )
     assert claim() == []
     assert states(user) == [State.QUEUED]
     assert 0 < (next_due_in() or 0) <= OUT_OF_REACH.total_seconds(), "it is looked at again, not spun on"
-    database.execute("update findings set state = 'healed', ended_at = now()")
-    database.execute("update lanes set free_at = now()")
+    database.execute("update incidents set state = 'healed', ended_at = now()")
+    database.execute("update lanes set available_at = now()")
     assert [one.body for one in claim()] == ["waits"]
 
 
@@ -210,7 +210,7 @@ def test_one_outcome_that_cannot_be_stored_keeps_no_other_from_it(
     )
     delivery.take_turn([(one, SENT) for one in claimed], 0, NO_PACE)
     assert [states(actor) for actor in actors] == [[State.ACCEPTED], [State.SENDING], [State.ACCEPTED]]
-    lanes = "select count(*) from lanes where free_at between now() and now() + interval '5 seconds'"
+    lanes = "select count(*) from lanes where available_at between now() and now() + interval '5 seconds'"
     assert database.one(lanes) == 1, "its lane is left for a moment, and then it is called uncertain"
 
 

@@ -229,7 +229,7 @@ def test_it_settles_an_uncertain_message_of_a_chat_that_is_filed_under_a_lid(
     if not ack_first:
         acknowledge(session_id, left["id"], 3)
     assert only(sender).state is State.READ
-    assert database.one("select count(*) from parked_acks") == 0
+    assert database.one("select count(*) from pending_acks") == 0
 
 
 def test_it_fails_a_reply_to_what_is_gone_and_sends_nothing(sender: Actor, control: SandboxControl) -> None:
@@ -489,10 +489,10 @@ def test_an_ack_that_comes_before_its_message_is_kept_for_it(user: Actor, databa
     (claimed,), _seen = delivery.claim_lanes(1)
     acknowledge(session_id, "true_early", 2)
     acknowledge(session_id, "true_early", 1)
-    assert database.one("select ack from parked_acks") == 2
+    assert database.one("select ack from pending_acks") == 2
     delivery.finish(claimed, claims.Outcome(State.ACCEPTED, wpp_id="true_early"), NO_PACE)
     assert only(user).state is State.DELIVERED
-    assert database.one("select count(*) from parked_acks") == 0
+    assert database.one("select count(*) from pending_acks") == 0
 
 
 def test_an_ack_and_the_answer_that_names_it_never_miss_each_other(

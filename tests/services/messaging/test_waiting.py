@@ -264,7 +264,7 @@ def test_whatever_ends_after_the_fall_leaves_the_lane_held(
     assert claim() == []
     assert reasons(user)[-1] is WaitReason.SESSION
     move(database, Status.CONNECTED)
-    database.execute("update lanes set free_at = now()")
+    database.execute("update lanes set available_at = now()")
     assert len(claim()) == 1
 
 
@@ -486,7 +486,7 @@ class Stage:
         self.left: list[str] = []
         self._away = self._down = False
         database.execute("delete from messages")
-        database.execute("update lanes set due_at = null, free_at = now()")
+        database.execute("update lanes set due_at = null, available_at = now()")
         self.rise()
 
     def queue(self) -> None:
@@ -519,7 +519,7 @@ class Stage:
     def die(self) -> None:
         """A worker that had not begun to send: its lease ends."""
         claim()
-        self._database.execute("update lanes set free_at = now()")
+        self._database.execute("update lanes set available_at = now()")
 
 
 STEPS = (Stage.queue, Stage.serve, Stage.serve, Stage.away, Stage.back, Stage.fall, Stage.rise, Stage.die)

@@ -82,7 +82,7 @@ def test_it_adds_up_to_what_each_process_counted(database: Database) -> None:
 def test_it_leaves_out_a_process_that_was_killed(database: Database) -> None:
     counters.get_counters().sends.labels("accepted").inc()
     metrics.save_counters("worker")
-    database.execute("update process_metrics set at = now() - interval '21 seconds'")
+    database.execute("update process_metrics set sampled_at = now() - interval '21 seconds'")
     assert value("plushify_sends_total") is None
     assert value("plushify_processes", process="worker") == 0
 
@@ -91,7 +91,7 @@ def test_it_shows_no_row_that_is_no_counter_of_ours(database: Database) -> None:
     """The console may write its row: a fault of a page must not put words of its own on the scrape."""
     forged = json.dumps({"plushify_forged": [["plushify_forged", {"who": "5511987654321"}, 1]]})
     with transaction(ANONYMOUS) as tx:
-        tx.exec_driver_sql("select app.note_metrics('console', 'x', %s::jsonb)", (forged,))
+        tx.exec_driver_sql("select app.record_metrics('console', 'x', %s::jsonb)", (forged,))
     assert "forged" not in metrics.get_exposition().decode()
 
 
@@ -142,7 +142,7 @@ def everything(database: Database, user: Actor) -> dict[str, set[str]]:
     found.pages.labels("home").observe(1)
     database.execute("insert into wpp_servers (url, healthy, latency_ms) values ('http://x', true, 5)")
     database.execute(
-        "insert into findings (session_id, user_id, kind) select id, user_id, 'zombie' from whatsapp_sessions"
+        "insert into incidents (session_id, user_id, kind) select id, user_id, 'zombie' from whatsapp_sessions"
     )
     metrics.save_counters("worker")
     return {sample.name: set(sample.labels) for family in scraped().values() for sample in family.samples}

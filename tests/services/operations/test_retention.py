@@ -104,8 +104,8 @@ def test_the_database_refuses_what_the_service_would_forget(
 ) -> None:
     actor = new_actor(role)
     statements = ["insert into cleanup_runs (actor_id, kinds) values (auth.uid(), '{codes}')"]
-    statements += ["select * from app.cleanup_findings('{}')"] if role is Role.USER else []
-    statements += ["select app.clean('events', '0', 1)", "select * from app.rubbish_sessions"]
+    statements += ["select * from app.count_expired('{}')"] if role is Role.USER else []
+    statements += ["select app.purge_expired('events', '0', 1)", "select * from app.expired_sessions"]
     for statement in statements:
         with pytest.raises(Exception, match=r"permission denied|row-level security|only for staff"):  # noqa: SIM117
             with transaction(actor) as tx:
@@ -212,24 +212,27 @@ ON_ONE_DATABASE = examples(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
 )
 SIMPLE = {
-    ExpiredKind.PARKED_ACKS: "insert into parked_acks (session_id, wpp_id, ack, at)"
-    " select (select id from whatsapp_sessions order by created_at limit 1), n, 1, at from given",
-    ExpiredKind.HEARTBEATS: "insert into heartbeats (process, instance, at) select 'worker', n, at from given",
-    ExpiredKind.SIGN_IN_ATTEMPTS: "insert into sign_in_attempts (key, ip, at) select '', n, at from given",
+    ExpiredKind.PENDING_ACKS: "insert into pending_acks (session_id, wpp_id, ack, received_at)"
+    " select (select id from whatsapp_sessions order by created_at limit 1), n, 1, received_at from given",
+    ExpiredKind.HEARTBEATS: "insert into heartbeats (process, instance, beat_at) select 'worker', n, beat_at"
+    " from given",
+    ExpiredKind.SIGN_IN_ATTEMPTS: "insert into sign_in_attempts (key, ip, occurred_at) select '', n,"
+    " occurred_at from given",
     ExpiredKind.SIGNED_OUT: "insert into signed_out (sign_in_id, expires_at) select md5(n)::uuid, at from given",
-    ExpiredKind.SECURITY_EVENTS: "insert into security_events (kind, subject, at) select 'x', n, at from given",
-    ExpiredKind.TIMELINE: "insert into session_timeline (session_id, user_id, kind, what, at)"
-    " select s.id, s.user_id, 'health', n, at from given, whatsapp_sessions s",
+    ExpiredKind.SECURITY_EVENTS: "insert into security_events (kind, subject, occurred_at) select 'x', n,"
+    " occurred_at from given",
+    ExpiredKind.TIMELINE: "insert into session_timeline (session_id, user_id, kind, action, occurred_at)"
+    " select s.id, s.user_id, 'health', n, occurred_at from given, whatsapp_sessions s",
     ExpiredKind.RUNS: "insert into cleanup_runs (kinds, error, finished_at) select '{}', n, at from given",
 }
 LEFT = {
-    ExpiredKind.PARKED_ACKS: "select wpp_id from parked_acks",
+    ExpiredKind.PENDING_ACKS: "select wpp_id from pending_acks",
     ExpiredKind.HEARTBEATS: "select instance from heartbeats",
     ExpiredKind.SIGN_IN_ATTEMPTS: "select ip from sign_in_attempts",
     ExpiredKind.SIGNED_OUT: "select n::text from generate_series(0, 100) n"
     " join signed_out on sign_in_id = md5(n::text)::uuid",
     ExpiredKind.SECURITY_EVENTS: "select subject from security_events",
-    ExpiredKind.TIMELINE: "select what from session_timeline where kind = 'health'",
+    ExpiredKind.TIMELINE: "select action from session_timeline where kind = 'health'",
     ExpiredKind.RUNS: "select error from cleanup_runs where error is not null",
 }
 
@@ -385,7 +388,8 @@ def a_run_of_three_batches(database: Database, monkeypatch: pytest.MonkeyPatch) 
     """Asked for, with 25 rows that go 10 at a time."""
     monkeypatch.setattr(retention_worker, "BATCH_ROWS", 10)
     database.execute(
-        "insert into security_events (kind, at) select 'x', now() - interval '1 year' from generate_series(1, 25)"
+        "insert into security_events (kind, occurred_at) select 'x', now() - interval '1 year'"
+        " from generate_series(1, 25)"
     )
     return retention.request_run(SYSTEM)
 
@@ -406,7 +410,7 @@ def test_it_works_in_batches_that_are_each_committed_with_their_count(
 
 
 def test_the_retentions_are_settings(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    database.execute("insert into heartbeats (process, instance, at) values ('worker', 'x', %s)", ago(days=3))
+    database.execute("insert into heartbeats (process, instance, beat_at) values ('worker', 'x', %s)", ago(days=3))
     assert counted() == {ExpiredKind.HEARTBEATS: 1}
     monkeypatch.setenv("CLEANUP_HEARTBEATS_DAYS", "4")
     settings.get.cache_clear()
@@ -447,7 +451,7 @@ def test_it_takes_nothing_twice_and_nothing_wrong_without_the_lock(
     monkeypatch.setattr(retention_worker, "BATCH_ROWS", 50)
     monkeypatch.setattr(retention_worker.ProcessLock, "acquire", lambda self: True)
     database.execute(
-        "insert into security_events (kind, at) select 'x', now() - n * interval '1 day'"
+        "insert into security_events (kind, occurred_at) select 'x', now() - n * interval '1 day'"
         " from generate_series(1, 2000) n"
     )
     asked = retention.request_run(SYSTEM, [ExpiredKind.SECURITY_EVENTS])
@@ -575,7 +579,7 @@ def test_a_server_that_is_down_postpones_its_sessions(
     for actor in people:
         assert fleet_session.get(actor) is not None
         assert _on_server(control, name_of(actor))["stored"]
-    assert database.one("select count(*) from whatsapp_sessions where cleaning_until is not null") == 0
+    assert database.one("select count(*) from whatsapp_sessions where retention_lease_until is not null") == 0
     control.clear_faults()
     assert clean(cleaner).counts == {ExpiredKind.SESSIONS: 2}
 
@@ -618,7 +622,7 @@ def test_a_session_that_the_server_brought_back_stays_with_its_data_and_is_asked
     wait_for(lambda: get_client().status_session(server.url, name_of(actor)).status == "CONNECTED", what="the restart")
     assert clean(cleaner).counts == {}
     assert _on_server(control, name_of(actor))["stored"]
-    assert database.one("select check_at <= now() and cleaning_until is null from whatsapp_sessions")
+    assert database.one("select check_at <= now() and retention_lease_until is null from whatsapp_sessions")
     checks.run_due_checks()
     found = fleet_session.get(actor)
     assert found is not None
@@ -648,7 +652,7 @@ def test_no_start_begins_while_the_server_is_told_to_clear(
     retention.request_run(SYSTEM)
     working = threading.Thread(target=cleaner.step)
     working.start()
-    wait_for(lambda: database.one("select count(*) from whatsapp_sessions where cleaning_until is not null"))
+    wait_for(lambda: database.one("select count(*) from whatsapp_sessions where retention_lease_until is not null"))
     with pytest.raises(SessionBeingCleaned):
         commands.connect(actor)
     working.join()
@@ -660,7 +664,7 @@ def test_no_start_begins_while_the_server_is_told_to_clear(
     assert cleaner.step()
     assert retention.list_runs(SYSTEM)[0].postponed == 1
     control.clear_faults()
-    database.execute("update whatsapp_sessions set cleaning_until = now()")
+    database.execute("update whatsapp_sessions set retention_lease_until = now()")
     assert commands.connect(actor).status is Status.PAIRING
 
 
@@ -690,7 +694,7 @@ def test_what_moved_during_the_call_survives_it(
     left = dict(database.execute("select user_id, status from whatsapp_sessions"))
     assert left == {moved.user_id: "conectado", wrote_to.user_id: "desconectado", rung.user_id: "desconectado"}
     assert database.one("select count(*) from messages") == 1
-    assert database.one("select count(*) from whatsapp_sessions where cleaning_until is not null") == 0
+    assert database.one("select count(*) from whatsapp_sessions where retention_lease_until is not null") == 0
 
 
 def test_a_hanging_server_does_not_hold_the_run_for_long(
@@ -708,9 +712,9 @@ def test_a_lease_ends_by_itself_where_the_cleaner_died(
     stored: Callable[[], Actor], database: Database, cleaner: RetentionWorker
 ) -> None:
     actor = stored()
-    database.execute("update whatsapp_sessions set cleaning_until = now() + interval '1 minute'")
+    database.execute("update whatsapp_sessions set retention_lease_until = now() + interval '1 minute'")
     assert clean(cleaner).postponed == 1
-    database.execute("update whatsapp_sessions set cleaning_until = now() - interval '1 second'")
+    database.execute("update whatsapp_sessions set retention_lease_until = now() - interval '1 second'")
     assert clean(cleaner).counts == {ExpiredKind.SESSIONS: 1}
     assert fleet_session.get(actor) is None
 
@@ -739,14 +743,14 @@ def test_counting_and_choosing_use_their_indexes(user: Actor, database: Database
     )
     for table in ("events", "messages", "whatsapp_sessions"):
         database.execute(f"analyze {table}")
-    due = "app.session_due(since, cleared, needed, '7 days', '365 days')"
+    due = "app.is_session_expired(since, cleared, needed, '7 days', '365 days')"
     plans = {
-        "events_done": "select count(*), min(since) from app.rubbish_events where since < now() - interval '30 days'",
-        "whatsapp_sessions_codes": "select count(*) from app.rubbish_codes where since < now() - interval '1 day'",
-        "whatsapp_sessions_status": f"select count(*) from app.rubbish_sessions where {due}",
-        "messages_of_session": f"select count(*) from app.rubbish_sessions where {due}",
+        "events_done": "select count(*), min(since) from app.expired_events where since < now() - interval '30 days'",
+        "whatsapp_sessions_codes": "select count(*) from app.expired_codes where since < now() - interval '1 day'",
+        "whatsapp_sessions_status": f"select count(*) from app.expired_sessions where {due}",
+        "messages_of_session": f"select count(*) from app.expired_sessions where {due}",
     }
     for index, query in plans.items():
         assert index in str(database.execute(f"explain {query}")), index
-    claim = f"select id from app.rubbish_sessions where {due} order by since limit 1 for update skip locked"
+    claim = f"select id from app.expired_sessions where {due} order by since limit 1 for update skip locked"
     assert "Sort" not in str(database.execute(f"explain {claim}"))

@@ -85,7 +85,7 @@ class Clock:
     def start(self) -> None:
         """What a person has just done has the real clock's time: it is looked at now."""
         self.database.execute(
-            "update campaign_lanes set look_at = %s, free_at = least(free_at, %s)", self.now, self.now
+            "update campaign_lanes set next_check_at = %s, available_at = least(available_at, %s)", self.now, self.now
         )
 
     def look(self) -> None:
@@ -96,7 +96,7 @@ class Clock:
         """Jump from look to look."""
         while True:
             self.look()
-            due = self.database.execute("select min(look_at) from campaign_lanes")[0][0]
+            due = self.database.execute("select min(next_check_at) from campaign_lanes")[0][0]
             if due is None or due > until:
                 return
             self.now = max(due, self.now)
@@ -165,7 +165,7 @@ def test_it_keeps_the_cap_over_all_campaigns_of_a_session(sender: Actor, offer: 
     assert len(released(database)) == 5
     found = campaign_forecast.get_pacing_status(sender)
     assert found is not None
-    assert (found.why, found.look_at) == (WaitReason.CAP, local_time.day_start(DAY + timedelta(days=1), ZONE))
+    assert (found.why, found.next_check_at) == (WaitReason.CAP, local_time.day_start(DAY + timedelta(days=1), ZONE))
     clock.run(TEN + timedelta(days=1))
     assert len(released(database)) == 8
 
@@ -347,7 +347,9 @@ def test_it_writes_to_nobody_twice_with_many_workers(sender: Actor, offer: Templ
             now = TEN + timedelta(minutes=minute)
             list(workers.map(lambda _, now=now: campaign_release.step(now), range(6)))
             database.execute("update messages set state = 'sent'")
-            database.execute("update campaign_lanes set look_at = least(look_at, %s)", now + timedelta(minutes=1))
+            database.execute(
+                "update campaign_lanes set next_check_at = least(next_check_at, %s)", now + timedelta(minutes=1)
+            )
     assert clock.now == TEN
     assert sorted(seq for seq, _at in released(database)) == list(range(1, 21))
     assert database.one("select count(*) from messages") == 20
@@ -596,7 +598,7 @@ def test_it_pauses_between_two_locks_without_a_deadlock(sender: Actor, offer: Te
                 campaigns.set_paused(sender, made.id, on=number % 2 == 0)
             except Conflict:
                 return made.id
-            database.execute("update campaign_lanes set look_at = %s", now)
+            database.execute("update campaign_lanes set next_check_at = %s", now)
         return made.id
 
     with ThreadPoolExecutor(4) as both:

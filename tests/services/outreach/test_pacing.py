@@ -60,12 +60,12 @@ def test_it_keeps_strangers_to_their_share() -> None:
 
 @pytest.mark.parametrize(("age", "allowance"), [(0, 20), (1, 24), (7, 89), (13, 322), (14, 400), (400, 400)])
 def test_it_lets_a_young_number_grow(age: int, allowance: int) -> None:
-    rules = replace(RULES, warmup=Warmup(14, 20), young_since=at(15))
+    rules = replace(RULES, warmup=Warmup(14, 20), warmup_started_at=at(15))
     assert rules.allowance(DAY + timedelta(days=age)) == allowance
 
 
 def test_it_never_takes_a_number_for_younger_than_new() -> None:
-    rules = replace(RULES, warmup=Warmup(14, 20), young_since=at(15, day=28))
+    rules = replace(RULES, warmup=Warmup(14, 20), warmup_started_at=at(15, day=28))
     assert rules.allowance(DAY) == 20
     assert replace(rules, cap=5).allowance(DAY) == 5
 
@@ -132,7 +132,7 @@ def test_it_says_so_where_it_cannot_end() -> None:
 )
 def test_a_forecast_breaks_no_rule(count: int, cap: int, share: float, warmup: Warmup, start: int) -> None:
     now = at(0) + timedelta(minutes=start)
-    rules = replace(RULES, cap=cap, cold_share=share, pace=900, warmup=warmup, young_since=now)
+    rules = replace(RULES, cap=cap, cold_share=share, pace=900, warmup=warmup, warmup_started_at=now)
     queue = Queue(ONE, rules, people(count, cold=count // 2))
     found = list(pacing.simulate([queue], now, now, {}))
     days = [local_time.to_local(one.at, ZONE).date() for one in found]

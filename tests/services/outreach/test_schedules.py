@@ -147,7 +147,7 @@ def test_it_sends_late_within_the_grace_and_misses_what_is_later(sender: Actor, 
     make(sender, "FREQ=DAILY;COUNT=4")
     schedule_runner.step(at(TEN) + timedelta(days=2, minutes=15))
     assert len(sent(database)) == 1, "of three that were due the one that is late by no more than the grace"
-    rows = database.execute("select wall, state, reason from schedule_runs order by wall")
+    rows = database.execute("select local_time, state, reason from schedule_runs order by local_time")
     assert [(state, reason) for _wall, state, reason in rows] == [
         ("missed", "late"),
         ("missed", "late"),
@@ -376,11 +376,13 @@ def test_it_knows_how_long_it_may_sleep(sender: Actor) -> None:
 
 def test_it_finds_what_is_due_by_its_index(sender: Actor, database: Database) -> None:
     database.execute(
-        "insert into schedules (user_id, name, zone, first_wall, recipients, next_wall, next_at, look_at)"
+        "insert into schedules (user_id, name, time_zone, first_local_time, recipients, next_local_time, next_at,"
+        " next_check_at)"
         " select %s, 'x', 'UTC', now(), '[]', now(), now() + n * interval '1 min', now() + n * interval '1 min'"
         " from generate_series(1, 20000) n; analyze schedules".replace("%s", f"'{sender.user_id}'")
     )
     plan = database.execute(
-        "explain select id from schedules where look_at <= now() order by look_at limit 20 for update skip locked"
+        "explain select id from schedules where next_check_at <= now()"
+        " order by next_check_at limit 20 for update skip locked"
     )
     assert "schedules_due" in str(plan)

@@ -14,7 +14,7 @@ def test_it_sees_a_worker_by_its_heartbeat(database: Database) -> None:
     heartbeats.beat("worker")
     assert parts()["worker"]
     assert database.one("select count(*) from heartbeats") == 1
-    database.execute("update heartbeats set at = now() - interval '1 minute'")
+    database.execute("update heartbeats set beat_at = now() - interval '1 minute'")
     assert not parts()["worker"]
 
 

@@ -291,7 +291,7 @@ def test_it_equals_a_count_over_the_messages(
 
 def everything(database: Database) -> list[Any]:
     """Every row of the rollups."""
-    tables = ("report_figures", "report_times")
+    tables = ("report_buckets", "report_times")
     return [database.execute(f"select to_jsonb(t)::text from {table} t order by 1") for table in tables]
 
 
@@ -325,7 +325,7 @@ def test_it_forgets_what_is_deleted(database: Database, people: list[Actor], sta
     database.execute("delete from auth.users where id = %s", people[0].user_id)
     fold_all()
     assert figures(staff).sent == 1
-    assert database.one("select count(distinct user_id) from report_figures") == 1
+    assert database.one("select count(distinct user_id) from report_buckets") == 1
 
 
 def test_it_counts_opt_outs_and_those_taken_back(database: Database, people: list[Actor], staff: Actor) -> None:
@@ -343,7 +343,7 @@ def test_it_notes_nothing_where_no_figure_changes(database: Database, people: li
     write(database, people, sessions, [Told(0, NOON, PHONES[0], state="queued")])
     fold_all()
     database.execute("update messages set attempts = attempts + 1, claimed_at = now(), updated_at = now()")
-    assert database.one("select count(*) from report_dirty") == 0
+    assert database.one("select count(*) from report_dirty_buckets") == 0
 
 
 def test_it_lets_one_process_count_at_a_time(database: Database, people: list[Actor]) -> None:
@@ -373,7 +373,7 @@ def test_it_counts_a_long_chat_that_nobody_answered_at_one_look_a_message(user: 
     rollups.rebuild()
     # Each message's own look back over all before it would be fifty million rows, a quarter of a minute.
     assert time.monotonic() - began < 4
-    assert database.one("select total from report_figures where span = 'quarter' and user_id is not null") == 10000
+    assert database.one("select total from report_buckets where span = 'quarter' and user_id is not null") == 10000
 
 
 def test_it_rests_between_two_rounds(database: Database, people: list[Actor], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -438,7 +438,7 @@ def test_it_shows_users_their_own_and_staff_anybodys(
     with transaction(people[0]) as tx:
         assert (
             tx.execute(
-                text("select count(*) from report_figures where user_id is distinct from auth.uid()")
+                text("select count(*) from report_buckets where user_id is distinct from auth.uid()")
             ).scalar_one()
             == 0
         )
@@ -465,7 +465,8 @@ def test_it_tells_uptime_and_pairings_from_the_timeline(database: Database, user
     story = [(0, "pareando"), (60, "conectado"), (7260, "desconectado"), (9000, "pareando"), (9060, "desconectado")]
     for seconds_after, what in story:
         database.execute(
-            "insert into session_timeline (session_id, user_id, at, kind, what) values (%s, %s, %s, 'state', %s)",
+            "insert into session_timeline (session_id, user_id, occurred_at, kind, action) values (%s, %s, %s,"
+            " 'state', %s)",
             session_id, user.user_id, NOON + timedelta(seconds=seconds_after), what,
         )  # fmt: skip
     for actor in (user, staff):
@@ -482,7 +483,7 @@ def test_it_notes_the_first_pairing_too(database: Database, user: Actor) -> None
         "insert into whatsapp_sessions (user_id, session_id, status) values (%s, %s, 'pareando')",
         user.user_id, f"user_{user.user_id}",
     )  # fmt: skip
-    assert database.execute("select what from session_timeline") == [("pareando",)]
+    assert database.execute("select action from session_timeline") == [("pareando",)]
 
 
 # --- speed ------------------------------------------------------------------------------------------------------------
@@ -504,7 +505,7 @@ def plans(staff: Actor) -> Iterator[list[str]]:
 
 def test_it_never_reads_a_message(database: Database, people: list[Actor], staff: Actor, plans: list[str]) -> None:
     database.execute(
-        "insert into report_figures select 'quarter', u, t, 'out', null, null, null, 1, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0,"
+        "insert into report_buckets select 'quarter', u, t, 'out', null, null, null, 1, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0,"
         " 0, 0, 0 from generate_series(%s, %s::timestamptz, '15 minutes') t,"
         " unnest(array[null, %s::uuid]) u",
         NOON - timedelta(days=300),
@@ -518,7 +519,7 @@ def test_it_never_reads_a_message(database: Database, people: list[Actor], staff
     assert len(plans) > 15
     for plan in plans:
         assert "on messages" not in plan
-        assert "Seq Scan on report_figures" not in plan
+        assert "Seq Scan on report_buckets" not in plan
 
 
 # --- the weekly summary -----------------------------------------------------------------------------------------------

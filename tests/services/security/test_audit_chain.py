@@ -70,7 +70,7 @@ def test_it_walks_in_batches(ten: Database, staff: Actor, monkeypatch: pytest.Mo
     ("damage", "broken", "fault"),
     [
         ("update audit_log set detail = '{}' where seq = 4", 4, "changed"),
-        ("update audit_log set at = at + interval '1 microsecond' where seq = 10", 10, "changed"),
+        ("update audit_log set occurred_at = occurred_at + interval '1 microsecond' where seq = 10", 10, "changed"),
         ("update audit_log set request_id = 'x' where seq = 1", 1, "changed"),
         ("delete from audit_log where seq = 5", 5, "missing"),
         ("delete from audit_log where seq = 1", 1, "missing"),

@@ -38,7 +38,7 @@ def sees(staff: Actor, user: Actor) -> tuple[bool, str | None]:
 
 def broken_by_sql(actor: Actor, scope: str, user_id: UUID | None) -> bool:
     with transaction(actor) as tx:
-        return bool(tx.execute(text("select app.glass_broken(:u, :s)"), {"u": user_id, "s": scope}).scalar_one())
+        return bool(tx.execute(text("select app.has_break_glass(:u, :s)"), {"u": user_id, "s": scope}).scalar_one())
 
 
 def test_it_shows_staff_a_users_code_only_while_their_glass_is_broken(
@@ -69,8 +69,8 @@ def test_it_ends_by_itself(database: Database, user: Actor, staff: Actor) -> Non
     pairing(database, user)
     assert user.user_id is not None
     break_glass.grant_access(staff, user.user_id, Scope.QR, REASON, 60)
-    database.execute("alter table broken_glass disable trigger all")
-    database.execute("update broken_glass set started_at = now() - interval '1 hour', until = now()")
+    database.execute("alter table break_glass_grants disable trigger all")
+    database.execute("update break_glass_grants set started_at = now() - interval '1 hour', expires_at = now()")
     assert sees(staff, user) == (False, None)
     assert not broken_by_sql(staff, "qr", user.user_id)
     assert break_glass.get_active_grant(staff, user.user_id, Scope.QR) is None
@@ -92,7 +92,7 @@ def test_it_asks_for_a_reason_and_a_limit(staff: Actor, reason: str, minutes: in
 
 
 INSERT = (
-    "insert into broken_glass (actor_id, user_id, scope, reason, until)"
+    "insert into break_glass_grants (actor_id, user_id, scope, reason, expires_at)"
     " values (:actor, :user, :scope, :reason, now() + cast(:for as interval))"
 )
 
@@ -113,7 +113,8 @@ def test_it_is_refused_by_the_database_whatever_the_code_does(
             tx.execute(text(INSERT), {**sound, "actor": staff.user_id, **wrong})
     # A glass in a user's name, however it came there, opens nothing to them.
     database.execute(
-        "insert into broken_glass (actor_id, user_id, scope, reason, until) values (%s, %s, 'qr', %s, now() + '5 min')",
+        "insert into break_glass_grants (actor_id, user_id, scope, reason, expires_at) values (%s, %s, 'qr', %s,"
+        " now() + '5 min')",
         user.user_id, victim.user_id, REASON,
     )  # fmt: skip
     assert not broken_by_sql(user, "qr", victim.user_id)
@@ -123,18 +124,18 @@ def test_it_changes_nothing_of_a_broken_glass_but_its_end(database: Database, us
     assert user.user_id is not None
     broken = break_glass.grant_access(staff, user.user_id, "qr", REASON)
     for statement in (
-        "update broken_glass set reason = 'another reason'",
-        "update broken_glass set until = until + interval '1 minute'",
-        "delete from broken_glass",
-        "truncate broken_glass",
+        "update break_glass_grants set reason = 'another reason'",
+        "update break_glass_grants set expires_at = expires_at + interval '1 minute'",
+        "delete from break_glass_grants",
+        "truncate break_glass_grants",
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
             database.execute(statement)
-    colleague = text("update broken_glass set ended_at = now()")
+    colleague = text("update break_glass_grants set ended_at = now()")
     with transaction(user) as tx:
         assert tx.execute(colleague).rowcount == 0
     break_glass.end_access(staff, broken.id)
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
-        database.execute("update broken_glass set ended_at = null")
+        database.execute("update break_glass_grants set ended_at = null")
     with pytest.raises(NotFound):
         break_glass.end_access(staff, uuid4())

@@ -43,7 +43,7 @@ def test_it_proves_a_sound_database_and_changes_nothing(world: World, staff: Act
     operations = (Operation.READ, Operation.INSERT, Operation.UPDATE, Operation.DELETE)
     assert {(f"public.{name}", operation) for (name,) in tables for operation in operations} <= tried
     assert {("auth.users", Operation.READ), ("service_role", Operation.BECOME)} <= tried
-    assert ("app.sign_in_lookup", Operation.CALL) in tried
+    assert ("app.begin_sign_in", Operation.CALL) in tried
     run = tenant_isolation.get_last_run(staff)
     assert run is not None
     assert (run.leaks, run.refused) == (0, len(report.of(Outcome.REFUSED)))
@@ -82,8 +82,8 @@ def test_it_claims_no_proof_about_an_empty_table(database: Database, staff: Acto
         ("grant service_role to plushify_console", {("service_role", Operation.BECOME)}),
         ("grant usage on schema auth to authenticated; grant select (id) on auth.users to authenticated",
          {("auth.users", Operation.READ)}),
-        ("grant execute on function app.locked_until(bytea, text), app.session_lookup(uuid, uuid) to authenticated",
-         {("app.session_lookup", Operation.CALL)}),
+        ("grant execute on function app.locked_until(bytea, text), app.get_sign_in(uuid, uuid) to authenticated",
+         {("app.get_sign_in", Operation.CALL)}),
         ("create table others (user_id uuid); insert into others values (gen_random_uuid());"
          " grant select on others to authenticated", {("public.others", Operation.READ)}),
         ("create view app.careless as select user_id from messages; grant select on app.careless to authenticated",

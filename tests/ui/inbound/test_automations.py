@@ -44,4 +44,4 @@ def test_it_tells_staff_what_rules_did_but_not_what_was_said(user: Actor, staff:
     for private in ("segredo", "só do dono", "5511987654321"):
         assert private not in said
     with transaction(SYSTEM) as tx:
-        assert tx.exec_driver_sql("select count(*) from rule_uses").scalar_one() == 1
+        assert tx.exec_driver_sql("select count(*) from automation_uses").scalar_one() == 1

@@ -13,8 +13,8 @@ CHAT = "5511987654321@c.us"
 
 def gap(database: Database, user: Actor, **columns: str) -> None:
     connected(database, user)
-    database.execute("select app.note_gap('receiver', now() - interval '1 hour', now(), null, null)")
-    database.execute("update gaps set " + ", ".join(f"{name} = {value}" for name, value in columns.items()))
+    database.execute("select app.record_outage('receiver', now() - interval '1 hour', now(), null, null)")
+    database.execute("update outages set " + ", ".join(f"{name} = {value}" for name, value in columns.items()))
 
 
 def test_it_says_that_there_is_none(user: Actor) -> None:
@@ -26,8 +26,8 @@ def test_it_says_that_there_is_none(user: Actor) -> None:
 def test_it_tells_the_owner_what_came_back_and_what_did_not_and_why(user: Actor, database: Database) -> None:
     gap(database, user, state="'done'", recovered="9", chats="4", failed="1")
     database.execute(
-        "insert into gap_chats (gap_id, address, user_id, state, why)"
-        " select id, %s, user_id, 'failed', 'too_deep' from gaps",
+        "insert into outage_chats (outage_id, address, user_id, state, failure)"
+        " select id, %s, user_id, 'failed', 'too_deep' from outages",
         CHAT,
     )
     at = tab(PAGE, user).run()
@@ -50,7 +50,8 @@ def test_it_says_what_it_waits_for(user: Actor, database: Database) -> None:
 def test_it_shows_staff_whose_gap_it_was_and_no_chat(user: Actor, staff: Actor, database: Database) -> None:
     gap(database, user, state="'done'", failed="1")
     database.execute(
-        "insert into gap_chats (gap_id, address, user_id, state) select id, %s, user_id, 'failed' from gaps", CHAT
+        "insert into outage_chats (outage_id, address, user_id, state) select id, %s, user_id, 'failed' from outages",
+        CHAT,
     )
     at = tab(PAGE, staff)
     (outage,) = outages.list_outages(staff)

@@ -34,13 +34,15 @@ def test_it_tells_well_from_ill_from_off(user: Actor, database: Database) -> Non
     assert "Ligada" in texts(at)
     assert {"Testar", "Trocar segredo", "Desligar", "Apagar"} <= labels(at)
     assert made.secret not in texts(at)
-    database.execute("update deliveries set kind = 'message.state', what = 'read'")
+    database.execute("update webhook_deliveries set kind = 'message.state', new_state = 'read'")
     assert "Entrega das enviadas: lida" in list(tab(PAGE, user).run().table[0].value["Aviso"])
-    database.execute("update endpoints set failures = 3, failing_since = now() - interval '3 hours'")
+    database.execute("update webhook_endpoints set failures = 3, failing_since = now() - interval '3 hours'")
     said = texts(tab(PAGE, user).run())
     assert "Sem resposta há 3 h." in said
     assert "1 avisos esperam" in said
-    database.execute("update endpoints set active = false, off_reason = 'gone'; update deliveries set state = 'dead'")
+    database.execute(
+        "update webhook_endpoints set active = false, off_reason = 'gone'; update webhook_deliveries set state = 'dead'"
+    )
     at = tab(PAGE, user).run()
     assert "respondeu 410" in texts(at)
     assert {"Ligar", "Reenviar todos", "Reenviar"} <= labels(at)

@@ -48,7 +48,7 @@ def test_it_says_to_its_owner_alone_why_the_queue_of_a_dead_session_waits(
     session_id = connected(database, user)
     connected(database, other)
     database.execute(
-        "insert into findings (session_id, user_id, kind, found_at)"
+        "insert into incidents (session_id, user_id, kind, detected_at)"
         " values (%s, %s, 'zombie', now() - interval '3 min')",
         session_id,
         user.user_id,
@@ -56,5 +56,5 @@ def test_it_says_to_its_owner_alone_why_the_queue_of_a_dead_session_waits(
     (warning,) = drawn(user).warning
     assert "O WhatsApp não responde por esta sessão** (há 3 min)" in warning.value
     assert not drawn(other).warning
-    database.execute("update findings set state = 'healed', ended_at = now()")
+    database.execute("update incidents set state = 'healed', ended_at = now()")
     assert not drawn(user).warning

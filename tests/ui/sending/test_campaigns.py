@@ -40,7 +40,7 @@ def test_it_foretells_a_draft_and_begins_it_when_confirmed(user: Actor, made: Ca
     button = next(one for one in at.main.button if one.label == "Começar: 3 mensagens")
     button.click().run()
     assert not at.exception
-    assert database.one("select state from campaigns") == "ativa"
+    assert database.one("select state from campaigns") == "active"
     assert "Pausar" in [one.label for one in at.main.button]
 
 
@@ -57,7 +57,7 @@ def test_it_foretells_a_draft_and_begins_it_when_confirmed(user: Actor, made: Ca
 )
 def test_it_says_what_it_waits_for(user: Actor, made: Campaign, database: Database, why: str, words: str) -> None:
     campaigns.confirm(user, made.id, ZONE)
-    database.execute("update campaign_lanes set why = %s", why)
+    database.execute("update campaign_lanes set waiting_reason = %s", why)
     assert words in texts(look(PAGE, user, id=str(made.id)))
 
 

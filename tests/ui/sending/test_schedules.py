@@ -33,7 +33,7 @@ def test_it_says_what_to_do_where_there_is_none(user: Actor) -> None:
 def test_it_shows_each_with_its_next_time_and_what_became_of_the_last(user: Actor, database: Database) -> None:
     made = make(user)
     database.execute(
-        "insert into schedule_runs (schedule_id, user_id, wall, due_at, state, reason)"
+        "insert into schedule_runs (schedule_id, user_id, local_time, due_at, state, reason)"
         " values (%s, %s, now(), now() - interval '1 hour', 'missed', 'disconnected')",
         made.id,
         user.user_id,

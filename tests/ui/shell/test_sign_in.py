@@ -101,7 +101,7 @@ def test_it_clears_the_count_with_a_success(database: Database, ana: UUID, tab: 
         submit(tab, EMAIL, "uma senha errada")
     submit(tab, EMAIL, PASSWORD)
     assert guard.SIGN_IN in tab.session_state
-    rows = database.execute("select failures_recent, locked_until from app.sign_in_lookup(%s, null)", EMAIL)
+    rows = database.execute("select failures_recent, locked_until from app.begin_sign_in(%s, null)", EMAIL)
     assert rows == [(0, None)]
 
 

@@ -27,7 +27,7 @@ def look(new_actor: Callable[..., Actor]) -> Callable[..., AppTest]:
 
 
 def rubbish(database: Database) -> None:
-    database.execute("insert into heartbeats (process, instance, at) values ('x', 'y', now() - interval '2 days')")
+    database.execute("insert into heartbeats (process, instance, beat_at) values ('x', 'y', now() - interval '2 days')")
 
 
 def test_it_says_so_where_there_is_nothing_to_clean(look: Callable[..., AppTest]) -> None:

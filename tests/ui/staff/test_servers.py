@@ -64,7 +64,7 @@ def test_it_shows_load_version_latency_and_uptime(look: Callable[..., AppTest], 
     stored(
         database,
         healthy="true",
-        looked_at="now()",
+        checked_at="now()",
         latency_ms="12",
         version="'2.10.4'",
         started_at="now() - interval '3 days'",
@@ -83,15 +83,15 @@ def test_it_shows_load_version_latency_and_uptime(look: Callable[..., AppTest], 
     ("columns", "sentences"),
     [
         (
-            {"healthy": "false", "looked_at": "now()", "error": "'wppconnect_inacessivel'", "error_at": "now()"},
+            {"healthy": "false", "checked_at": "now()", "error": "'wppconnect_inacessivel'", "error_at": "now()"},
             ["**O servidor do WhatsApp não está respondendo.**", "Confira se o servidor está no ar"],
         ),
         (
-            {"healthy": "false", "looked_at": "now()", "error": "'wppconnect_token'", "error_at": "now()"},
+            {"healthy": "false", "checked_at": "now()", "error": "'wppconnect_token'", "error_at": "now()"},
             ["não aceitou nossa credencial", "SECRET_KEY com que ele roda"],
         ),
         (
-            {"healthy": "true", "looked_at": "now()", "error": "'x'", "error_at": "now() - interval '3 hours'"},
+            {"healthy": "true", "checked_at": "now()", "error": "'x'", "error_at": "now() - interval '3 hours'"},
             ["Último erro há 3 h:"],
         ),
         (
@@ -114,8 +114,8 @@ def test_it_says_what_is_wrong_and_what_to_do(
 def test_it_shows_what_is_configured_no_longer_and_offers_nothing_for_it(
     look: Callable[..., AppTest], database: Database
 ) -> None:
-    stored(database, healthy="true", looked_at="now()")
-    stored(database, "http://gone.internal:1", healthy="true", looked_at="now()", warnings="'{unhealthy}'")
+    stored(database, healthy="true", checked_at="now()")
+    stored(database, "http://gone.internal:1", healthy="true", checked_at="now()", warnings="'{unhealthy}'")
     at = look()
     assert "Não está mais em WPP_SERVER_URL" in texts(at)
     assert "/unhealthy" not in texts(at)
@@ -137,7 +137,7 @@ def test_it_saves_a_capacity(look: Callable[..., AppTest], database: Database) -
 
 
 def test_it_never_shows_an_address_or_a_secret(look: Callable[..., AppTest], database: Database) -> None:
-    stored(database, healthy="false", state_since="now()", error="'wppconnect'", error_at="now()", looked_at="now()")
+    stored(database, healthy="false", state_since="now()", error="'wppconnect'", error_at="now()", checked_at="now()")
     drawn = str(look())
     assert "wpp-one" not in drawn
     assert not [secret for secret in settings.get().secret_values() if secret in drawn]
@@ -173,7 +173,7 @@ def test_it_says_how_far_a_check_is_and_offers_no_second_one(look: Callable[...,
 
 
 def test_it_says_what_differs_and_what_was_not_checked(look: Callable[..., AppTest], database: Database) -> None:
-    stored(database, version="'2.10.4'", looked_at="now()", healthy="true")
+    stored(database, version="'2.10.4'", checked_at="now()", healthy="true")
     facts = [
         ("no token", Outcome.HOLDS, "401 application/json"),
         ("start-session", Outcome.DIFFERS, "202 application/json"),
@@ -193,7 +193,7 @@ def test_it_says_what_differs_and_what_was_not_checked(look: Callable[..., AppTe
 def test_it_is_content_with_a_server_that_keeps_to_the_contract(
     look: Callable[..., AppTest], database: Database
 ) -> None:
-    stored(database, version="'2.10.4'", looked_at="now()", healthy="true")
+    stored(database, version="'2.10.4'", checked_at="now()", healthy="true")
     check(database, [("no token", Outcome.HOLDS, "401")])
     at = look()
     assert "Contrato conferido há 2 h (versão `2.10.4`): 1 pontos valem, 0 diferem, 0 não conferidos." in texts(at)
@@ -201,7 +201,7 @@ def test_it_is_content_with_a_server_that_keeps_to_the_contract(
 
 
 def test_it_warns_of_a_version_that_was_never_checked(look: Callable[..., AppTest], database: Database) -> None:
-    stored(database, version="'2.11.0'", looked_at="now()", healthy="true")
+    stored(database, version="'2.11.0'", checked_at="now()", healthy="true")
     check(database)
     assert "**A versão mudou de `2.10.4` para `2.11.0` desde a última conferência.**" in texts(look())
 

@@ -73,7 +73,7 @@ def ana(database: Database, new_actor: Callable[..., Actor]) -> Actor:
         ),
     )
     database.execute(
-        "insert into schedule_runs (schedule_id, user_id, wall, due_at, state, reason)"
+        "insert into schedule_runs (schedule_id, user_id, local_time, due_at, state, reason)"
         " select id, user_id, now(), now(), 'missed', %s from schedules where user_id = %s",
         MARK, actor.user_id,
     )  # fmt: skip
@@ -94,22 +94,23 @@ def _what_came_of_it(database: Database, actor: Actor) -> None:
     """What the worker would have written: a rule and its use, a gap with a chat that was lost, a dead delivery."""
     automations.add_label(actor, [MARK], MARK)
     database.execute(
-        "insert into rule_uses (rule_id, user_id, contact_id, day, what)"
-        " select r.id, r.user_id, c.id, now(), 'labelled' from rules r join contacts c on c.user_id = r.user_id"
+        "insert into automation_uses (automation_id, user_id, contact_id, day, action)"
+        " select r.id, r.user_id, c.id, now(), 'labelled' from automations r join contacts c on c.user_id = r.user_id"
         " where r.user_id = %s",
         actor.user_id,
     )
     database.execute(
-        "with gap as (insert into gaps (session_id, user_id, from_at, to_at, reason, state, done_at)"
+        "with gap as (insert into outages (session_id, user_id, from_at, to_at, reason, state, done_at)"
         " select id, user_id, now(), now(), 'session', 'done', now() from whatsapp_sessions where user_id = %s"
         " returning id, user_id)"
-        " insert into gap_chats (gap_id, address, user_id, state, why) select id, %s, user_id, 'failed', 'x' from gap",
+        " insert into outage_chats (outage_id, address, user_id, state, failure) select id, %s, user_id, 'failed',"
+        " 'x' from gap",
         actor.user_id, MARK,
     )  # fmt: skip
     database.execute(
-        "with endpoint as (insert into endpoints (user_id, url, secret, kinds)"
+        "with endpoint as (insert into webhook_endpoints (user_id, url, secret, kinds)"
         " values (%s, 'https://erp.example.com/', 'whsec_x', '{session.status}') returning id, user_id)"
-        " insert into deliveries (endpoint_id, user_id, kind, session_id, state, dead_at)"
+        " insert into webhook_deliveries (endpoint_id, user_id, kind, session_id, state, dead_at)"
         " select e.id, e.user_id, 'session.status', s.id, 'dead', now()"
         " from endpoint e join whatsapp_sessions s on s.user_id = e.user_id",
         actor.user_id,
@@ -149,8 +150,8 @@ WEEKLY = {
 def everything_of(database: Database, actor: Actor) -> list[Any]:
     """All rows of theirs that the API could change."""
     tables = ("messages", "templates", "template_versions", "media", "schedules", "schedule_runs", "campaigns",
-              "campaign_recipients", "contacts", "message_marks", "opt_outs", "rules", "rule_uses", "gaps", "gap_chats",
-              "endpoints", "deliveries")  # fmt: skip
+              "campaign_recipients", "contacts", "message_annotations", "opt_outs", "automations", "automation_uses",
+              "outages", "outage_chats", "webhook_endpoints", "webhook_deliveries")  # fmt: skip
     stopped = "select l.stopped_at from lanes l join whatsapp_sessions s on s.id = l.session_id where s.user_id = %s"
     return [
         database.execute(stopped, actor.user_id),
@@ -171,7 +172,7 @@ INPUT: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", CAMPAIGNS): {
         "json": {"name": "Uma", "templateId": str(uuid4()), "recipients": [{"phone": "11987654321"}]}
     },
-    ("PATCH", f"{CAMPAIGNS}/{{id}}"): {"json": {"state": "cancelada"}},
+    ("PATCH", f"{CAMPAIGNS}/{{id}}"): {"json": {"state": "cancelled"}},
     ("PATCH", f"{SCHEDULES}/{{id}}/proximas"): {"json": {"wall": f"{THURSDAY}T09:00"}},
     ("POST", f"{UNCERTAIN}/{{id}}/decisao"): {"json": {"decision": "left"}},
     ("PUT", f"{CHATS}/{{id}}"): {"json": {"name": "Outra", "labels": ["cliente"]}},
@@ -492,7 +493,7 @@ def test_it_tells_what_systems_heard_and_tells_them_again(http: httpx.Client, da
     (dead,) = http.get(heard, headers=ours, params={"state": "dead"}).json()["items"]
     assert http.post(f"{DELIVERIES}/{dead['id']}/reenvio", headers=ours).status_code == 200
     assert http.get(heard, headers=ours).json()["items"][0]["state"] == "waiting"
-    database.execute("update deliveries set state = 'dead', dead_at = now()")
+    database.execute("update webhook_deliveries set state = 'dead', dead_at = now()")
     assert http.post(heard.replace("entregas", "reenvio"), headers=ours).json() == {"deliveries": 1}
 
 
@@ -510,7 +511,7 @@ def test_it_reports_the_callers_own_days(http: httpx.Client, database: Database,
     week = {"first": f"{first}", "last": f"{first + timedelta(days=6)}"}
     nothing = ", 0" * 13
     database.execute(
-        f"insert into report_figures select 'quarter', %s, %s, 'out', null, null, null, 1{nothing}",
+        f"insert into report_buckets select 'quarter', %s, %s, 'out', null, null, null, 1{nothing}",
         ana.user_id,
         datetime.combine(first + timedelta(days=2), time(12), UTC),
     )

@@ -1,0 +1,8 @@
+-- E-mail, name and role of every user, for staff. It runs with its owner's rights, so that staff see who owns something
+-- without any right on auth.users.
+create or replace view app.directory with (security_barrier) as
+  select u.id as user_id, u.email::text as email, coalesce(a.name, u.email::text) as name,
+         coalesce(u.raw_app_meta_data ->> 'role', 'user') as role
+    from auth.users u left join public.accounts a on a.user_id = u.id
+   where app.is_staff() and u.deleted_at is null;
+grant select on app.directory to authenticated;

@@ -1,0 +1,40 @@
+-- Files what goes out in its conversation: at once where there is one, and else when it leaves, so that somebody for
+-- whom a message was only queued is no conversation yet. What will leave later stands at the time when it will leave.
+-- A group's address is nobody's phone: what is written to a group joins the group's conversation.
+create or replace function app.file_message() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  leaving boolean := new.state = 'sending' and (tg_op = 'INSERT' or old.state <> 'sending');
+  anonymous text := case when new.address like '%@lid' then new.address end;
+  is_group boolean := new.phone like '%@g.us';
+begin
+  if tg_op = 'INSERT' and new.state = 'queued' then
+    new.occurred_at := new.run_at;
+  elsif leaving then
+    new.occurred_at := clock_timestamp();
+  end if;
+  if new.contact_id is null and not leaving then
+    if is_group then
+      select c.id into new.contact_id from public.contacts c
+       where c.session_id = new.session_id and c.address = new.phone;
+    else
+      select c.id into new.contact_id from public.contacts c
+       where c.session_id = new.session_id and c.phone = new.phone;
+    end if;
+  elsif leaving and is_group and new.contact_id is null then
+    new.contact_id := app.get_or_create_contact(new.session_id, new.phone, null, null, true);
+  elsif leaving and not is_group and (new.contact_id is null or anonymous is not null) then
+    new.contact_id := app.get_or_create_contact(new.session_id, coalesce(nullif(new.address, ''), new.phone || '@c.us'),
+      new.phone, anonymous, false);
+  end if;
+  if leaving then
+    -- A locked contact is skipped: whoever holds it stores a message of the same moment, and two who wait for each
+    -- other's contacts would end in a deadlock.
+    update public.contacts set last_message_at = greatest(last_message_at, new.occurred_at) where id in (
+      select c.id from public.contacts c where c.id = new.contact_id for no key update skip locked);
+  end if;
+  return new;
+end $$;
+revoke execute on function app.file_message from public;
+create or replace trigger file_message before insert or update of state on public.messages
+  for each row when (new.direction = 'out' and new.state in ('queued', 'sending')) execute function app.file_message();
