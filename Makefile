@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# A file's tests stay in one process; the walks come first, so that no long one is left over at the end.
+# A file's tests stay in one process; browser tests come first, so that no long one is left over at the end.
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
 # They start processes, programs or no database at all: PostgreSQL's version is nothing to them.
 NO_SQL := wppconnect db/test_embedded.py operations/test_supervisor.py test_settings.py test_log.py \
@@ -36,7 +36,8 @@ test: $(VENV)/.dev browser ## Run the whole suite, in real Chromium and on Postg
 
 test-15: $(VENV)/.dev ## What proves the SQL, on PostgreSQL 15: migrations, isolation, each service's tests by their first case
 	PLUSHIFY_TEST_PG_BIN=$(PG15_BIN) $(BIN)/python -m pytest $(TWO) --first-cases tests/services \
-	  $(addprefix --ignore tests/services/,$(NO_SQL)) tests/migrations tests/test_isolation.py tests/services
+	  $(addprefix --ignore tests/services/,$(NO_SQL)) tests/migrations tests/test_isolation.py tests/test_isolation_claims.py \
+	  tests/services
 
 test-slow: $(VENV)/.dev ## What takes minutes: random lives of sessions, with whatever breaks
 	$(BIN)/python -m pytest -m slow --timeout 1800
@@ -65,7 +66,7 @@ messages: $(VENV)/.dev ## Bring the other languages' catalogues up to the texts 
 	  -D console -d locales -i $(VENV)/console.pot
 	@$(BIN)/python -m pytest -q --no-header tests/test_catalogues.py
 
-screenshots: $(VENV)/.dev browser ## Make the README's pictures anew, and one of every page in both themes into test-artifacts/gallery
+screenshots: $(VENV)/.dev browser ## Make the pictures of README and docs anew, and one of every page in both themes into test-artifacts/gallery
 	$(BIN)/python -m bench.screenshots
 	$(BIN)/python -m bench.gallery
 

@@ -12,19 +12,22 @@ import typer
 
 from demo import month as demonstration
 from demo import people
+from demo.month import DemoRefused
 from services import settings
 from services.accounts import provisioning
 from services.db.actor import SYSTEM, Role
 from services.db.migrate import migrate as run_migrations
-from services.errors import BackupError, ConfigurationError, DemoRefused, ServiceError, WppUnauthorized, WppUnreachable
+from services.errors import ConfigurationError, ServiceError
 from services.operations import backup as archives
 from services.operations import backup_archive, backup_restore, database_access, retention_worker, supervisor
 from services.operations import doctor as examination
 from services.operations import retention as cleaning
+from services.operations.errors import BackupError
 from services.reporting import rollups
 from services.security import audit_chain
 from services.wppconnect import check as contract_check
 from services.wppconnect.contract_facts import Fact, Outcome, Report
+from services.wppconnect.errors import WppUnauthorized, WppUnreachable
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -164,7 +167,8 @@ def check_server(
 
 
 def _secret_of(url: str, from_stdin: bool) -> str:
-    secret = sys.stdin.readline().rstrip("\r\n") if from_stdin else settings.get().servers().get(url.rstrip("/"), "")
+    known = settings.get().wppconnect.servers()
+    secret = sys.stdin.readline().rstrip("\r\n") if from_stdin else known.get(url.rstrip("/"), "")
     if not secret:
         raise ConfigurationError("the server is not in WPP_SERVER_URL: give its SECRET_KEY with --secret-stdin")
     return secret
@@ -241,7 +245,7 @@ def _progress() -> Iterator[backup_archive.Progress]:
 
 
 def _migrate() -> None:
-    url = settings.get().database_url
+    url = settings.get().database.url
     assert url is not None
     run_migrations(url.get_secret_value())
 

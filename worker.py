@@ -16,8 +16,8 @@ from services.db.notify import Listener
 from services.fleet import checks, health_sweep, rolling_restart
 from services.inbound import backfill, enrichment, event_dry_run, event_processing
 from services.integrations import webhook_delivery
-from services.messaging import lanes
 from services.messaging.dispatcher import Dispatcher
+from services.messaging.pace import Pace
 from services.operations import jobs, metrics, retention_worker
 from services.outreach import campaign_release, schedule_runner
 from services.platform import heartbeats
@@ -51,20 +51,20 @@ def main() -> None:
     configured = settings.get()
     log.configure("worker")
     dispatcher = Dispatcher(
-        configured.send_concurrency,
-        lanes.Pace(configured.send_pace_seconds),
-        timedelta(seconds=configured.send_lease_seconds),
+        configured.sending.concurrency,
+        Pace(configured.sending.pace_seconds),
+        timedelta(seconds=configured.sending.lease_seconds),
         on_free=lambda: loops["send"].ring(),
     )
-    forwarder = webhook_delivery.WebhookSender(on_free=lambda: loops["webhooks"].ring())
-    reader = backfill.Reader(on_free=lambda: loops["backfill"].ring())
-    cleaner, sweeper, counting = retention_worker.RetentionWorker(), health_sweep.Sweeper(), rollups.RollupRounds()
+    forwarder = webhook_delivery.build_sender(on_free=lambda: loops["webhooks"].ring())
+    reader = backfill.build_reader(on_free=lambda: loops["backfill"].ring())
+    cleaner, sweeper, counting = retention_worker.RetentionWorker(), health_sweep.build_rounds(), rollups.build_rounds()
     loops = {
         "inbox": WorkerLoop("inbox", event_processing.process),
         "lookups": WorkerLoop("lookups", enrichment.step, enrichment.next_due_in),
         "checks": WorkerLoop("checks", checks.run_due_checks, checks.next_check_in),
         "send": WorkerLoop("send", dispatcher.step, dispatcher.idle_seconds),
-        "webhooks": WorkerLoop("webhooks", forwarder.step, forwarder.idle_seconds),
+        "webhooks": WorkerLoop("webhooks", forwarder.step, webhook_delivery.next_due_in),
         "backfill": WorkerLoop("backfill", reader.step),
         "cleanup": WorkerLoop("cleanup", cleaner.step),
         "health": WorkerLoop("health", sweeper.step, sweeper.idle_seconds),
@@ -83,7 +83,7 @@ def main() -> None:
         loops[CHANNELS[channel]].ring()
 
     listener = Listener(
-        configured.system_database_url.get_secret_value(),
+        configured.database.system_url.get_secret_value(),
         tuple(CHANNELS),
         on_notify=notified,
         on_catch_up=lambda: _ring_all(loops.values()),
@@ -91,7 +91,7 @@ def main() -> None:
     for loop in loops.values():
         loop.start()
     listener.start()
-    logger.info("worker_started", send_concurrency=configured.send_concurrency)
+    logger.info("worker_started", send_concurrency=configured.sending.concurrency)
     try:
         asyncio.run(_until_told_to_stop())
     finally:

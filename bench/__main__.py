@@ -17,7 +17,7 @@ from bench import (
     wpp_calls,
     zombie,
 )
-from bench.stage import figure
+from bench.installation import figure
 
 # What the other figures that are no ratios are to be read against: machines of one kind were seen to differ by 2.3.
 figure("python_loop_ms", min(timeit.repeat("for i in range(1_000_000): i * i", number=1, repeat=5)) * 1000, "ms")

@@ -18,8 +18,8 @@ import httpx
 from playwright.sync_api import sync_playwright
 
 from bench.browser import chromium, idle, sign_in
+from bench.installation import BenchInstallation, figure, open_installation
 from bench.screen import figures_of, post_event
-from bench.stage import Stage, figure, stage
 from services.accounts import cookie_tokens
 from services.db.actor import Actor, Role, person
 from services.inbound import conversations
@@ -45,7 +45,7 @@ WATCH = """
 
 
 def run() -> None:
-    """The three figures, each on a stage of its own."""
+    """The three figures, each on an installation of its own."""
     _to_screen()
     _growth()
     _files()
@@ -56,21 +56,21 @@ def run() -> None:
 
 def _to_screen() -> None:
     with (
-        stage() as on,
-        on.running("webhook", "worker", "console"),
+        open_installation() as installation,
+        installation.running("webhook", "worker", "console"),
         sync_playwright() as playwright,
         chromium(playwright) as browser,
     ):
-        user_id, secret = on.session()
+        user_id, secret = installation.session()
         page = browser.new_context(locale="pt-BR").new_page()
-        sign_in(page, on.console, cookie_tokens.issue_token(person(user_id, Role.USER)))
-        post_event(on, user_id, secret, _message(0))
-        page.goto(f"{on.console}/conversations")
+        sign_in(page, installation.console, cookie_tokens.issue_token(person(user_id, Role.USER)))
+        post_event(installation, user_id, secret, _message(0))
+        page.goto(f"{installation.console}/conversations")
         page.get_by_role("button", name=re.compile("Ana")).click()
         page.locator(".st-key-bubbles").get_by_text("numero 0").wait_for()
         idle(page)
         page.evaluate(WATCH)
-        figures_of("inbound_to_screen", on, page, (user_id, secret), _message)
+        figures_of("inbound_to_screen", installation, page, (user_id, secret), _message)
 
 
 def _message(number: int) -> dict[str, str]:
@@ -84,15 +84,15 @@ def _message(number: int) -> dict[str, str]:
 def _growth() -> None:
     """Opening a thread of 1,000 messages, alone in the table and among 1,000,000; list and first page, as the page
     reads them."""
-    with stage() as on:
-        user_id, _ = on.session()
+    with open_installation() as installation:
+        user_id, _ = installation.session()
         actor = person(user_id, Role.USER)
-        _furnish(on, user_id, SMALL)
+        _insert_rows(installation, user_id, SMALL)
         small = _opening(actor)
-        others = [on.session()[0] for _ in range(9)]
+        others = [installation.session()[0] for _ in range(9)]
         for other in (user_id, *others):
-            _furnish(on, other, (LARGE - SMALL) // 10, contacts=1_000)
-        on.execute("analyze")
+            _insert_rows(installation, other, (LARGE - SMALL) // 10, contacts=1_000)
+        installation.execute("analyze")
         large = _opening(actor)
     figure("thread_small_ms", small * 1000, "ms")
     figure("thread_large_ms", large * 1000, "ms")
@@ -110,11 +110,11 @@ def _opening(actor: Actor) -> float:
     return statistics.median(taken)
 
 
-def _furnish(on: Stage, user_id: UUID, messages: int, contacts: int = 0) -> None:
+def _insert_rows(installation: BenchInstallation, user_id: UUID, messages: int, contacts: int = 0) -> None:
     """`messages` with one contact (the main one), or spread over so many `contacts` of their own."""
     made = contacts or 1
     prefix = "outro" if contacts else "principal"
-    on.execute(
+    installation.execute(
         "insert into contacts (session_id, user_id, address, name, last_message_at)"
         " select id, user_id, %s || n || '@g.us', %s || n, now() - n * interval '1 minute'"
         " from whatsapp_sessions, generate_series(1, %s) n where user_id = %s",
@@ -123,7 +123,7 @@ def _furnish(on: Stage, user_id: UUID, messages: int, contacts: int = 0) -> None
         made,
         user_id,
     )
-    on.execute(
+    installation.execute(
         "insert into messages (session_id, user_id, contact_id, direction, state, phone, body, occurred_at, wpp_id)"
         " select c.session_id, c.user_id, c.id, 'in', 'received', '5511987654321', 'mensagem ' || n,"
         "  now() - n * interval '1 minute', c.id || '_' || n"
@@ -139,18 +139,20 @@ def _furnish(on: Stage, user_id: UUID, messages: int, contacts: int = 0) -> None
 
 def _files() -> None:
     """Eight files of 16 MB at once, through the receiver into the store."""
-    with stage() as on, on.running("webhook"):
-        user_id, secret = on.session()
+    with open_installation() as installation, installation.running("webhook"):
+        user_id, secret = installation.session()
         bodies = [_body(user_id, number) for number in range(BODIES)]
-        before = _peak_mb(on)
+        before = _peak_mb(installation)
         started = time.perf_counter()
         with ThreadPoolExecutor(BODIES) as pool:
-            answers = list(pool.map(lambda body: _send(on, user_id, secret, body), bodies))
+            answers = list(pool.map(lambda body: _send(installation, user_id, secret, body), bodies))
         seconds = time.perf_counter() - started
-        peak = _peak_mb(on)
+        peak = _peak_mb(installation)
         assert answers == [200] * BODIES, answers
-        assert on.execute("select count(*) from media") == [(BODIES,)], "not every file is in the store"
-        assert on.execute("select max(length(body)) < 2000 from events") == [(True,)], "bytes are in the events"
+        assert installation.execute("select count(*) from media") == [(BODIES,)], "not every file is in the store"
+        assert installation.execute("select max(length(body)) < 2000 from events") == [(True,)], (
+            "bytes are in the events"
+        )
     total = sum(len(body) for body in bodies) / MB
     figure("media_mb_per_s", total / seconds, "MB/s")
     figure("media_peak_mb", peak, "MB")
@@ -164,15 +166,15 @@ def _body(user_id: UUID, number: int) -> bytes:
     return json.dumps(event).encode()
 
 
-def _send(on: Stage, user_id: UUID, secret: str, body: bytes) -> int:
-    url = f"{on.webhook}/functions/v1/whatsapp-qr-webhook/user_{user_id}"
+def _send(installation: BenchInstallation, user_id: UUID, secret: str, body: bytes) -> int:
+    url = f"{installation.webhook}/functions/v1/whatsapp-qr-webhook/user_{user_id}"
     return httpx.post(url, content=body, auth=("wpp", secret), timeout=60).status_code
 
 
-def _peak_mb(on: Stage) -> float:
+def _peak_mb(installation: BenchInstallation) -> float:
     """The receiver's greatest resident memory so far."""
     found = subprocess.run(["pgrep", "-f", "webhook.py"], capture_output=True, text=True, check=True).stdout.split()
-    port = f"WEBHOOK_PORT={on.webhook.rpartition(':')[2]}".encode()
+    port = f"WEBHOOK_PORT={installation.webhook.rpartition(':')[2]}".encode()
     ours = next(pid for pid in found if port in Path(f"/proc/{pid}/environ").read_bytes())
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{ours}/status").read_text())
     assert peak is not None

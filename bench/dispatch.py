@@ -13,13 +13,14 @@ from multiprocessing.connection import Connection
 
 import psycopg
 
-from bench.stage import Stage, figure, stage
+from bench.installation import BenchInstallation, figure, open_installation
 from sandbox.server import SandboxServer
 from sandbox.state import Config, Session
 from services import settings
 from services.db.actor import Actor, Role, person
-from services.messaging import delivery, lanes, outbox, state
+from services.messaging import delivery, outbox, state
 from services.messaging.claims import Outcome
+from services.messaging.pace import Pace
 
 LANES = 40
 EACH = 100
@@ -33,23 +34,23 @@ WAIT_SECONDS = 120.0
 
 def run() -> None:
     """Speed and order with one worker and with two, in turns; the pick-up of single messages; the long queue."""
-    with stage() as on, sandbox() as world:
-        on.environment |= {"SEND_PACE_SECONDS": "0"}
-        people = [_person(on) for _ in range(LANES)]
-        world.send([f"user_{one.user_id}" for one in people])
-        assert world.recv() == "paired"
-        _speeds(on, world)
-        _pickups(on, world, people[0])
+    with open_installation() as installation, sandbox() as pipe:
+        installation.environment |= {"SEND_PACE_SECONDS": "0"}
+        people = [_person(installation) for _ in range(LANES)]
+        pipe.send([f"user_{one.user_id}" for one in people])
+        assert pipe.recv() == "paired"
+        _speeds(installation, pipe)
+        _pickups(installation, pipe, people[0])
     _growth()
 
 
-def _speeds(on: Stage, world: Connection) -> None:
+def _speeds(installation: BenchInstallation, pipe: Connection) -> None:
     """Messages a second, and how many left in another order than they were queued in."""
     rates: dict[int, list[float]] = {1: [], 2: []}
     errors = 0
     for _ in range(ROUNDS):
         for workers in rates:
-            rate, wrong = _round(on, world, workers)
+            rate, wrong = _round(installation, pipe, workers)
             rates[workers].append(rate)
             errors += wrong
     one, two = (statistics.median(rates[workers]) for workers in rates)
@@ -59,26 +60,26 @@ def _speeds(on: Stage, world: Connection) -> None:
     figure("dispatch_order_errors", errors, "messages")
 
 
-def _round(on: Stage, world: Connection, workers: int) -> tuple[float, int]:
-    on.execute("delete from messages")
-    on.execute(
+def _round(installation: BenchInstallation, pipe: Connection, workers: int) -> tuple[float, int]:
+    installation.execute("delete from messages")
+    installation.execute(
         "insert into messages (session_id, user_id, direction, state, phone, body, run_at)"
         " select s.id, s.user_id, 'out', 'queued', %s, g.n::text, now()"
         f" from generate_series(1, {EACH}) g (n) cross join whatsapp_sessions s order by g.n",
         PHONE,
     )
-    world.send("forget")
-    world.recv()
+    pipe.send("forget")
+    pipe.recv()
     with contextlib.ExitStack() as stack:
         for _ in range(workers):
-            stack.enter_context(on.running("worker"))
-        _wait_until_started(on, workers)
+            stack.enter_context(installation.running("worker"))
+        _wait_until_started(installation, workers)
         # Only now due: what is measured is the sending, not the start of a process.
-        on.execute("update lanes set available_at = '-infinity', due_at = now()")
-        on.execute("select pg_notify('lanes', '')")
-        _wait(on, "select not exists (select from messages where state in ('queued', 'sending'))")
-    world.send("sent")
-    sent = world.recv()
+        installation.execute("update lanes set available_at = '-infinity', due_at = now()")
+        installation.execute("select pg_notify('lanes', '')")
+        _wait(installation, "select not exists (select from messages where state in ('queued', 'sending'))")
+    pipe.send("sent")
+    sent = pipe.recv()
     assert len(sent) == LANES * EACH == len({(one["session"], one["body"]) for one in sent}), len(sent)
     moments = sorted(one["at"] for one in sent)
     return (len(moments) - 1) / (moments[-1] - moments[0]), _out_of_order(sent)
@@ -94,21 +95,21 @@ def _out_of_order(sent: list[dict[str, str]]) -> int:
     return wrong
 
 
-def _pickups(on: Stage, world: Connection, actor: Actor) -> None:
+def _pickups(installation: BenchInstallation, pipe: Connection, actor: Actor) -> None:
     """Milliseconds from the commit of a message to its arrival at the server, with nothing else to do."""
-    on.execute("delete from messages")
-    world.send("forget")
-    world.recv()
+    installation.execute("delete from messages")
+    pipe.send("forget")
+    pipe.recv()
     queued: dict[str, float] = {}
-    with on.running("worker"):
-        _wait_until_started(on, 1)
+    with installation.running("worker"):
+        _wait_until_started(installation, 1)
         for number in range(PICKUPS):
             outbox.queue(actor, PHONE, str(number), f"pickup {number}")
             queued[str(number)] = time.time()
             # The next one only once the lane is free again: it is the pick that counts, not the lane's turn.
-            _wait(on, "select not exists (select from messages where state in ('queued', 'sending'))")
-        world.send("sent")
-        sent = world.recv()
+            _wait(installation, "select not exists (select from messages where state in ('queued', 'sending'))")
+        pipe.send("sent")
+        sent = pipe.recv()
     times = sorted((one["at"] - queued[one["body"]]) * 1000 for one in sent)
     assert len(times) == PICKUPS
     figure("pickup_ms_p50", times[len(times) // 2], "ms")
@@ -119,17 +120,17 @@ def _growth() -> None:
     """Milliseconds of a pick with few and with many waiting, on the same lanes."""
     medians = []
     for waiting in WAITING:
-        with stage() as on:
+        with open_installation() as installation:
             for _ in range(LANES):
-                _person(on)
-            on.execute(
+                _person(installation)
+            installation.execute(
                 "insert into messages (session_id, user_id, direction, state, phone, body, run_at)"
                 " select s.id, s.user_id, 'out', 'queued', %s, 'x', now()"
                 f" from generate_series(1, {waiting // LANES}) n cross join whatsapp_sessions s",
                 PHONE,
             )
-            on.execute("update lanes set due_at = now()")
-            on.execute("vacuum analyze")
+            installation.execute("update lanes set due_at = now()")
+            installation.execute("vacuum analyze")
             medians.append(statistics.median(_pick() for _ in range(PICKS)))
     figure("queue_pick_ms", medians[-1], "ms")
     figure("queue_growth", medians[-1] / medians[0], "ratio")
@@ -140,18 +141,18 @@ def _pick() -> float:
     claimed, _ = delivery.claim_lanes(1)
     took = (time.perf_counter() - started) * 1000
     for one in claimed:
-        delivery.finish(one, Outcome(state.State.FAILED, "refused"), lanes.Pace(0))
+        delivery.finish(one, Outcome(state.State.FAILED, "refused"), Pace(0))
     return took
 
 
-# --- the stage --------------------------------------------------------------------------------------------------------
+# --- the installation -------------------------------------------------------------------------------------------------
 
 
-def _person(on: Stage) -> Actor:
+def _person(installation: BenchInstallation) -> Actor:
     """Somebody whose session is up, with the lane that a pairing makes and a recipient that was asked about before."""
-    user_id, _ = on.session(server_url=on.sandbox)
-    on.execute("insert into lanes (session_id) select id from whatsapp_sessions where user_id = %s", user_id)
-    on.execute(
+    user_id, _ = installation.session(server_url=installation.sandbox)
+    installation.execute("insert into lanes (session_id) select id from whatsapp_sessions where user_id = %s", user_id)
+    installation.execute(
         "insert into number_checks (session_id, user_id, phone, on_whatsapp, address, checked_at, fresh_until)"
         " select id, user_id, %s, true, %s, now(), now() + interval '1 day' from whatsapp_sessions where user_id = %s",
         PHONE,
@@ -161,16 +162,16 @@ def _person(on: Stage) -> Actor:
     return person(user_id, Role.USER)
 
 
-def _wait_until_started(on: Stage, workers: int) -> None:
-    _wait(on, "select count(*) >= %s from heartbeats where process = 'worker'", workers)
-    on.execute("delete from heartbeats")
+def _wait_until_started(installation: BenchInstallation, workers: int) -> None:
+    _wait(installation, "select count(*) >= %s from heartbeats where process = 'worker'", workers)
+    installation.execute("delete from heartbeats")
 
 
-def _wait(on: Stage, condition: str, *params: object) -> None:
+def _wait(installation: BenchInstallation, condition: str, *params: object) -> None:
     """By one connection: to open one for each look would take a good part of the machine that is measured."""
     deadline = time.monotonic() + WAIT_SECONDS
     pause = threading.Event()
-    with psycopg.connect(on.url, autocommit=True) as connection:
+    with psycopg.connect(installation.url, autocommit=True) as connection:
         while connection.execute(condition, params or None).fetchone() != (True,):
             assert time.monotonic() < deadline, condition
             pause.wait(0.01)
@@ -179,7 +180,7 @@ def _wait(on: Stage, condition: str, *params: object) -> None:
 @contextlib.contextmanager
 def sandbox() -> Iterator[Connection]:
     """A server with these sessions up, in a process of its own, whose acks find no webhook."""
-    ((url, secret),) = settings.get().servers().items()
+    ((url, secret),) = settings.get().wppconnect.servers().items()
     process = multiprocessing.get_context("spawn")
     ours, theirs = process.Pipe()
     server = process.Process(target=_serve, args=(theirs, int(url.rpartition(":")[2]), secret), daemon=True)

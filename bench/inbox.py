@@ -4,7 +4,7 @@ import json
 import time
 from uuid import UUID, uuid4
 
-from bench.stage import Stage, figure, stage
+from bench.installation import BenchInstallation, figure, open_installation
 from services.inbound import event_processing
 
 EVENTS = 3_000
@@ -13,23 +13,23 @@ CHATS = 50
 
 def run() -> None:
     """Messages of one session in many chats, handled in this process."""
-    with stage() as on:
-        user_id, _ = on.session()
-        _store(on, user_id, 100)
+    with open_installation() as installation:
+        user_id, _ = installation.session()
+        _store(installation, user_id, 100)
         while event_processing.process():  # connections, prepared statements
             pass
-        _store(on, user_id, EVENTS)
+        _store(installation, user_id, EVENTS)
         started = time.perf_counter()
         while event_processing.process():
             pass
         figure("inbox_per_s", EVENTS / (time.perf_counter() - started), "events/s")
-        assert on.execute("select count(*) from messages") == [(EVENTS + 100,)]
+        assert installation.execute("select count(*) from messages") == [(EVENTS + 100,)]
 
 
-def _store(on: Stage, user_id: UUID, count: int) -> None:
+def _store(installation: BenchInstallation, user_id: UUID, count: int) -> None:
     name = f"user_{user_id}"
     bodies = [json.dumps(_message(name, f"55119{number % CHATS:08}@c.us")) for number in range(count)]
-    on.execute(
+    installation.execute(
         "insert into events (session, current_secret, kind, verdict, request_id, body)"
         " select %s, true, 'onmessage', 'received', gen_random_uuid(), b from unnest(%s::text[]) b",
         name,

@@ -8,16 +8,16 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from bench.stage import Stage
+from bench.installation import BenchInstallation
 from ui.shell.cookie import COOKIE_NAME
 
 RERUNS = 9
 
 
-def drawn_in(on: Stage, token: str, page: str, pause: float = 0.1) -> float:
+def drawn_in(installation: BenchInstallation, token: str, page: str, pause: float = 0.1) -> float:
     """Seconds that a rerun of `page` takes, the median of nine; before each a `pause` in which caches may run out."""
-    headers = {"Cookie": f"{COOKIE_NAME}={token}", "Origin": on.console}
-    url = on.console.replace("http", "ws", 1) + "/_stcore/stream"
+    headers = {"Cookie": f"{COOKIE_NAME}={token}", "Origin": installation.console}
+    url = installation.console.replace("http", "ws", 1) + "/_stcore/stream"
     protocols = [Subprotocol("streamlit")]
     with connect(url, additional_headers=headers, subprotocols=protocols, max_size=None) as stream:
         _rerun(stream, page, pause)

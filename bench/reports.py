@@ -10,8 +10,8 @@ from uuid import UUID
 
 import psycopg
 
+from bench.installation import BenchInstallation, figure, open_installation
 from bench.page import drawn_in
-from bench.stage import Stage, figure, stage
 from services.accounts import cookie_tokens, provisioning, sign_in
 from services.db.actor import Role
 from services.reporting import rollups
@@ -25,35 +25,35 @@ LATEST_SECONDS = 30.0
 
 def run() -> None:
     """The growth of the page, then the lag."""
-    with stage() as on:
+    with open_installation() as installation:
         chief = provisioning.create_user("chefe@example.com", "uma senha longa", Role.ADMIN)
         token = cookie_tokens.encode_token(sign_in.open_sign_in(chief))
-        people = [on.session()[0] for _ in range(PEOPLE)]
-        with on.running("console"):
-            small = _measured(on, token, SMALL)
-            large = _measured(on, token, LARGE)
+        people = [installation.session()[0] for _ in range(PEOPLE)]
+        with installation.running("console"):
+            small = _measured(installation, token, SMALL)
+            large = _measured(installation, token, LARGE)
         figure("report_small_ms", small * 1000, "ms")
         figure("report_large_ms", large * 1000, "ms")
         figure("report_growth", large / small, "ratio")
-        with on.running("worker"):
-            lags = sorted(_lag(on, people[0]) for _ in range(MESSAGES))
+        with installation.running("worker"):
+            lags = sorted(_lag(installation, people[0]) for _ in range(MESSAGES))
         figure("rollup_lag_ms_p50", lags[len(lags) // 2] * 1000, "ms")
         figure("rollup_lag_ms_p95", lags[int(len(lags) * 0.95)] * 1000, "ms")
 
 
-def _measured(on: Stage, token: str, messages: int) -> float:
-    _furnish(on, messages)
-    on.execute("analyze")
+def _measured(installation: BenchInstallation, token: str, messages: int) -> float:
+    _insert_rows(installation, messages)
+    installation.execute("analyze")
     started = time.perf_counter()
     quarters = rollups.rebuild()
     figure(f"report_rebuild_of_{messages}_s", time.perf_counter() - started, f"s for {quarters} quarters")
-    on.execute("analyze")
-    return drawn_in(on, token, "reports")
+    installation.execute("analyze")
+    return drawn_in(installation, token, "reports")
 
 
-def _furnish(on: Stage, messages: int) -> None:
+def _insert_rows(installation: BenchInstallation, messages: int) -> None:
     """Grow the messages of the last week to this number; what the triggers would note is counted by a rebuild."""
-    with psycopg.connect(on.url) as connection:
+    with psycopg.connect(installation.url) as connection:
         connection.execute("set session_replication_role = replica")
         connection.execute(
             "insert into messages (session_id, user_id, direction, state, phone, body, run_at, sending_at, sent_at,"
@@ -68,10 +68,10 @@ def _furnish(on: Stage, messages: int) -> None:
         )
 
 
-def _lag(on: Stage, user_id: UUID) -> float:
+def _lag(installation: BenchInstallation, user_id: UUID) -> float:
     """Seconds from a message's commit to its figure, at a moment of chance."""
     time.sleep(random.uniform(0, 1.5))
-    with psycopg.connect(on.url, autocommit=True) as connection:
+    with psycopg.connect(installation.url, autocommit=True) as connection:
         before = _total(connection, user_id)
         connection.execute(
             "insert into messages (session_id, user_id, direction, state, phone)"

@@ -11,7 +11,7 @@ from uuid import UUID
 from playwright.sync_api import Page, sync_playwright
 
 from bench.browser import chromium, sign_in
-from bench.stage import Stage, figure, stage
+from bench.installation import BenchInstallation, figure, open_installation
 from services.accounts import cookie_tokens
 from services.db.actor import Role, person
 
@@ -37,17 +37,17 @@ WATCH = """
 def run() -> None:
     """Twenty pictures, one after the other, each in an open page that nobody touches."""
     with (
-        stage() as on,
-        on.running("webhook", "worker", "console"),
+        open_installation() as installation,
+        installation.running("webhook", "worker", "console"),
         sync_playwright() as playwright,
         chromium(playwright) as browser,
     ):
-        user_id, secret = on.session("pareando")
+        user_id, secret = installation.session("pareando")
         page = browser.new_context(locale="pt-BR").new_page()
-        sign_in(page, on.console, cookie_tokens.issue_token(person(user_id, Role.USER)))
+        sign_in(page, installation.console, cookie_tokens.issue_token(person(user_id, Role.USER)))
         page.get_by_text("Preparando o código").wait_for()
         page.evaluate(WATCH)
-        figures_of("qr_to_screen", on, page, (user_id, secret), _picture)
+        figures_of("qr_to_screen", installation, page, (user_id, secret), _picture)
 
 
 def _picture(number: int) -> dict[str, str]:
@@ -55,30 +55,38 @@ def _picture(number: int) -> dict[str, str]:
 
 
 def figures_of(
-    name: str, on: Stage, page: Page, session: tuple[UUID, str], event: Callable[[int], dict[str, str]]
+    name: str,
+    installation: BenchInstallation,
+    page: Page,
+    session: tuple[UUID, str],
+    event: Callable[[int], dict[str, str]],
 ) -> None:
     """Post twenty events, one after the other, to a session (its user and its secret), and print how many milliseconds
     it took until the page had noted each one's number, from 1, in `painted`."""
-    taken = sorted(_one(on, page, session, number, event) for number in range(1, TIMES + 1))
+    taken = sorted(_one(installation, page, session, number, event) for number in range(1, TIMES + 1))
     figure(f"{name}_ms_p50", statistics.median(taken), "ms")
     figure(f"{name}_ms_p95", taken[int(TIMES * 0.95) - 1], "ms")
 
 
 def _one(
-    on: Stage, page: Page, session: tuple[UUID, str], number: int, event: Callable[[int], dict[str, str]]
+    installation: BenchInstallation,
+    page: Page,
+    session: tuple[UUID, str],
+    number: int,
+    event: Callable[[int], dict[str, str]],
 ) -> float:
     time.sleep(PAUSE_SECONDS)
     posted = time.time() * 1000
-    post_event(on, *session, event(number))
+    post_event(installation, *session, event(number))
     page.wait_for_function(f"() => painted[{number}]", timeout=10_000)
     return float(page.evaluate(f"painted[{number}]")) - posted
 
 
-def post_event(on: Stage, user_id: UUID, secret: str, event: dict[str, str]) -> None:
+def post_event(installation: BenchInstallation, user_id: UUID, secret: str, event: dict[str, str]) -> None:
     """Post one event as the server does, to the session's own address."""
     session = f"user_{user_id}"
     request = urllib.request.Request(
-        f"{on.webhook}/functions/v1/whatsapp-qr-webhook/{session}",
+        f"{installation.webhook}/functions/v1/whatsapp-qr-webhook/{session}",
         json.dumps({**event, "session": session}).encode(),
         {
             "Content-Type": "application/json",

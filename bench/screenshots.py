@@ -1,4 +1,4 @@
-"""The README's pictures, made from the running product: `make screenshots`."""
+"""The pictures of the README and of docs/, made from the running product: `make screenshots`."""
 
 import urllib.request
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from bench.browser import chromium, idle, sign_in
-from bench.stage import ROOT, Stage, stage
+from bench.installation import ROOT, BenchInstallation, open_installation
 from services.accounts import cookie_tokens, provisioning
 from services.accounts import sign_in as identity
 from services.db.actor import Role
@@ -23,36 +23,36 @@ def run() -> None:
     """One picture each of pairing, sending, the fleet and the events, in both themes and at a phone's width."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (
-        stage() as on,
-        on.running("sandbox", "webhook", "worker", "console"),
+        open_installation() as installation,
+        installation.running("sandbox", "webhook", "worker", "console"),
         sync_playwright() as playwright,
         chromium(playwright) as browser,
     ):
         for number, name in enumerate(PEOPLE):
             provisioning.create_user(f"{name.split()[0].lower()}@exemplo.com.br", "uma senha longa", Role.USER, name)
             if number < 3:
-                _pair_and_send(on, browser, f"{name.split()[0].lower()}@exemplo.com.br", first=number == 0)
-        _pictures_for_staff(on, browser)
+                _pair_and_send(installation, browser, f"{name.split()[0].lower()}@exemplo.com.br", first=number == 0)
+        _pictures_for_staff(installation, browser)
 
 
-def _pair_and_send(on: Stage, browser: Browser, email: str, *, first: bool) -> None:
-    ((user_id,),) = on.execute("select id from auth.users where email = %s", email)
+def _pair_and_send(installation: BenchInstallation, browser: Browser, email: str, *, first: bool) -> None:
+    ((user_id,),) = installation.execute("select id from auth.users where email = %s", email)
     token = cookie_tokens.encode_token(identity.open_sign_in(user_id))  # type: ignore[arg-type]
-    page = _open(on, browser, token, DESKTOP, "light")
+    page = _open(installation, browser, token, DESKTOP, "light")
     page.get_by_role("button", name="Conectar", exact=True).click()
     page.locator(".picture svg").wait_for()
     if first:
         _take(page, "pairing-light")
-        _take(_open(on, browser, token, DESKTOP, "dark"), "pairing-dark", ".picture svg")
-        _take(_open(on, browser, token, PHONE, "dark"), "pairing-phone-dark", ".picture svg")
-    scan = urllib.request.Request(f"{on.sandbox}/_sandbox/sessions/user_{user_id}/scan", b"{}", method="POST")
+        _take(_open(installation, browser, token, DESKTOP, "dark"), "pairing-dark", ".picture svg")
+        _take(_open(installation, browser, token, PHONE, "dark"), "pairing-phone-dark", ".picture svg")
+    scan = urllib.request.Request(f"{installation.sandbox}/_sandbox/sessions/user_{user_id}/scan", b"{}", method="POST")
     urllib.request.urlopen(scan).close()
     page.get_by_text("Conectado!").wait_for()
     if first:
         _take(page, "connected-light")
         _send(page)
         _take(page, "send-light")
-        _take(_open(on, browser, token, PHONE, "light", "/send"), "send-phone-light", "text=Lida")
+        _take(_open(installation, browser, token, PHONE, "light", "/send"), "send-phone-light", "text=Lida")
 
 
 def _send(page: Page) -> None:
@@ -70,16 +70,18 @@ def _send(page: Page) -> None:
     page.get_by_test_id("stToast").first.wait_for(state="hidden")
 
 
-def _pictures_for_staff(on: Stage, browser: Browser) -> None:
+def _pictures_for_staff(installation: BenchInstallation, browser: Browser) -> None:
     chief = provisioning.create_user("chefe@exemplo.com.br", "uma senha longa", Role.ADMIN, "Chefe")
     token = cookie_tokens.encode_token(identity.open_sign_in(chief))
     for theme in ("light", "dark"):
         _take(
-            _open(on, browser, token, {"width": 1300, "height": 760}, theme, "/sessions"), f"sessions-{theme}", "canvas"
+            _open(installation, browser, token, {"width": 1300, "height": 760}, theme, "/sessions"),
+            f"sessions-{theme}",
+            "canvas",
         )
-    _an_hour_of_events(on)
-    _take(_open(on, browser, token, EVENTS, "light", "/events"), "events-light", "canvas")
-    page = _open(on, browser, token, EVENT, "dark", "/events")
+    _an_hour_of_events(installation)
+    _take(_open(installation, browser, token, EVENTS, "light", "/events"), "events-light", "canvas")
+    page = _open(installation, browser, token, EVENT, "dark", "/events")
     page.get_by_role("combobox", name="Resultado").click()
     page.get_by_role("option", name="Falhou").click()
     page.get_by_text("Reprocessar todos").wait_for()
@@ -91,9 +93,9 @@ def _pictures_for_staff(on: Stage, browser: Browser) -> None:
     _take(page, "events-dark")
 
 
-def _an_hour_of_events(on: Stage) -> None:
+def _an_hour_of_events(installation: BenchInstallation) -> None:
     """What a busy hour leaves behind, with a few that failed at the end of it."""
-    on.execute(
+    installation.execute(
         "insert into events (received_at, session, kind, verdict, handled_at, request_id, body)"
         " select at, 'user_' || (array(select id from auth.users order by email))[1 + i % 5],"
         " case when i % 7 = 0 then 'onmessage' else 'onack' end,"
@@ -102,7 +104,7 @@ def _an_hour_of_events(on: Stage) -> None:
         " from (select i, now() - 3540 * (1 - sqrt(i / 1500.0)) * interval '1 s' as at"
         " from generate_series(1, 1500) i) x"
     )
-    on.execute(
+    installation.execute(
         "update events set verdict = 'failed', attempts = 3, kind = 'status-find',"
         " error = 'services/inbound/event_processing.py:515 in _on_status' || chr(10) || 'ValueError',"
         ' body = \'{"event": "status-find", "status": "phoneNotConnected"}\''
@@ -111,7 +113,9 @@ def _an_hour_of_events(on: Stage) -> None:
     )
 
 
-def _open(on: Stage, browser: Browser, token: str, size: dict[str, int], theme: str, path: str = "/") -> Page:
+def _open(
+    installation: BenchInstallation, browser: Browser, token: str, size: dict[str, int], theme: str, path: str = "/"
+) -> Page:
     context = browser.new_context(
         viewport=size,  # type: ignore[arg-type]
         color_scheme=theme,  # type: ignore[arg-type]
@@ -119,9 +123,9 @@ def _open(on: Stage, browser: Browser, token: str, size: dict[str, int], theme: 
         timezone_id="America/Sao_Paulo",
     )
     page = context.new_page()
-    sign_in(page, on.console, token)
+    sign_in(page, installation.console, token)
     if path != "/":
-        page.goto(on.console + path)
+        page.goto(installation.console + path)
     return page
 
 

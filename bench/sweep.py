@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 import structlog
 
-from bench.stage import figure, stage
+from bench.installation import figure, open_installation
 from sandbox.server import SandboxServer
 from sandbox.state import Config, Session
 from services import settings
@@ -28,17 +28,19 @@ def run() -> None:
     """Ask some one by one, then sweep all of them."""
     # As the worker of an installation that logs warnings only, like the other measurements' processes.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    with stage() as on:
+    with open_installation() as installation:
         names = [f"user_{uuid4()}" for _ in range(SESSIONS)]
-        ((url, secret),) = settings.get().servers().items()
+        ((url, secret),) = settings.get().wppconnect.servers().items()
         process = multiprocessing.get_context("spawn")
         ours, theirs = process.Pipe()
         server = process.Process(target=_serve, args=(theirs, int(url.rpartition(":")[2]), secret, names), daemon=True)
         server.start()
         assert ours.recv() == "ready"
         try:
-            on.execute("insert into auth.users (id) select right(n, 36)::uuid from unnest(%s::text[]) n", names)
-            on.execute(
+            installation.execute(
+                "insert into auth.users (id) select right(n, 36)::uuid from unnest(%s::text[]) n", names
+            )
+            installation.execute(
                 "insert into whatsapp_sessions (user_id, session_id, status, server_url, desired_connected)"
                 " select right(n, 36)::uuid, n, 'conectado', %s, true from unnest(%s::text[]) n",
                 url,
@@ -49,8 +51,8 @@ def run() -> None:
         finally:
             ours.send("end")
             server.join(10)
-        ((probed,),) = on.execute("select count(*) from whatsapp_sessions where probed_at is not null")
-        ((lost,),) = on.execute("select count(*) from whatsapp_sessions where status <> 'conectado'")
+        ((probed,),) = installation.execute("select count(*) from whatsapp_sessions where probed_at is not null")
+        ((lost,),) = installation.execute("select count(*) from whatsapp_sessions where status <> 'conectado'")
     assert (probed, lost) == (SESSIONS, 0), (probed, lost)
     figure("sweep_seconds", swept, "s")
     figure("one_by_one_seconds", one * SESSIONS, "s")

@@ -20,7 +20,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.state.session_state import STREAMLIT_INTERNAL_KEY_PREFIX
 from websockets.typing import Subprotocol
 
-from bench.stage import Stage, figure, stage
+from bench.installation import BenchInstallation, figure, open_installation
 from services.accounts import cookie_tokens
 from services.db.actor import Role, person
 from ui.shell.cookie import COOKIE_NAME
@@ -111,9 +111,9 @@ class Tab:
 def run() -> None:
     """Open ever more tabs; the figure is the largest step whose every update came in time."""
     served, slowest = 0, 0.0
-    with stage() as on, on.running("webhook", "worker", "console"):
+    with open_installation() as installation, installation.running("webhook", "worker", "console"):
         for step in STEPS:
-            latencies = asyncio.run(_serve(on, step))
+            latencies = asyncio.run(_serve(installation, step))
             worst, wanted = max(latencies, default=99.0), ACTIVE * ROUNDS
             ordered = sorted(latencies)
             p50 = ordered[len(ordered) // 2] * 1000 if ordered else 0.0
@@ -125,11 +125,11 @@ def run() -> None:
     figure("live_tabs_worst_ms", slowest * 1000, "ms")
 
 
-async def _serve(on: Stage, count: int) -> list[float]:
+async def _serve(installation: BenchInstallation, count: int) -> list[float]:
     tabs = []
     for _ in range(count):
-        user_id, secret = on.session("pareando")
-        tabs.append(Tab(on.console, user_id, secret, cookie_tokens.issue_token(person(user_id, Role.USER))))
+        user_id, secret = installation.session("pareando")
+        tabs.append(Tab(installation.console, user_id, secret, cookie_tokens.issue_token(person(user_id, Role.USER))))
     gate = asyncio.Semaphore(OPEN_AT_ONCE)
 
     async def open_one(tab: Tab) -> None:
@@ -138,15 +138,15 @@ async def _serve(on: Stage, count: int) -> list[float]:
 
     try:
         await asyncio.gather(*(open_one(tab) for tab in tabs))
-        return await _drive(on, tabs[:: max(count // ACTIVE, 1)][:ACTIVE])
+        return await _drive(installation, tabs[:: max(count // ACTIVE, 1)][:ACTIVE])
     finally:
         await asyncio.gather(*(tab.close() for tab in tabs))
 
 
-async def _drive(on: Stage, active: list[Tab]) -> list[float]:
+async def _drive(installation: BenchInstallation, active: list[Tab]) -> list[float]:
     """Post one QR a second for each active tab; how long each took to be drawn, in seconds."""
     posted: dict[tuple[UUID, int], float] = {}
-    async with httpx.AsyncClient(base_url=on.webhook, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=installation.webhook, trust_env=False) as http:
         for number in range(1, ROUNDS + 1):
             started = time.perf_counter()
             for tab in active:

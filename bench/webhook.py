@@ -7,7 +7,7 @@ import statistics
 import subprocess
 
 from bench.http_load import Result, post
-from bench.stage import Stage, figure, stage
+from bench.installation import BenchInstallation, figure, open_installation
 
 CONNECTIONS = 64
 PGBENCH_CLIENTS = 16
@@ -19,16 +19,16 @@ INSERT = "insert into bench_rows (body) values (repeat('x', 1000));\n"
 
 def run() -> None:
     """Measure in turns, so that a slow moment of the machine hits both, and report the medians."""
-    with stage() as on, on.running("webhook"):
-        on.execute("create table bench_rows (id bigint generated always as identity primary key, body text)")
-        (on.folder / "insert.sql").write_text(INSERT)
-        user_id, secret = on.session()
-        _load(on, f"user_{user_id}", secret, "warm", 1)
+    with open_installation() as installation, installation.running("webhook"):
+        installation.execute("create table bench_rows (id bigint generated always as identity primary key, body text)")
+        (installation.folder / "insert.sql").write_text(INSERT)
+        user_id, secret = installation.session()
+        _load(installation, f"user_{user_id}", secret, "warm", 1)
         inserts, loads = [], []
         for number in range(ROUNDS):
-            inserts.append(_pgbench(on))
-            loads.append(_load(on, f"user_{user_id}", secret, f"r{number}", SECONDS))
-        _check(on, loads)
+            inserts.append(_pgbench(installation))
+            loads.append(_load(installation, f"user_{user_id}", secret, f"r{number}", SECONDS))
+        _check(installation, loads)
     figure("webhook_per_s", statistics.median(load.per_second for load in loads), "events/s")
     figure("pgbench_per_s", statistics.median(inserts), "tx/s")
     ratios = [load.per_second / insert for load, insert in zip(loads, inserts, strict=True)]
@@ -36,7 +36,7 @@ def run() -> None:
     figure("webhook_p99_ms", statistics.median(load.percentile(0.99) for load in loads), "ms")
 
 
-def _load(on: Stage, session: str, secret: str, prefix: str, seconds: float) -> Result:
+def _load(installation: BenchInstallation, session: str, secret: str, prefix: str, seconds: float) -> Result:
     credentials = base64.b64encode(f"wpp:{secret}".encode()).decode()
     before, after = _message(session).encode().split(b"NUMBER")
     marked = before + prefix.encode()
@@ -45,7 +45,7 @@ def _load(on: Stage, session: str, secret: str, prefix: str, seconds: float) -> 
         f"Authorization: Basic {credentials}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(marked) + NUMBER_DIGITS + len(after)}\r\n\r\n"
     )
-    return post(on.webhook_address, [head.encode() + marked], after, CONNECTIONS, seconds)
+    return post(installation.webhook_address, [head.encode() + marked], after, CONNECTIONS, seconds)
 
 
 def _message(session: str) -> str:
@@ -69,12 +69,12 @@ def _message(session: str) -> str:
     return json.dumps(message)
 
 
-def _pgbench(on: Stage) -> float:
+def _pgbench(installation: BenchInstallation) -> float:
     done = subprocess.run(
         [
-            on.binaries / "pgbench",
+            installation.binaries / "pgbench",
             *("--no-vacuum", "--client", str(PGBENCH_CLIENTS), "--jobs", "2", "--time", str(SECONDS)),
-            *("--file", on.folder / "insert.sql", on.url),
+            *("--file", installation.folder / "insert.sql", installation.url),
         ],
         capture_output=True,
         text=True,
@@ -85,14 +85,16 @@ def _pgbench(on: Stage) -> float:
     return float(found[1])
 
 
-def _check(on: Stage, loads: list[Result]) -> None:
+def _check(installation: BenchInstallation, loads: list[Result]) -> None:
     """Nothing that was answered may be missing, and nothing may have been refused."""
-    ((stored, doubled),) = on.execute("select count(*), count(*) filter (where verdict = 'duplicate') from events")
+    ((stored, doubled),) = installation.execute(
+        "select count(*), count(*) filter (where verdict = 'duplicate') from events"
+    )
     answered = sum(len(load.latencies) for load in loads)
     refused = sum(load.refused for load in loads)
     assert int(str(stored)) >= answered, (stored, answered)
     assert (refused, doubled) == (0, 0), (refused, doubled)
-    ((durable,),) = on.execute("show synchronous_commit")
+    ((durable,),) = installation.execute("show synchronous_commit")
     assert durable == "on", durable
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import httpx
 
-from bench.stage import figure
+from bench.installation import figure
 from sandbox.calls import make_token
 from sandbox.server import running_sandbox
 from sandbox.state import Config

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from bench.stage import Stage, figure, stage
+from bench.installation import BenchInstallation, figure, open_installation
 from sandbox.server import SandboxServer
 from sandbox.state import Config, Session
 from services import settings
@@ -33,25 +33,25 @@ RECIPIENT = "5511977776666"
 def run() -> None:
     """A quiet day, the outages, and the session with traffic."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    with stage() as on:
+    with open_installation() as installation:
         names = [f"user_{uuid4()}" for _ in range(SESSIONS)]
-        ((url, secret),) = settings.get().servers().items()
+        ((url, secret),) = settings.get().wppconnect.servers().items()
         process = multiprocessing.get_context("spawn")
         ours, theirs = process.Pipe()
         server = process.Process(target=_serve, args=(theirs, int(url.rpartition(":")[2]), secret, names), daemon=True)
         server.start()
         assert ours.recv() == "ready"
         try:
-            _furnish(on, url, names)
-            _quiet(on, DAY)
-            ((asks,),) = on.execute(
+            _insert_rows(installation, url, names)
+            _quiet(installation, DAY)
+            ((asks,),) = installation.execute(
                 "select max(n) from (select count(*) as n from proof_questions"
                 " where asked_at > clock_timestamp() - interval '1 day' group by session_id) q"
             )
-            ((alarms,),) = on.execute("select count(*) from incidents")
+            ((alarms,),) = installation.execute("select count(*) from incidents")
             assert alarms == 0, alarms
-            silent = max(_outage(on, ours) for _ in range(OUTAGES))
-            busy = _with_traffic(on, ours, names[0])
+            silent = max(_outage(installation, ours) for _ in range(OUTAGES))
+            busy = _with_traffic(installation, ours, names[0])
         finally:
             ours.send("end")
             server.join(10)
@@ -61,9 +61,9 @@ def run() -> None:
     figure("asks_per_session_and_day", float(str(asks)), "asks")
 
 
-def _furnish(on: Stage, url: str, names: list[str]) -> None:
-    on.execute("insert into auth.users (id) select right(n, 36)::uuid from unnest(%s::text[]) n", names)
-    on.execute(
+def _insert_rows(installation: BenchInstallation, url: str, names: list[str]) -> None:
+    installation.execute("insert into auth.users (id) select right(n, 36)::uuid from unnest(%s::text[]) n", names)
+    installation.execute(
         "insert into whatsapp_sessions (user_id, session_id, status, server_url, desired_connected, phone_number,"
         " last_proof_at,"
         " connected_at, probed_at) select right(n, 36)::uuid, n, 'conectado', %s, true, '5511' || (900000000 + place),"
@@ -72,24 +72,26 @@ def _furnish(on: Stage, url: str, names: list[str]) -> None:
         url,
         names,
     )
-    on.execute("insert into lanes (session_id) select id from whatsapp_sessions")
+    installation.execute("insert into lanes (session_id) select id from whatsapp_sessions")
 
 
-def _quiet(on: Stage, for_: timedelta) -> None:
+def _quiet(installation: BenchInstallation, for_: timedelta) -> None:
     """So much time passes and nothing happens but questions."""
     passed = 0.0
     while passed < for_.total_seconds():
-        passed += _to_the_next_turn(on)
+        passed += _to_the_next_turn(installation)
         probes.ask_whatsapp()
 
 
-def _to_the_next_turn(on: Stage) -> float:
+def _to_the_next_turn(installation: BenchInstallation) -> float:
     """Move the clock on to where the worker wakes for the next quiet question; returns by how many seconds."""
     due = proof_schedule.next_due_in()
-    seconds = settings.get().health_sweep_seconds if due is None or due <= 0 else due
+    seconds = settings.get().health.sweep_seconds if due is None or due <= 0 else due
     after = timedelta(seconds=seconds)
-    on.execute("update proof_questions set asked_at = asked_at - %s, answered_at = answered_at - %s", after, after)
-    on.execute(
+    installation.execute(
+        "update proof_questions set asked_at = asked_at - %s, answered_at = answered_at - %s", after, after
+    )
+    installation.execute(
         "update whatsapp_sessions set last_proof_at = last_proof_at - %s, questioned_at = questioned_at - %s,"
         " connected_at = connected_at - %s",
         after,
@@ -99,38 +101,40 @@ def _to_the_next_turn(on: Stage) -> float:
     return seconds
 
 
-def _outage(on: Stage, server: Connection) -> float:
+def _outage(installation: BenchInstallation, server: Connection) -> float:
     """The seconds from the loss of WhatsApp, right after a question, to the first zombie that is named."""
-    _to_the_next_turn(on)
+    _to_the_next_turn(installation)
     probes.ask_whatsapp()
     _away(server, away=True)
     found = 0.0
-    while not on.execute("select 1 from incidents where ended_at is null"):
+    while not installation.execute("select 1 from incidents where ended_at is null"):
         assert found < LIMIT_SECONDS, "nobody noticed"
-        found += _to_the_next_turn(on)
+        found += _to_the_next_turn(installation)
         begun = time.perf_counter()
         probes.ask_whatsapp()
         found += time.perf_counter() - begun
     _away(server, away=False)
-    on.execute("update incidents set ended_at = clock_timestamp(), state = 'over' where ended_at is null")
+    installation.execute("update incidents set ended_at = clock_timestamp(), state = 'over' where ended_at is null")
     return found
 
 
-def _with_traffic(on: Stage, server: Connection, name: str) -> float:
+def _with_traffic(installation: BenchInstallation, server: Connection, name: str) -> float:
     """The seconds, by the wall, until a worker names a zombie that has a message to send."""
     owner: Actor = person(UUID(name.removeprefix("user_")), Role.USER)
-    on.execute("update whatsapp_sessions set last_proof_at = clock_timestamp(), probed_at = clock_timestamp()")
-    on.execute(
+    installation.execute(
+        "update whatsapp_sessions set last_proof_at = clock_timestamp(), probed_at = clock_timestamp()"
+    )
+    installation.execute(
         "insert into number_checks (session_id, user_id, phone, on_whatsapp, address, checked_at, fresh_until)"
         " select id, user_id, %s, true, %s, now(), now() + interval '1 day' from whatsapp_sessions",
         RECIPIENT,
         f"{RECIPIENT}@c.us",
     )
     _away(server, away=True)
-    with on.running("worker"):
+    with installation.running("worker"):
         begun = time.perf_counter()
         outbox.queue(owner, RECIPIENT, "oi", uuid4().hex)
-        while not on.execute("select 1 from incidents where kind = 'zombie' and ended_at is null"):
+        while not installation.execute("select 1 from incidents where kind = 'zombie' and ended_at is null"):
             assert time.perf_counter() - begun < TRAFFIC_SECONDS, "nobody noticed"
             time.sleep(0.2)
         return time.perf_counter() - begun

@@ -9,7 +9,7 @@ from services import settings
 
 def create_campaigns(db: psycopg.Connection) -> None:
     """One that ended for everybody, one under way or held, drafts, and some that were cancelled."""
-    configured = settings.get()
+    configured = settings.get().campaigns
     db.execute(
         """
         insert into public.campaigns (id, user_id, name, template_id, template_version, state, opens, closes, cap,
@@ -32,11 +32,11 @@ def create_campaigns(db: psycopg.Connection) -> None:
          where chief or n %% 4 < 2 or place = 1
         """,
         {
-            "opens": configured.campaign_opens,
-            "closes": configured.campaign_closes,
-            "cap": configured.campaign_daily_cap,
-            "cold": configured.campaign_cold_share,
-            "pace": configured.campaign_pace_seconds,
+            "opens": configured.opens,
+            "closes": configured.closes,
+            "cap": configured.daily_cap,
+            "cold": configured.cold_share,
+            "pace": configured.pace_seconds,
             "admin": ADMIN_EMAIL,
         },
     )
@@ -69,7 +69,7 @@ def create_campaigns(db: psycopg.Connection) -> None:
           from public.whatsapp_sessions s
          where exists (select from public.campaigns c where c.user_id = s.user_id and c.state = 'active')
         """,
-        {"zone": TIME_ZONE, "opens": configured.campaign_opens},
+        {"zone": TIME_ZONE, "opens": configured.opens},
     )
 
 

@@ -117,8 +117,7 @@ def _insert_messages(db: psycopg.Connection) -> None:
         insert into public.messages (id, session_id, user_id, direction, state, phone, address, contact_name,
             contact_id, kind, body, detail, quoted_wpp_id, wpp_id, ack, attempts, failure, template_id,
             template_version, campaign_id, schedule_id, occurred_at, run_at, created_at, claimed_at, sending_at,
-                accepted_at,
-            sent_at, delivered_at, read_at, ended_at, updated_at)
+            accepted_at, sent_at, delivered_at, read_at, ended_at, updated_at)
         with told as materialized (({_WRITTEN_BY_HAND}) union all ({_SENT_BY_CAMPAIGN}) union all
         ({_SENT_BY_SCHEDULE})),
         ended as (

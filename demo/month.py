@@ -27,7 +27,7 @@ from demo.session_history import create_events, create_fleet_samples, create_inc
 from demo.staff_history import create_api_keys, create_audit_log, create_retention_runs, create_security_events
 from services import settings
 from services.db.engine import CONNECT_TIMEOUT_SECONDS, psycopg_url
-from services.errors import ConfigurationError, DemoRefused
+from services.errors import ConfigurationError, ServiceError
 from services.reporting import rollups
 
 log = structlog.get_logger(__name__)
@@ -35,6 +35,15 @@ SEED = 0.2026
 
 # (kinds done, of how many, the one under way)
 Progress = Callable[[int, int, str], None]
+
+
+class DemoRefused(ServiceError):
+    """`detail` is for whoever called the command line."""
+
+    code = "demonstracao_recusada"
+    http_status = 409
+    message = "A demonstração só entra em uma instalação vazia."
+    hint = "Use outra pasta de dados."
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ def fill_installation(on_progress: Progress | None = None) -> Demo | None:
 
     Raises: DemoRefused where anybody real is in it, or its owner cannot write for others.
     """
-    url = settings.get().database_url
+    url = settings.get().database.url
     if url is None:
         raise ConfigurationError("DATABASE_URL is missing")
     conninfo = psycopg_url(url.get_secret_value())
@@ -62,8 +71,7 @@ def fill_installation(on_progress: Progress | None = None) -> Demo | None:
             db.execute("select setseed(%s)", [SEED])
             kind(db)
         rows = {name: _count_rows(db, name) for name in FILL_STEPS}
-        # As migration 0032 does it for what is there already: where this ends here, the worker counts. In their order,
-        # so that everybody's quarter is summed once.
+        # Where this ends here, the worker counts. In their order, so that everybody's quarter is summed once.
         db.execute(
             "insert into public.report_dirty_buckets (user_id, quarter)"
             " select distinct user_id, app.get_quarter(run_at) as quarter from public.messages order by quarter"
@@ -107,12 +115,12 @@ FILL_STEPS: dict[str, Callable[[psycopg.Connection], None]] = {
     "schedules": create_schedules,
     "messages": create_messages,
     "message_annotations": create_annotations,
-    "rules": create_automations,
-    "endpoints": create_endpoints,
-    "gaps": create_outages,
+    "automations": create_automations,
+    "webhook_endpoints": create_endpoints,
+    "outages": create_outages,
     "events": create_events,
     "session_timeline": create_timelines,
-    "findings": create_incidents,
+    "incidents": create_incidents,
     "fleet_samples": create_fleet_samples,
     "audit_log": create_audit_log,
     "security_events": create_security_events,

@@ -65,7 +65,7 @@ def create_sessions(db: psycopg.Connection) -> None:
          cross join lateral (select s.status = 'conectado') c (up)
          where (n = 1 or n > 3) and n %% 16 <> 0
         """,
-        {"server": next(iter(settings.get().servers()))},
+        {"server": next(iter(settings.get().wppconnect.servers()))},
     )
     db.execute("insert into public.lanes (session_id) select id from public.whatsapp_sessions")
 
@@ -107,11 +107,10 @@ def create_contacts(db: psycopg.Connection) -> None:
         """
         insert into public.number_checks (session_id, user_id, phone, on_whatsapp, address, asked_at, checked_at,
             confirmed_at, fresh_until)
-        select session_id, user_id, phone, yes, case when yes then address end, created_at, created_at,
-            case when yes then created_at end,
-               created_at + case when yes then interval '30 days' else interval '1 day' end
-          from (select *, random() < 0.96 as yes, now() - random() * interval '20 days' as created_at
-              from public.contacts
+        select session_id, user_id, phone, yes, case when yes then address end, asked, asked,
+               case when yes then asked end,
+               asked + case when yes then interval '30 days' else interval '1 day' end
+          from (select *, random() < 0.96 as yes, now() - random() * interval '20 days' as asked from public.contacts
                  where phone is not null and random() < 0.6) c
         """
     )

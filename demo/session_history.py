@@ -132,10 +132,9 @@ def create_outages(db: psycopg.Connection) -> None:
         """
         insert into public.outages (id, session_id, user_id, from_at, to_at, reason, state, attempts, listed_at, chats,
             recovered, failed, failure, created_at, done_at)
-        select md5('demo gap ' || s.id || reason)::uuid, s.id, s.user_id, began, began + lasted, reason, state, 1,
-               began + lasted, 4 + n % 5, n % every, case when failure is not null then 1 else 0 end, failure,
-                   began + lasted,
-               began + lasted + interval '40 s'
+        select md5('demo outage ' || s.id || reason)::uuid, s.id, s.user_id, began, began + lasted, reason, state, 1,
+               began + lasted, 4 + n % 5, n % every, case when g.failure is not null then 1 else 0 end, g.failure,
+               began + lasted, began + lasted + interval '40 s'
           from (select *, row_number() over (order by id)::integer as n from public.whatsapp_sessions
                  where status = 'conectado') s
          cross join lateral (values

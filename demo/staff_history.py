@@ -43,7 +43,7 @@ def create_api_keys(db: psycopg.Connection) -> None:
         """
         insert into public.api_keys (user_id, name, scopes, prefix, secret_hash, created_at, last_used_at, expires_at,
             revoked_at)
-        select user_id, (array['ERP da loja', 'Site', 'Agenda'])[1 + n % 3], '{ler,enviar}', 'pk_demo' || n,
+        select user_id, (array['ERP da loja', 'Site', 'Agenda'])[1 + n % 3], '{read,send}', 'pk_demo' || n,
                sha256(gen_random_uuid()::text::bytea), now() - interval '25 days',
                case when n % 3 > 0 then now() - n * interval '31 minutes' end,
                case when n % 2 = 0 then now() + interval '60 days' end, case when n % 7 = 0 then now() end

@@ -81,12 +81,12 @@ def tenant_table(
 
 def console_login() -> sql.Identifier:
     """The role by which the console and the API enter the database."""
-    return _login(settings.get().console_database_url.get_secret_value())
+    return _login(settings.get().database.console_url.get_secret_value())
 
 
 def system_login() -> sql.Identifier:
     """The role by which the receiver and the worker enter the database."""
-    return _login(settings.get().system_database_url.get_secret_value())
+    return _login(settings.get().database.system_url.get_secret_value())
 
 
 def _login(url: str) -> sql.Identifier:

@@ -4,6 +4,7 @@ import streamlit as st
 
 from services.db.actor import Role
 from services.security import audit_chain, audit_search
+from ui.kit import pagination
 from ui.kit.i18n import _
 from ui.shell import errors
 from ui.shell.guard import guard
@@ -20,13 +21,13 @@ with actions:
     if actions.open:
         with errors.stopping():
             wanted = drawn.choose_filter("actions", audit_search.list_kinds(actor, "actions"))
-            drawn.show_actions(audit_search.search_actions(actor, wanted, drawn.page_number("actions")))
+            drawn.show_actions(audit_search.search_actions(actor, wanted, pagination.get_page_number("actions")))
             drawn.show_export(actor, wanted, "actions")
 with security:
     if security.open:
         with errors.stopping():
             wanted = drawn.choose_filter("security", audit_search.list_kinds(actor, "security"))
             drawn.show_security_events(
-                audit_search.search_security_events(actor, wanted, drawn.page_number("security"))
+                audit_search.search_security_events(actor, wanted, pagination.get_page_number("security"))
             )
             drawn.show_export(actor, wanted, "security")

@@ -5,6 +5,7 @@ import streamlit as st
 from services.db.actor import Role
 from services.fleet import incidents, overview, timeline
 from ui.components import empty_states
+from ui.kit import pagination
 from ui.kit.i18n import _
 from ui.shell import errors, live, navigation
 from ui.shell.guard import guard
@@ -34,7 +35,7 @@ def everything() -> None:
             details.show_actions(actor, row)
         story, deliveries, health = st.tabs([_("Linha do tempo"), _("Últimos eventos"), _("Saúde")])
         with story:
-            details.show_timeline(timeline.list_entries(actor, user_id, details.page_number()))
+            details.show_timeline(timeline.list_entries(actor, user_id, pagination.get_page_number("timeline")))
         with deliveries:
             details.show_deliveries(timeline.list_deliveries(actor, user_id))
         with health:

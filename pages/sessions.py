@@ -6,6 +6,7 @@ from services import settings
 from services.db.actor import Role
 from services.fleet import incidents, overview, rolling_restart
 from services.fleet.overview import SessionFilter
+from ui.kit import pagination
 from ui.kit.i18n import _
 from ui.shell import errors, live
 from ui.shell.guard import guard
@@ -28,7 +29,7 @@ def everything() -> None:
     show = narrow.selectbox(
         _("Estado"), [None, *SessionFilter], format_func=fleet.filter_word, placeholder=_("Todos"), key="show"
     )
-    numbers = range(1, len(settings.get().servers()) + 1)
+    numbers = range(1, len(settings.get().wppconnect.servers()) + 1)
     server = where.selectbox(
         _("Servidor"), [None, *numbers], format_func=fleet.short_server_word, placeholder=_("Todos"), key="server"
     )
@@ -42,7 +43,7 @@ def everything() -> None:
             server=server,
             order=order,
             descending=descending,
-            page=fleet.page_number(),
+            page=pagination.get_page_number("fleet"),
         )
         wave = rolling_restart.get_newest(actor)
     fleet.show_table(actor, found)

@@ -4,6 +4,7 @@ import streamlit as st
 
 from services.accounts import users
 from services.db.actor import Role
+from ui.kit import pagination
 from ui.kit.i18n import _
 from ui.shell import errors
 from ui.shell.guard import guard
@@ -29,5 +30,5 @@ search = find.text_input(_("Buscar"), placeholder=_("E-mail ou nome"), key="user
 orders = people.order_choices()
 order = orders[sort.selectbox(_("Ordem"), list(orders), key="users_order")]
 with errors.stopping():
-    found = users.list_users(actor, search=search, order=order, page=people.page_number())
+    found = users.list_users(actor, search=search, order=order, page=pagination.get_page_number("users"))
 people.show_table(actor, found, changes=changes)

@@ -17,10 +17,10 @@ def main() -> str | None:
         current = settings.get()
     except ConfigurationError as error:
         return f"sandbox: {error.detail}"
-    if not current.sandboxed:
+    if not current.wppconnect.sandboxed:
         return "sandbox: WPP_SERVER_URL is set, so a real WPPConnect server is in use; unset it to use the sandbox"
-    config = Config(secret=current.wpp_server_token.get_secret_value())
-    uvicorn.Server(uvicorn_config(create_app(config), port=current.sandbox_port)).run()
+    config = Config(secret=current.wppconnect.server_token.get_secret_value())
+    uvicorn.Server(uvicorn_config(create_app(config), port=current.wppconnect.sandbox_port)).run()
     return None
 
 

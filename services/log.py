@@ -101,7 +101,7 @@ def configure(process: str) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(configured.log_level.upper())
+    root.setLevel(configured.monitoring.log_level.upper())
     _route_library_loggers()
 
 

@@ -1,17 +1,14 @@
-"""The house's rules, held against the real files: who may import whom, what a page is, and where state may live."""
+"""The project's rules, held against the real files: who may import whom, and what a page is."""
 
 import ast
-import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-ROOMS = ("pages", "ui", "services", "web", "sandbox", "demo", "migrations")
-PROCESSES = ("app.py", "webhook.py", "worker.py", "manage.py")
+from tests.support.product_modules import BY_PATH, MODULES, ProductModule
 
 # room → the rooms that it may import. Inside services, ui and web the layers rule.
 MAY_IMPORT = {
@@ -25,13 +22,13 @@ MAY_IMPORT = {
     "demo": {"demo", "services"},
     "services": {"services"},
     "sandbox": {"sandbox", "services.settings", "services.errors"},
-    "migrations": {"services.settings", "services.db"},
+    "migrations": {"migrations.ddl", "services.settings", "services.db"},
 }
 
 # Lowest first. Who stands in a layer imports the layers below it and itself, never its neighbours nor upwards.
 LAYERS = {
     "services": (
-        {"errors"}, {"counters", "failure_log", "settings"}, {"log"},
+        {"errors", "settings_sources", "settings_values"}, {"counters", "failure_log", "settings"}, {"log"},
         {"db", "wppconnect"},
         {"platform"},
         {"security"},
@@ -55,7 +52,11 @@ LAYERS = {
 # third-party package or module → where it may be imported.
 ONLY_IN = {
     "streamlit": ("app.py", "pages/", "ui/"),
-    "streamlit_authenticator": ("ui/",),
+    # Its inner workings: types for annotations are in `streamlit.typing`.
+    "streamlit.runtime": (),
+    "streamlit.elements": (),
+    "streamlit.proto": (),
+    "streamlit_authenticator": ("ui/shell/authenticator.py",),
     "soundfile": ("services/messaging/attachments.py",),
     "sqlalchemy": ("services/", "demo/", "migrations/"),
     "alembic": ("services/db/", "migrations/"),
@@ -78,9 +79,12 @@ ONLY_IN = {
         "ui/shell/headers.py",
     ),
     "uvicorn": ("webhook.py", "web/receiver/connections.py", "sandbox/"),
-    "honcho": ("services/operations/process_manager.py",),
+    "honcho": ("services/operations/honcho_hooks.py",),
     "prometheus_client": ("services/counters.py", "services/operations/metrics.py", "web/ops/metrics.py"),
     "fpdf": ("services/platform/documents.py",),
+    # Time zones have one place, and one in the console above it. Settings lie below both and only check a name.
+    "zoneinfo": ("services/platform/local_time.py", "services/settings_values.py"),
+    "services.platform.local_time": ("services/", "ui/kit/dates.py"),
 }
 # What the two lowest rooms may know of third parties.
 THIRD_PARTY_OF = {
@@ -88,74 +92,12 @@ THIRD_PARTY_OF = {
     "services/wppconnect/": {"httpx", "phonenumbers", "bcrypt", "structlog", "orjson"},
 }
 
-# What a module may make when it is imported: values that nobody can change, and declarations of libraries.
-VALUES = {
-    "struct.Struct", "ELEMENT_LENGTH.pack", "Operation", "ipaddress.ip_network", "time",
-    "re.compile", "timedelta", "frozenset", "tuple", "Path", "Path(__file__).with_name", "N_", "TypeVar", "NewType",
-    "structlog.get_logger", "text", "Table", "Column", "MetaData", "Actor", "Route", "Fault", "functools.partial",
-    "_get", "_post", "time_column", "Uuid", "DateTime", "Identity", "event_keys.EventKey", "EventKey", "literal",
-    "null", "literal_column",
-}  # fmt: skip
-DECLARATIONS = {"app.py": {"st.App"}, "manage.py": {"typer.Typer"}}
-CHANGERS = {
-    "append", "add", "update", "pop", "popitem", "clear", "setdefault", "extend", "insert", "remove", "discard",
-    "appendleft", "sort", "reverse",
-}  # fmt: skip
-# A process's logging is configured once, like the logging module itself.
-KNOWN_GLOBALS = {("services/log.py", "_secrets")}
-
-
-@dataclass(frozen=True)
-class Module:
-    """One file of the product. `path` is relative to the root, with slashes."""
-
-    path: str
-    source: str
-
-    @functools.cached_property
-    def tree(self) -> ast.Module:
-        return ast.parse(self.source)
-
-    @functools.cached_property
-    def nodes(self) -> list[ast.AST]:
-        return list(ast.walk(self.tree))
-
-    @property
-    def room(self) -> str:
-        return self.path.split("/")[0].removesuffix(".py")
-
-    @property
-    def package(self) -> str:
-        """Its package inside its room, or its own name where it stands in none."""
-        return self.path.split("/")[1].removesuffix(".py")
-
-    def imports(self) -> Iterator[str]:
-        """Every module that it imports, anywhere in it, by full name: `from services import db` gives `services.db`."""
-        for node in self.nodes:
-            if isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                assert not node.level, f"{self.path}: relative import"
-                for alias in node.names:
-                    yield f"{node.module}.{alias.name}"
-
-
-def modules() -> list[Module]:
-    files = [ROOT / name for name in PROCESSES]
-    for room in ROOMS:
-        files += sorted((ROOT / room).rglob("*.py"))
-    return [Module(path.relative_to(ROOT).as_posix(), path.read_text()) for path in files]
-
-
-MODULES = modules()
-BY_PATH = pytest.mark.parametrize("module", MODULES, ids=lambda module: module.path)
-
 
 # --- who imports whom -------------------------------------------------------------------------------------------------
 
 
-def wrong_imports(module: Module) -> list[str]:
-    """Imports that run against the house's directions."""
+def wrong_imports(module: ProductModule) -> list[str]:
+    """Imports that run against the layers' directions."""
     return [name for name in module.imports() if _is_ours(name) and not _may_import(module, name)]
 
 
@@ -164,7 +106,7 @@ def _is_ours(name: str) -> bool:
     return first in MAY_IMPORT or first in ("tests", "bench")
 
 
-def _may_import(module: Module, name: str) -> bool:
+def _may_import(module: ProductModule, name: str) -> bool:
     allowed = MAY_IMPORT[module.room]
     if not any(name == known or name.startswith(f"{known}.") for known in allowed):
         return False
@@ -180,7 +122,7 @@ def layer_of(layers: Sequence[set[str]], package: str) -> int:
     return next(number for number, packages in enumerate(layers) if package in packages)
 
 
-def foreign_imports(module: Module) -> list[str]:
+def foreign_imports(module: ProductModule) -> list[str]:
     """Third-party packages imported where they have no business."""
     names = set(module.imports())
     wrong = [
@@ -203,7 +145,7 @@ def test_it_knows_the_layer_of_every_package() -> None:
 
 
 @BY_PATH
-def test_it_imports_one_way(module: Module) -> None:
+def test_it_imports_one_way(module: ProductModule) -> None:
     assert wrong_imports(module) == []
     assert foreign_imports(module) == []
 
@@ -232,7 +174,7 @@ def test_it_imports_one_way(module: Module) -> None:
     ],
 )
 def test_it_sees_an_import_against_the_direction(path: str, source: str) -> None:
-    assert wrong_imports(Module(path, source))
+    assert wrong_imports(ProductModule(path, source))
 
 
 @pytest.mark.parametrize(
@@ -250,14 +192,55 @@ def test_it_sees_an_import_against_the_direction(path: str, source: str) -> None
         ("services/reporting/reports.py", "import urllib.request"),
         ("services/reporting/reports.py", "from urllib import request"),
         ("services/reporting/reports.py", "from urllib.request import urlopen"),
+        ("services/reporting/reports.py", "from zoneinfo import ZoneInfo"),
+        ("ui/sending/schedule_form.py", "from services.platform import local_time"),
+        ("ui/sending/compose.py", "from streamlit.runtime.uploaded_file_manager import UploadedFile"),
     ],
 )
 def test_it_sees_a_library_where_it_has_no_business(path: str, source: str) -> None:
-    assert foreign_imports(Module(path, source))
+    assert foreign_imports(ProductModule(path, source))
+
+
+def private_parts(module: ProductModule) -> list[str]:
+    """What a library names with a leading underscore and this module imports or reads from what it imports."""
+    names = {name.rsplit(".", 1)[-1] for name in module.imports() if _is_library(name)}
+    names |= {
+        alias.asname
+        for node in module.nodes
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.asname and _is_library(alias.name)
+    }
+    reads = (ast.unparse(node) for node in module.nodes if isinstance(node, ast.Attribute))
+    used = [name for name in module.imports() if _is_library(name)]
+    used += [name for name in reads if name.split(".")[0] in names]
+    return [name for name in used if re.fullmatch(r"(\w+\.)*_[a-z]\w*(\.\w+)*", name)]
+
+
+def _is_library(name: str) -> bool:
+    # `_typeshed` holds the types of the standard library, for annotations.
+    return not _is_ours(name) and name.split(".")[0] not in {*sys.stdlib_module_names, "_typeshed"}
 
 
 @BY_PATH
-def test_it_imports_nothing_by_a_name_made_up_at_run_time(module: Module) -> None:
+def test_it_uses_nothing_that_a_library_calls_private(module: ProductModule) -> None:
+    assert not private_parts(module)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from uvicorn._types import HTTPScope",
+        "import streamlit as st\nst._main.write(1)",
+        "from honcho import manager\nmanager.Manager._start = None",
+    ],
+)
+def test_it_sees_a_private_part_of_a_library(source: str) -> None:
+    assert private_parts(ProductModule("services/fleet/sessions.py", source))
+
+
+@BY_PATH
+def test_it_imports_nothing_by_a_name_made_up_at_run_time(module: ProductModule) -> None:
     """No test of imports sees those."""
     calls = {ast.unparse(node.func) for node in module.nodes if isinstance(node, ast.Call)}
     assert not calls & {"__import__", "importlib.import_module", "import_module", "exec", "eval"}
@@ -274,7 +257,7 @@ def test_it_names_no_module_after_what_is_in_everybodys_drawer() -> None:
 PAGES = [one for one in MODULES if one.room == "pages" and not one.path.endswith("__init__.py")]
 
 
-def page_faults(page: Module) -> list[str]:
+def page_faults(page: ProductModule) -> list[str]:
     faults = []
     if len(page.source.splitlines()) > 120:
         faults.append("over 120 lines")
@@ -287,7 +270,7 @@ def page_faults(page: Module) -> list[str]:
     return faults + fragment_faults(page)
 
 
-def fragment_faults(module: Module) -> list[str]:
+def fragment_faults(module: ProductModule) -> list[str]:
     """Fragments and dialogs that do not guard themselves: a rerun of one does not run the page above it."""
     return [
         f"{node.name}: its first statement is not the guard"
@@ -317,12 +300,12 @@ def _without_docstring(node: ast.FunctionDef) -> list[ast.stmt]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path)
-def test_it_keeps_a_page_short_guarded_and_without_helpers(page: Module) -> None:
+def test_it_keeps_a_page_short_guarded_and_without_helpers(page: ProductModule) -> None:
     assert page_faults(page) == []
 
 
 @pytest.mark.parametrize("module", [one for one in MODULES if one.room == "ui"], ids=lambda module: module.path)
-def test_it_guards_every_fragment_outside_pages_too(module: Module) -> None:
+def test_it_guards_every_fragment_outside_pages_too(module: ProductModule) -> None:
     assert fragment_faults(module) == []
 
 
@@ -339,319 +322,8 @@ def test_it_guards_every_fragment_outside_pages_too(module: Module) -> None:
     ],
 )
 def test_it_sees_a_page_that_breaks_the_rules(source: str) -> None:
-    assert page_faults(Module("pages/careless.py", source))
+    assert page_faults(ProductModule("pages/careless.py", source))
 
 
-def test_it_walks_the_pages() -> None:
+def test_it_reads_the_pages() -> None:
     assert len(PAGES) >= 3
-
-
-# --- state ------------------------------------------------------------------------------------------------------------
-
-
-def module_state(module: Module) -> list[str]:
-    """What a module keeps between calls outside of functools.cache."""
-    top: set[str] = set()
-    faults = []
-    for node in module.tree.body:
-        value = getattr(node, "value", None)
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or value is None:
-            continue
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        top |= {one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)}
-        faults += [f"makes {name}" for name in _made(value) if not _may_make(module, name)]
-    return faults + [f"changes {name}" for name in _changed(module.tree, top)] + _globals(module)
-
-
-def _made(value: ast.expr) -> Iterator[str]:
-    """The outermost calls of an expression: what they are given is theirs."""
-    if isinstance(value, ast.Call):
-        yield ast.unparse(value.func)
-        return
-    if isinstance(value, ast.Lambda):
-        return
-    for child in ast.iter_child_nodes(value):
-        if isinstance(child, ast.expr):
-            yield from _made(child)
-
-
-def _may_make(module: Module, name: str) -> bool:
-    # A page and the migrations' entry are scripts: what they assign lives for one run.
-    if module.room in ("pages", "migrations"):
-        return True
-    method_of_value = re.search(r"\.(join|label|with_name|format|union|keys|values|items)$", name)
-    return name in VALUES or name in DECLARATIONS.get(module.path, ()) or method_of_value is not None
-
-
-def _changed(tree: ast.Module, top: set[str]) -> Iterator[str]:
-    """Module-level names that something in the module changes in place."""
-    for node in ast.walk(tree):
-        changed: ast.expr | None = None
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGERS:
-            changed = node.func.value
-        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
-            changed = node.value
-        if isinstance(changed, ast.Name) and changed.id in top and not _is_local(tree, node, changed.id):
-            yield changed.id
-
-
-def _is_local(tree: ast.Module, inside: ast.AST, name: str) -> bool:
-    """Whether the function around a node has a variable of its own by that name."""
-    for function in ast.walk(tree):
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and inside in ast.walk(function):
-            arguments = [*function.args.args, *function.args.kwonlyargs, *function.args.posonlyargs]
-            stored = {
-                one.id for one in ast.walk(function) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
-            }
-            if name in stored or name in {one.arg for one in arguments}:
-                return True
-    return False
-
-
-def _globals(module: Module) -> list[str]:
-    names = [name for node in module.nodes if isinstance(node, ast.Global) for name in node.names]
-    return [f"global {name}" for name in names if (module.path, name) not in KNOWN_GLOBALS]
-
-
-@BY_PATH
-def test_it_keeps_no_state_in_a_module(module: Module) -> None:
-    assert module_state(module) == []
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "engine = create_engine('x')",
-        "CLIENT: Client = WppClient({})",
-        "pool = ThreadPoolExecutor(3)",
-        "lock = threading.Lock()",
-        "listener = Listener('x', (), f, g).start()",
-        "both = (re.compile('x'), httpx.Client())",
-        "_seen = {}\ndef f(k):\n    _seen[k] = 1",
-        "_seen: list[int] = []\ndef f(k):\n    _seen.append(k)",
-        "_last = None\ndef f(k):\n    global _last\n    _last = k",
-        "CACHE = dict()",
-    ],
-)
-def test_it_sees_state_in_a_module(source: str) -> None:
-    assert module_state(Module("services/careless.py", source))
-
-
-def test_it_makes_one_engine_listener_and_client_a_process() -> None:
-    """Each behind a cached function in its own room."""
-    makers = {
-        "_create_engine": "services/db/engine.py",
-        "WppClient": "services/wppconnect/shared.py",
-    }
-    for maker, place in makers.items():
-        callers = {
-            (one.path, function.name)
-            for one in MODULES
-            for function in one.nodes
-            if isinstance(function, ast.FunctionDef)
-            for node in ast.walk(function)
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == maker
-        }
-        assert callers
-        for path, name in callers:
-            assert path == place
-            source = next(one for one in MODULES if one.path == path)
-            function = next(one for one in ast.walk(source.tree) if getattr(one, "name", None) == name)
-            assert [ast.unparse(one) for one in getattr(function, "decorator_list", [])] == ["functools.cache"]
-
-
-# --- errors, transactions, words --------------------------------------------------------------------------------------
-
-
-def blanket_catches(module: Module) -> list[int]:
-    """Lines that catch everything without being an outermost loop that says so."""
-    lines = module.source.splitlines()
-    found = []
-    for node in module.nodes:
-        if not isinstance(node, ast.ExceptHandler):
-            continue
-        caught = {ast.unparse(one) for one in ast.walk(node.type)} if node.type else {"Exception"}
-        said = " ".join(lines[max(0, node.lineno - 4) : node.lineno])
-        if caught & {"Exception", "BaseException"} and "outermost" not in said.lower():
-            found.append(node.lineno)
-    for node in module.nodes:
-        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
-            found += [node.lineno for one in node.args if ast.unparse(one) in ("Exception", "BaseException")]
-    return found
-
-
-@BY_PATH
-def test_it_catches_everything_only_in_outermost_loops(module: Module) -> None:
-    assert blanket_catches(module) == []
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "try:\n    f()\nexcept Exception:\n    pass",
-        "try:\n    f()\nexcept:\n    pass",
-        "try:\n    f()\nexcept (OSError, BaseException):\n    pass",
-        "with suppress(Exception):\n    f()",
-        "# outermost\n\n\n\n\ntry:\n    f()\nexcept Exception:\n    pass",
-    ],
-)
-def test_it_sees_a_blanket_catch(source: str) -> None:
-    assert blanket_catches(Module("services/careless.py", source))
-
-
-# What talks to somebody over the network, by full name; whoever calls one of these does so too.
-NETWORK = {
-    "services.wppconnect.shared.get_client", "services.platform.safe_http.post",
-    "services.platform.media_store._filesystem",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Function:
-    """One function of a module with the full names of all that it calls, and of what it calls under a transaction."""
-
-    name: str
-    calls: frozenset[str]
-    under_transaction: frozenset[str]
-
-
-def functions_of(module: Module) -> Iterator[Function]:
-    """Every function and method of a module; what it calls is named by the module's imports."""
-    own = module.path.removesuffix(".py").replace("/", ".")
-    names = {
-        node.name: f"{own}.{node.name}"
-        for node in module.nodes
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
-    for node in module.nodes:
-        if isinstance(node, ast.ImportFrom):
-            names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
-    for node in module.nodes:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            blocks = [
-                part
-                for part in ast.walk(node)
-                if isinstance(part, ast.With)
-                and any("transaction(" in ast.unparse(item.context_expr) for item in part.items)
-            ]
-            under = {call for block in blocks for part in block.body for call in _calls(part, names)}
-            yield Function(f"{own}.{node.name}", frozenset(_calls(node, names)), frozenset(under))
-
-
-def _calls(tree: ast.AST, names: Mapping[str, str]) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            match node.func:
-                case ast.Name(name) if name in names:
-                    yield names[name]
-                case ast.Attribute(value=ast.Name("self"), attr=attribute) if attribute in names:
-                    yield names[attribute]
-                case ast.Attribute(value=ast.Name(name), attr=attribute) if name in names:
-                    yield f"{names[name]}.{attribute}"
-
-
-def talkers(modules: Sequence[Module]) -> set[str]:
-    """The full names of all functions that talk over the network, themselves or through others."""
-    functions = [function for module in modules for function in functions_of(module)]
-    reached = set(NETWORK)
-    while more := {function.name for function in functions if function.calls & reached} - reached:
-        reached |= more
-    return reached
-
-
-def calls_inside_transactions(module: Module, talking: set[str]) -> list[str]:
-    """HTTP under an open transaction: the lock would be held for as long as the other server pleases."""
-    return sorted({call for function in functions_of(module) for call in function.under_transaction & talking})
-
-
-def test_it_makes_no_http_call_in_a_transaction() -> None:
-    talking = talkers(MODULES)
-    assert {one.path: calls for one in MODULES if (calls := calls_inside_transactions(one, talking))} == {}
-
-
-@pytest.mark.parametrize(
-    "call",
-    ["get_client().send_text('a')", "media_store.delete_file(a, b)", "g()", "alert_webhook.post({})", "self.h()"],
-)
-def test_it_sees_an_http_call_in_a_transaction(call: str) -> None:
-    source = f"""
-from services.db.engine import transaction
-from services.platform import alert_webhook, media_store
-from services.wppconnect.shared import get_client
-def f():
-    with transaction(actor) as tx:
-        tx.execute(x)
-        {call}
-def g():
-    return h()
-def h():
-    return get_client().status_session(a, b)
-"""
-    careless = Module("services/careless.py", source)
-    assert calls_inside_transactions(careless, talkers([*MODULES, careless]))
-
-
-def unexplained(module: Module) -> list[str]:
-    """Public functions of services without a docstring or with a type left out."""
-    found = []
-    for node in module.tree.body:
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name.startswith("_"):
-            continue
-        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
-        if not ast.get_docstring(node) and node.name != "N_":
-            found.append(f"{node.name}: docstring")
-        if node.returns is None or any(one is not None and one.annotation is None for one in arguments):
-            found.append(f"{node.name}: annotations")
-    return found
-
-
-@pytest.mark.parametrize("module", [one for one in MODULES if one.room == "services"], ids=lambda module: module.path)
-def test_it_explains_and_types_every_public_function_of_services(module: Module) -> None:
-    assert unexplained(module) == []
-
-
-def test_it_sees_a_function_without_docstring_or_types() -> None:
-    assert unexplained(Module("services/x.py", "def f(a: int) -> int:\n    return a"))
-    assert unexplained(Module("services/x.py", "def f(a) -> int:\n    'Says.'\n    return a"))
-    assert unexplained(Module("services/x.py", "def f(a: int):\n    'Says.'\n    return a"))
-
-
-def hidden_errors(module: Module) -> list[str]:
-    """Docstrings of public functions that tell of an error in the middle of a sentence."""
-    return [
-        node.name
-        for node in module.nodes
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and not node.name.startswith("_")
-        and re.search(r"\b[Rr]aises (?!no |nothing)[A-Z`]", ast.get_docstring(node) or "")
-    ]
-
-
-@pytest.mark.parametrize("module", [one for one in MODULES if one.room == "services"], ids=lambda module: module.path)
-def test_it_names_errors_on_a_line_of_their_own(module: Module) -> None:
-    assert hidden_errors(module) == [], "write them as a last paragraph, `Raises: NotFound where …`"
-
-
-def test_it_sees_an_error_that_is_named_in_passing() -> None:
-    assert hidden_errors(Module("services/x.py", "def f() -> None:\n    'Says it. Raises NotFound.'"))
-    assert not hidden_errors(Module("services/x.py", "def f() -> None:\n    'Says it.\\n\\nRaises: NotFound.'"))
-
-
-# One reason to change each: what grows beyond this has two.
-MAX_LINES = 450
-# What is read as a list, from top to bottom.
-LISTS = {
-    "services/errors.py": "the kinds of errors, one after another",
-    "services/settings.py": "the settings, one after another",
-}
-
-
-def test_it_keeps_files_short() -> None:
-    long = {one.path: lines for one in MODULES if (lines := len(one.source.splitlines())) > MAX_LINES}
-    assert long.keys() <= LISTS.keys(), long
-
-
-@BY_PATH
-def test_it_explains_every_module(module: Module) -> None:
-    if module.source.strip():
-        assert ast.get_docstring(module.tree)

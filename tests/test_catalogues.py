@@ -9,7 +9,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_file
 from babel.messages.pofile import read_po
 
-from tests.support.installation import ROOT
+from tests.support.paths import ROOT
 
 LOCALES = sorted((ROOT / "locales").glob("*/LC_MESSAGES/console.po"))
 ROOMS = ("pages", "ui", "services")

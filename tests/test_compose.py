@@ -19,9 +19,11 @@ from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from deploy.health import well
-from services.settings import Settings
-from tests.conftest import Database
-from tests.support.installation import ROOT, free_ports, running_installation, wait_for
+from services import settings
+from tests.support.databases import Database
+from tests.support.paths import ROOT
+from tests.support.processes import free_ports, running_processes
+from tests.support.waiting import wait_for
 
 COMPOSE = ROOT / "compose.yaml"
 CADDYFILE = ROOT / "deploy" / "Caddyfile"
@@ -49,7 +51,7 @@ def parts(compose: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_it_names_only_settings_that_there_are(parts: dict[str, dict[str, Any]]) -> None:
-    known = {name.upper() for name in Settings.model_fields}
+    known = set(settings.variables())
     known |= {f"{name}_FILE" for name in known} | FOREIGN
     for name, part in parts.items():
         assert set(part.get("environment", {})) <= known, name
@@ -169,7 +171,7 @@ def _said(command: list[str]) -> str:
 def test_the_proxys_upstreams_are_parts_of_it(parts: dict[str, dict[str, Any]]) -> None:
     upstreams = UPSTREAM.findall(CADDYFILE.read_text())
     assert {host for host, _port in upstreams} == {"receiver", "console"}
-    ports = {"receiver": str(Settings.model_fields["webhook_port"].default), "console": "8501"}
+    ports = {"receiver": str(settings.variables()["WEBHOOK_PORT"].default), "console": "8501"}
     for host, port in upstreams:
         assert port == ports[host]
         assert "edge" in parts[host]["networks"]
@@ -184,9 +186,9 @@ def test_its_processes_start_and_are_well(
     secrets = {"database_url": database.url, "wpp_server_token": "k" * 40, "streamlit_cookie_secret": "c" * 40}
     for name, value in secrets.items():
         (tmp_path / name).write_text(value)
-    with running_installation(database.url, tmp_path, ("sandbox",)) as house, contextlib.ExitStack() as stack:
+    with running_processes(database.url, tmp_path, ("sandbox",)) as processes, contextlib.ExitStack() as stack:
         here = {
-            "/run/secrets/": f"{tmp_path}/", "http://wppconnect:21465": house.sandbox_url, "0.0.0.0": "127.0.0.1",
+            "/run/secrets/": f"{tmp_path}/", "http://wppconnect:21465": processes.sandbox_url, "0.0.0.0": "127.0.0.1",
             "receiver:8088": f"127.0.0.1:{webhook}", "127.0.0.1:8088": f"127.0.0.1:{webhook}", "8501": str(console),
             "console:8501": f"127.0.0.1:{console}",
         }  # fmt: skip
@@ -240,7 +242,7 @@ def _moved_all(words: list[str], here: dict[str, str]) -> list[str]:
 @contextlib.contextmanager
 def _running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
     """The command as it stands, with this environment's Python; one that ends by itself must have ended well."""
-    names = {name.upper() for name in Settings.model_fields}
+    names = set(settings.variables())
     around = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in names}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     with log.open("wb") as out:

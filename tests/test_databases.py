@@ -6,8 +6,7 @@ import psycopg
 import pytest
 
 from services.db.embedded import EmbeddedPostgres
-from tests.conftest import Database
-from tests.support.databases import DatabasePool
+from tests.support.databases import Database, DatabasePool
 
 AN_EVENT = "insert into events (kind, verdict, request_id, body) values ('onack', 'handled', gen_random_uuid(), '')"
 TABLES = """

@@ -7,8 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from services import settings
-from services.settings import Settings
-from tests.support.installation import ROOT
+from tests.support.paths import ROOT
 
 LINES = (ROOT / ".env.example").read_text().splitlines()
 EXAMPLE = re.compile(r"#([A-Z_]+)=(.*)")
@@ -21,7 +20,7 @@ def shown() -> dict[str, str]:
 
 def test_it_shows_every_setting_and_nothing_else() -> None:
     names = [match[1] for line in LINES if (match := EXAMPLE.fullmatch(line))]
-    assert sorted(names) == sorted(name.upper() for name in Settings.model_fields)
+    assert sorted(names) == sorted(settings.variables())
 
 
 def test_it_explains_every_setting() -> None:
@@ -37,15 +36,16 @@ def test_it_explains_every_setting() -> None:
 def test_it_can_be_copied_and_uncommented_and_shows_the_defaults(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-        monkeypatch.delenv(f"{name.upper()}_FILE", raising=False)
+    for name in settings.variables():
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(f"{name}_FILE", raising=False)
     monkeypatch.chdir(tmp_path)
     uncommented = [EXAMPLE.sub(r"\1=\2", line) for line in LINES]
     key = "WPP_SERVER_TOKEN="
     (tmp_path / ".env").write_text("\n".join(f"{line}x" if line == key else line for line in uncommented))
     found = settings.load()
-    assert found.wpp_server_url == shown()["WPP_SERVER_URL"]
-    for name, field in Settings.model_fields.items():
-        if field.default and not isinstance(field.default, SecretStr):
-            assert getattr(found, name) == field.default, name
+    assert found.wppconnect.server_url == shown()["WPP_SERVER_URL"]
+    for _, group in found:
+        for name, field in type(group).model_fields.items():
+            if field.default and not isinstance(field.default, SecretStr):
+                assert getattr(group, name) == field.default, field.validation_alias

@@ -12,13 +12,14 @@ import bcrypt
 import psycopg
 import pytest
 
+from services import settings
 from services.db.actor import Actor
 from services.db.embedded import EmbeddedPostgres
 from services.db.migrate import migrate
 from services.errors import ConfigurationError
-from services.settings import Settings
-from tests.conftest import Database, connected
-from tests.support.installation import ROOT
+from tests.support.databases import Database
+from tests.support.paths import ROOT
+from tests.support.sessions import connected
 
 Done = subprocess.CompletedProcess[str]
 MANAGE = str(ROOT / "manage.py")
@@ -28,7 +29,7 @@ PASSWORD = "uma senha comprida"
 @pytest.fixture
 def call(tmp_path: Path) -> Callable[..., Done]:
     """Runs Python with no settings but the given ones, away from the checkout and whatever `.env` it has."""
-    names = [name.upper() for name in Settings.model_fields]
+    names = settings.variables()
 
     def run(*command: str, typed: str = "", **variables: str) -> Done:
         environment = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in names}

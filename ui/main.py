@@ -56,7 +56,7 @@ def role_name(role: Role | None) -> str:
 
 
 def sandbox_banner() -> None:
-    if settings.get().sandboxed:
+    if settings.get().wppconnect.sandboxed:
         st.info(_("Servidor de testes: nenhuma mensagem sai de verdade."), icon=":material/science:")
 
 

@@ -108,8 +108,8 @@ def _login_role(url: str, member_of: str) -> sql.Composed:
 
 
 def upgrade() -> None:
-    console_url = settings.get().console_database_url.get_secret_value()
-    system_url = settings.get().system_database_url.get_secret_value()
+    console_url = settings.get().database.console_url.get_secret_value()
+    system_url = settings.get().database.system_url.get_secret_value()
     logins = {"console": console_login(), "system": system_login()}
     execute(ROLES)
     execute(_login_role(console_url, "authenticated"))

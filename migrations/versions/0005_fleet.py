@@ -374,7 +374,7 @@ comment on column public.proof_questions.certain is
 
 
 def upgrade() -> None:
-    server = next(iter(settings.get().servers()))
+    server = next(iter(settings.get().wppconnect.servers()))
     execute(SESSIONS)
     execute(sql.SQL(ADOPTION).format(server=sql.Literal(server)))
     execute(SESSION_KEYS)

@@ -14,8 +14,8 @@ from sqlalchemy import func, insert, select, text, update
 
 from services.db.actor import ANONYMOUS, Actor, Role, person
 from services.db.engine import transaction
+from services.db.rows import read_row, read_rows
 from services.db.tables.accounts import api_keys
-from services.db.tables.base import Record
 from services.errors import N_, InvalidInput, NotFound
 from services.security import audit_log
 
@@ -118,7 +118,7 @@ def create(actor: Actor, name: str, scopes: frozenset[Scope], expires_at: dateti
             .returning(*_COLUMNS)
         ).one()
         audit_log.record(tx, actor, "key.create", str(row.id), name=wanted, scopes=sorted(scopes))
-    return NewApiKey(_key_from_row(row), secret)
+    return NewApiKey(read_row(ApiKey, row), secret)
 
 
 def list_keys(actor: Actor) -> list[ApiKey]:
@@ -129,7 +129,7 @@ def list_keys(actor: Actor) -> list[ApiKey]:
             .where(api_keys.c.user_id == actor.user_id)
             .order_by(api_keys.c.revoked_at.is_not(None), api_keys.c.created_at.desc())
         ).all()
-    return [_key_from_row(row) for row in rows]
+    return read_rows(ApiKey, rows)
 
 
 def revoke(actor: Actor, key_id: UUID) -> None:
@@ -155,8 +155,7 @@ def authenticate(secret: str) -> KeyHolder | None:
         row = tx.execute(query, {"hash": _hash_secret(secret)}).one_or_none()
     if row is None:
         return None
-    actor = person(row.user_id, Role.USER, row.email or "")
-    return KeyHolder(actor, frozenset(map(Scope, row.scopes)), row.key_id)
+    return read_row(KeyHolder, row, actor=person(row.user_id, Role.USER, row.email or ""))
 
 
 def _hash_secret(secret: str) -> bytes:
@@ -164,17 +163,3 @@ def _hash_secret(secret: str) -> bytes:
 
 
 _COLUMNS = tuple(column for column in api_keys.c if column.name != "secret_hash")
-
-
-def _key_from_row(row: Record) -> ApiKey:
-    return ApiKey(
-        id=row.id,
-        user_id=row.user_id,
-        name=row.name,
-        scopes=frozenset(map(Scope, row.scopes)),
-        prefix=row.prefix,
-        created_at=row.created_at,
-        last_used_at=row.last_used_at,
-        expires_at=row.expires_at,
-        revoked_at=row.revoked_at,
-    )

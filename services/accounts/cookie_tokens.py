@@ -93,4 +93,4 @@ def redeem_ticket(ticket: str) -> str | None:
 
 
 def _signing_key() -> str:
-    return settings.get().auth_cookie_key.get_secret_value()
+    return settings.get().auth.cookie_key.get_secret_value()

@@ -74,16 +74,16 @@ def authenticate(token: str) -> Actor:
 def _verify(token: str) -> Mapping[str, Any]:
     if len(token) > MAX_TOKEN_LENGTH:
         raise TokenRefused("malformed")
-    configured = settings.get()
+    configured = settings.get().jwt
     key, algorithm = _verification_key(token)
     try:
         claims: Mapping[str, Any] = jwt.decode(
             token,
             key,
             algorithms=[algorithm],
-            audience=configured.jwt_audience,
-            issuer=configured.jwt_issuer or None,
-            leeway=configured.jwt_leeway_seconds,
+            audience=configured.audience,
+            issuer=configured.issuer or None,
+            leeway=configured.leeway_seconds,
             options={"require": ["sub", "exp", "aud"]},
         )
     except jwt.PyJWTError as error:
@@ -97,11 +97,11 @@ def _verification_key(token: str) -> tuple[Any, str]:
         header = jwt.get_unverified_header(token)
     except jwt.PyJWTError:
         raise TokenRefused("malformed") from None
-    algorithm, configured = header.get("alg"), settings.get()
-    secret = configured.jwt_secret.get_secret_value()
+    algorithm, configured = header.get("alg"), settings.get().jwt
+    secret = configured.secret.get_secret_value()
     if algorithm in SHARED_SECRET_ALGORITHMS and secret:
         return secret, algorithm
-    if algorithm in PUBLIC_KEY_ALGORITHMS and configured.jwt_jwks_url:
+    if algorithm in PUBLIC_KEY_ALGORITHMS and configured.jwks_url:
         return _published_keys().get(header.get("kid"), algorithm), algorithm
     raise TokenRefused("algorithm")
 
@@ -165,4 +165,4 @@ class _PublishedKeys:
 
 @functools.cache
 def _published_keys() -> _PublishedKeys:
-    return _PublishedKeys(settings.get().jwt_jwks_url)
+    return _PublishedKeys(settings.get().jwt.jwks_url)

@@ -41,12 +41,12 @@ def create_first_admin(configured: Settings) -> tuple[str, str | None] | None:
     Returns the e-mail and the password if it was made here (None if `ADMIN_PASSWORD` gave it). Several starters at
     once make one admin.
     """
-    given = configured.admin_password.get_secret_value() if configured.admin_password else None
+    given = configured.auth.admin_password.get_secret_value() if configured.auth.admin_password else None
     generated = None if given else secrets.token_urlsafe(12)
     password = given or generated or ""
-    email = normalise_email(configured.admin_email)
+    email = normalise_email(configured.auth.admin_email)
     check_password(password)
-    with _owner_connection(configured.database_url.get_secret_value() if configured.database_url else None) as tx:
+    with _owner_connection(configured.database.url.get_secret_value() if configured.database.url else None) as tx:
         tx.execute("select pg_advisory_xact_lock(hashtext('plushify-first-admin'))")
         if tx.execute("select from auth.users limit 1").fetchone() is not None:
             return None
@@ -56,7 +56,7 @@ def create_first_admin(configured: Settings) -> tuple[str, str | None] | None:
 
 @contextmanager
 def _owner_connection(database_url: str | None) -> Iterator[psycopg.Connection[Any]]:
-    configured = settings.get().database_url
+    configured = settings.get().database.url
     url = database_url or (configured.get_secret_value() if configured else "")
     if not url:
         raise ConfigurationError("DATABASE_URL is missing")

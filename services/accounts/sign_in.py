@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from math import ceil
-from typing import Any
 from uuid import UUID, uuid4
 
 import bcrypt
@@ -20,18 +19,30 @@ from services.accounts import credentials
 from services.accounts.credentials import MAX_EMAIL_LENGTH, MAX_PASSWORD_BYTES, dummy_hash, get_cost
 from services.db.actor import ANONYMOUS, Actor, Role, person
 from services.db.engine import transaction
-from services.errors import (
-    Forbidden,
-    SignInLocked,
-    SignInRefused,
-    Unauthenticated,
-)
+from services.db.rows import read_row
+from services.db.tables.base import Record
+from services.errors import N_, Forbidden, ServiceError, Unauthenticated
 from services.platform import rate_limits
 
 SIGN_IN_SECONDS = 7 * 24 * 3600
 # Who comes back meanwhile stays signed in, day by day, and gives the password again after this at the latest.
 MAX_SIGN_IN_SECONDS = 30 * 24 * 3600
 RENEW_AFTER_SECONDS = 24 * 3600
+
+
+class SignInRefused(ServiceError):
+    code = "login_recusado"
+    http_status = 401
+    message = N_("E-mail ou senha incorretos.")
+    hint = N_("Confira os dois e tente de novo.")
+
+
+class SignInLocked(ServiceError):
+    code = "login_bloqueado"
+    http_status = 429
+    permanent = False
+    message = N_("Muitas tentativas de entrada.")
+    hint = N_("Espere {minutes} min e tente de novo.")
 
 
 @dataclass(frozen=True)
@@ -88,15 +99,15 @@ def begin_attempt(email: str, ip: str | None) -> Attempt:
         row = tx.execute(query, {"email": wanted, "ip": ip}).one()
     usable = row.active and get_cost(row.password_hash) is not None
     account = Account(person(row.user_id, Role(row.role), row.email), row.name) if usable else None
-    return Attempt(
+    return read_row(
+        Attempt,
+        row,
         attempt_id=row.attempt,
         email=wanted,
         ip=ip,
         password_hash=row.password_hash if usable else dummy_hash(credentials.BCRYPT_COST),
         account=account,
         token_version=row.token_version or 1,
-        failures_recent=row.failures_recent,
-        locked_until=row.locked_until,
     )
 
 
@@ -185,20 +196,20 @@ def get_account(sign_in: SignIn) -> Account | None:
     row = _find_active_user(sign_in.user_id, sign_in.sign_in_id)
     if row is None or row.token_version != sign_in.token_version:
         return None
-    return _account_from_row(sign_in.user_id, row)
+    return _build_account(sign_in.user_id, row)
 
 
 def get_user_account(user_id: UUID) -> Account | None:
     """Who that user is now, whoever vouched for them; None if there is no such active user."""
     row = _find_active_user(user_id)
-    return _account_from_row(user_id, row) if row else None
+    return _build_account(user_id, row) if row else None
 
 
-def _account_from_row(user_id: UUID, row: Any) -> Account:
+def _build_account(user_id: UUID, row: Record) -> Account:
     return Account(person(user_id, Role(row.role), row.email or ""), row.name or "")
 
 
-def _find_active_user(user_id: UUID, sign_in_id: UUID | None = None) -> Any:
+def _find_active_user(user_id: UUID, sign_in_id: UUID | None = None) -> Record | None:
     """What the database knows of that user, or None if they may not (or, by this sign-in, no longer) come in."""
     query = text("select * from app.get_sign_in(:user_id, cast(:sign_in_id as uuid))")
     with transaction(ANONYMOUS) as tx:

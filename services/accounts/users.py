@@ -1,6 +1,6 @@
 """The management of users: the list, invitations and password resets by one-time link, roles, deactivation.
 
-Only admins change anything. The database checks that itself (migration 0017), and also that one admin who can sign in
+Only admins change anything. The database checks that itself (app.require_manager), and also that one admin who can sign in
 remains. Where `auth.users` belongs to Supabase, users are managed there and only shown here.
 
 A link's token has 256 random bits. Only its hash is stored. It belongs to one user, works once, and expires. Setting a
@@ -25,9 +25,9 @@ from services.accounts.credentials import EmailTaken
 from services.db.actor import ANONYMOUS, Actor, Role
 from services.db.engine import get_sqlstate, transaction
 from services.db.like import contains_pattern
+from services.db.rows import read_row, read_rows
 from services.db.tables.accounts import accounts, directory
-from services.db.tables.base import Record
-from services.errors import LastAdmin, LinkInvalid, UsersManagedElsewhere
+from services.errors import N_, Conflict
 from services.platform import rate_limits
 from services.security import audit_log
 
@@ -37,6 +37,30 @@ LINK_LIFETIMES = {"invite": timedelta(hours=48), "reset": timedelta(hours=1)}
 MANAGED_ELSEWHERE_SQLSTATE, LAST_ADMIN_SQLSTATE = "PL001", "PL002"
 
 SortColumn = Literal["email", "name", "role"]
+
+
+class LastAdmin(Conflict):
+    """Nobody could manage the console any more."""
+
+    code = "ultimo_admin"
+    message = N_("Esta é a última pessoa da administração que pode entrar.")
+    hint = N_("Dê o papel de administração a outra pessoa antes.")
+
+
+class LinkInvalid(Conflict):
+    """A one-time link that is unknown, used or expired."""
+
+    code = "link_invalido"
+    message = N_("Este link não vale mais: já foi usado, venceu ou foi trocado por outro.")
+    hint = N_("Peça um link novo à administração.")
+
+
+class UsersManagedElsewhere(Conflict):
+    """`auth.users` belongs to somebody else."""
+
+    code = "usuarios_em_outro_lugar"
+    message = N_("Os usuários deste banco são gerenciados pelo Supabase.")
+    hint = N_("Crie e altere usuários no painel do Supabase.")
 
 
 class LinkPurpose(StrEnum):
@@ -86,9 +110,10 @@ def list_users(
 ) -> UsersPage:
     """One page (50) of all users, for staff; empty for anybody else. `search` finds a part of e-mail or name."""
     active = func.coalesce(accounts.c.active, True, type_=Boolean).label("active")
-    found = select(directory, active, func.count().over().label("total")).select_from(
-        directory.outerjoin(accounts, accounts.c.user_id == directory.c.user_id)
-    )
+    texts = (func.coalesce(column, "").label(column.name) for column in (directory.c.email, directory.c.name))
+    found = select(
+        directory.c.user_id, *texts, directory.c.role, active, func.count().over().label("total")
+    ).select_from(directory.outerjoin(accounts, accounts.c.user_id == directory.c.user_id))
     if search.strip():
         pattern = contains_pattern(search)
         found = found.where(or_(directory.c.email.ilike(pattern), directory.c.name.ilike(pattern)))
@@ -96,7 +121,7 @@ def list_users(
     found = found.order_by(key.desc() if descending else key, directory.c.user_id)
     with transaction(actor) as tx:
         page_rows = tx.execute(found.limit(PAGE_SIZE).offset((page - 1) * PAGE_SIZE)).all()
-    return UsersPage([_user_from_row(row) for row in page_rows], page_rows[0].total if page_rows else 0)
+    return UsersPage(read_rows(User, page_rows), page_rows[0].total if page_rows else 0)
 
 
 def are_managed_here(actor: Actor) -> bool:
@@ -167,10 +192,13 @@ def get_invitation(token: str) -> Invitation:
     Raises: LinkInvalid for one that is unknown, used or expired.
     """
     with transaction(ANONYMOUS) as tx:
-        row = tx.execute(text("select * from app.get_one_time_link(:hash)"), {"hash": _hash_token(token)}).one_or_none()
+        row = tx.execute(_SELECT_INVITATION, {"hash": _hash_token(token)}).one_or_none()
     if row is None:
         raise LinkInvalid("unknown, used or expired")
-    return Invitation(row.email, LinkPurpose(row.purpose))
+    return read_row(Invitation, row)
+
+
+_SELECT_INVITATION = text("select coalesce(email, '') as email, purpose from app.get_one_time_link(:hash)")
 
 
 def set_password_by_link(token: str, password: str, ip: str | None = None) -> None:
@@ -211,7 +239,3 @@ def _new_link(purpose: LinkPurpose) -> tuple[Link, bytes]:
 
 def _hash_token(token: str) -> bytes:
     return hashlib.sha256(token.encode(errors="replace")).digest()
-
-
-def _user_from_row(row: Record) -> User:
-    return User(row.user_id, row.email or "", row.name or "", Role(row.role), row.active)

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from services.db.actor import Actor
 from services.db.engine import transaction
-from services.db.tables.base import Record
+from services.db.rows import read_row
 from services.db.tables.contacts import contacts, opt_outs
 from services.errors import N_, InvalidInput, NotFound
 from services.wppconnect.phone import ChatKind, get_chat_kind, get_phone_of_address
@@ -91,7 +91,7 @@ def get(actor: Actor, contact_id: UUID) -> Contact:
         row = tx.execute(select(*COLUMNS).where(contacts.c.id == contact_id)).one_or_none()
     if row is None:
         raise NotFound(f"contact {contact_id}")
-    return contact_from_row(row)
+    return read_row(Contact, row)
 
 
 def save(actor: Actor, contact_id: UUID, name: str, notes: str, labels: list[str]) -> None:
@@ -172,22 +172,3 @@ COLUMNS = (
     _opted_out().label("opted_out"),
     contacts.c.unread,
 )
-
-
-def contact_from_row(row: Record) -> Contact:
-    """A row of COLUMNS."""
-    return Contact(
-        id=row.id,
-        user_id=row.user_id,
-        address=row.address,
-        phone=row.phone,
-        lid=row.lid,
-        is_group=row.is_group,
-        name=row.name,
-        pushname=row.pushname,
-        notes=row.notes,
-        labels=tuple(row.labels),
-        blocked_at=row.blocked_at,
-        opted_out=row.opted_out,
-        unread=row.unread,
-    )

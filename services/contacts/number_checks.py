@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, select, text, update
 from services import settings
 from services.db.actor import Actor
 from services.db.engine import transaction
-from services.db.tables.base import Record
+from services.db.rows import read_row
 from services.db.tables.contacts import number_checks
 from services.db.tables.fleet import sessions as session_rows
 from services.errors import NotFound
@@ -53,11 +53,12 @@ _CONFIRM_BY_ACK = text(
 
 @dataclass(frozen=True)
 class KnownNumber:
-    """What is believed of one number. `address` is None where nobody has it."""
+    """What is believed of one number. `address` is None where nobody has it, `checked_at` where only an acknowledgement
+    has told."""
 
-    exists: bool
+    on_whatsapp: bool
     address: str | None
-    checked_at: datetime
+    checked_at: datetime | None
     confirmed_at: datetime | None = None
 
 
@@ -72,9 +73,9 @@ def get_known(who: Actor | Connection, session_id: UUID, phones: Collection[str]
         number_checks.c.fresh_until > func.now(),
     )
     if isinstance(who, Connection):
-        return {row.phone: _known_from_row(row) for row in who.execute(query)}
+        return {row.phone: read_row(KnownNumber, row) for row in who.execute(query)}
     with transaction(who) as tx:
-        return {row.phone: _known_from_row(row) for row in tx.execute(query)}
+        return {row.phone: read_row(KnownNumber, row) for row in tx.execute(query)}
 
 
 def check_numbers(
@@ -109,12 +110,12 @@ def remaining_budget(actor: Actor, session_id: UUID) -> int:
         number_checks.c.asked_at > func.now() - timedelta(hours=1),
     )
     with transaction(actor) as tx:
-        return max(settings.get().number_checks_per_hour - int(tx.execute(spent).scalar_one()), 0)
+        return max(settings.get().numbers.checks_per_hour - int(tx.execute(spent).scalar_one()), 0)
 
 
 def confirm_by_ack(tx: Connection, session_id: UUID, wpp_id: str) -> None:
     """An acknowledgement came for this message: its recipient's address is the right one, for another while."""
-    known_for = timedelta(days=settings.get().number_known_days)
+    known_for = timedelta(days=settings.get().numbers.known_days)
     tx.execute(_CONFIRM_BY_ACK, {"session_id": session_id, "wpp_id": wpp_id, "known_for": known_for})
 
 
@@ -127,7 +128,7 @@ def _reserve_questions(actor: Actor, session_id: UUID, phones: list[str]) -> tup
         if line is None:
             raise NotFound(f"session {session_id}")
         tx.execute(text("select pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"numbers{session_id}"})
-        budget = settings.get().number_checks_per_hour
+        budget = settings.get().numbers.checks_per_hour
         allowed = tx.execute(
             _RESERVE_QUESTIONS, {"session_id": session_id, "phones": phones, "budget": budget}
         ).scalars()
@@ -135,8 +136,8 @@ def _reserve_questions(actor: Actor, session_id: UUID, phones: list[str]) -> tup
 
 
 def _save_answer(actor: Actor, session_id: UUID, phone: str, answer: NumberCheck) -> KnownNumber:
-    configured = settings.get()
-    days = configured.number_known_days if answer.exists else configured.number_absent_days
+    configured = settings.get().numbers
+    days = configured.known_days if answer.exists else configured.absent_days
     with transaction(actor) as tx:
         row = tx.execute(
             update(number_checks)
@@ -149,8 +150,4 @@ def _save_answer(actor: Actor, session_id: UUID, phone: str, answer: NumberCheck
             )
             .returning(number_checks)
         ).one()
-    return _known_from_row(row)
-
-
-def _known_from_row(row: Record) -> KnownNumber:
-    return KnownNumber(row.on_whatsapp, row.address, row.checked_at, row.confirmed_at)
+    return read_row(KnownNumber, row)

@@ -31,13 +31,13 @@ KEEPALIVE = {"keepalives": "1", "keepalives_idle": "5", "keepalives_interval": "
 @functools.cache
 def get_console_engine() -> Engine:
     """The engine of the login role that may become `authenticated` only."""
-    return _create_engine(settings.get().console_database_url.get_secret_value())
+    return _create_engine(settings.get().database.console_url.get_secret_value())
 
 
 @functools.cache
 def get_system_engine() -> Engine:
     """The engine of the login role that may become `service_role` only."""
-    return _create_engine(settings.get().system_database_url.get_secret_value())
+    return _create_engine(settings.get().database.system_url.get_secret_value())
 
 
 def psycopg_url(url: str) -> str:

@@ -15,18 +15,12 @@ from services import settings
 from services.contacts import number_checks
 from services.db.actor import Actor
 from services.db.engine import transaction
+from services.db.rows import read_object
 from services.db.tables.fleet import sessions as session_rows
-from services.errors import (
-    ConfigurationError,
-    Forbidden,
-    InvalidPhone,
-    NotFound,
-    WppDisconnected,
-    WppError,
-    WppUnreachable,
-)
+from services.errors import ConfigurationError, Forbidden, NotFound
 from services.fleet.checks import check_if_disconnected
 from services.messaging.state import State
+from services.wppconnect.errors import InvalidPhone, WppDisconnected, WppError, WppUnreachable
 from services.wppconnect.event_keys import get_message_key
 from services.wppconnect.shared import get_client
 
@@ -100,7 +94,7 @@ class OutgoingMessage:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the database knows of one session (`app.session_evidence`, migration 0012)."""
+    """What the database knows of one session (`app.get_session_facts`)."""
 
     now: datetime
     begun: datetime | None
@@ -180,62 +174,19 @@ def get_facts(actor: Actor, owner: UUID) -> Facts:
         found = tx.execute(select(func.app.get_session_facts(owner))).scalar_one()
     if found is None:
         raise Forbidden(f"diagnosis of {owner}")
-    return Facts(
-        now=parse_time(found["now"]),
-        begun=parse_time(found["begun"]),
-        secret_used_at=parse_time(found["secret_used_at"]),
+    none = {"count": 0, "at": None}
+    return read_object(
+        Facts,
+        found,
         qr_count=found["qr_count"] or 0,
-        worker_at=parse_time(found["worker_at"]),
-        waiting_since=parse_time(found["waiting_since"]),
-        delivered_at=parse_time(found["delivered_at"]),
-        earlier_address=found["earlier_address"],
-        refused=_tally_from_json(found["refused"]),
-        signals=tuple(_event_from_json(one) for one in found["signals"]),
-        sessionless=_tally_from_json(found["sessionless"]),
-        doubled=_tally_from_json(found["doubled"]),
-        reused=_tally_from_json(found["reused"]),
-        largest=_tally_from_json(found["largest"]),
-        restarted=found["restarted"],
-        fallen=found["fallen"],
-        neighbours=found["neighbours"],
-        acked_at=parse_time(found["acked_at"]),
-        before_the_end=found["before_the_end"],
-        last=_message_from_json(found["last"]),
-        unacknowledged=_message_from_json(found["unacknowledged"]),
-        uncertain=_message_from_json(found["uncertain"]),
+        refused=found["refused"] or none,
+        largest=found["largest"] or none,
     )
 
 
 def parse_time(value: str | None) -> Any:
     """A time out of JSON, as PostgreSQL writes it."""
     return datetime.fromisoformat(value) if value else None
-
-
-def _tally_from_json(found: dict[str, Any] | None) -> Tally:
-    return Tally(int(found["count"]), parse_time(found["at"])) if found else Tally(0, None)
-
-
-def _event_from_json(found: dict[str, Any]) -> SessionEvent:
-    return SessionEvent(found["kind"], parse_time(found["at"]), found["word"], found["mark"])
-
-
-def _message_from_json(found: dict[str, Any] | None) -> OutgoingMessage | None:
-    if found is None:
-        return None
-    return OutgoingMessage(
-        id=UUID(found["id"]),
-        phone=found["phone"],
-        address=found["address"],
-        wpp_id=found["wpp_id"],
-        state=State(found["state"]),
-        failure=found["failure"],
-        lid_ack=found["lid_ack"],
-        created_at=parse_time(found["created_at"]),
-        accepted_at=parse_time(found["accepted_at"]),
-        sent_at=parse_time(found["sent_at"]),
-        uncertain_at=parse_time(found["uncertain_at"]),
-        reconciled_at=parse_time(found["reconciled_at"]),
-    )
 
 
 def _ask_page(actor: Actor, server_url: str, name: str) -> tuple[bool | None, bool]:
@@ -256,7 +207,7 @@ def _whatsapp_gives_no_answer(actor: Actor, session_id: UUID) -> bool:
     """Whether WhatsApp leaves a question about somebody whom the session has written to without an answer; False where
     there is nobody to ask about now. The worker then asks at once, in a way that proves."""
     with transaction(actor) as tx:
-        same = timedelta(seconds=settings.get().health_same_number_seconds)
+        same = timedelta(seconds=settings.get().health.same_number_seconds)
         phone = tx.execute(_RECENT_RECIPIENT, {"session_id": session_id, "same": same}).scalar_one_or_none()
     if phone is None:
         return False

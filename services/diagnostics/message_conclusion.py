@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 from services.diagnostics.check_report import Result, Step
-from services.diagnostics.facts import parse_time
+from services.diagnostics.message_facts import MessageFacts
 from services.errors import N_
-from services.fleet.session import Status
-from services.messaging.state import FAILURES, State, Wait, WaitReason
-from services.platform import heartbeats
+from services.messaging.state import FAILURES, State, WaitReason
 
 # A claim, a call and its commit take no longer than the lane's lease; what is still `sending` then was cut off.
 SENDING_CUT_OFF_AFTER = timedelta(seconds=90)
@@ -64,39 +61,7 @@ class Conclusion:
     step: Step | None = None
 
 
-def get_wait(row: Mapping[str, Any]) -> Wait | None:
-    """What a queued message waits for now, as its owner's list says it."""
-    due = parse_time(row["run_at"])
-    since = parse_time(row["waiting_since"])
-    if row["asked_at"]:
-        return Wait(WaitReason.OWNER, since or parse_time(row["asked_at"]))
-    if row["lane_waiting_reason"] and due <= parse_time(row["now"]):
-        held = max(due, parse_time(row["lane_waiting_since"]))
-        return Wait(WaitReason(row["lane_waiting_reason"]), min(held, since) if since else held)
-    return Wait(WaitReason(row["waiting_reason"]), since or due) if row["waiting_reason"] else None
-
-
-class TracedMessage:
-    """What a conclusion looks at."""
-
-    def __init__(self, row: Mapping[str, Any]) -> None:
-        self.now: datetime = parse_time(row["now"])
-        self.state = State(row["state"])
-        self.failure: str | None = row["failure"]
-        self.wait = get_wait(row)
-        self.ahead: int = row["ahead"]
-        self.reads: int = row["reconciliations"]
-        self.due: datetime = parse_time(row["run_at"])
-        self.sending: datetime | None = parse_time(row["sending_at"])
-        self.accepted: datetime | None = parse_time(row["accepted_at"])
-        self.checking = row["reconcile_at"] is not None
-        self.lid = any(parked["lid"] for parked in row["parked"])
-        self.connected = row["session_status"] == Status.CONNECTED
-        worker: datetime | None = parse_time(row["worker_at"])
-        self.worked = worker is not None and self.now - worker < timedelta(seconds=heartbeats.ALIVE_SECONDS)
-
-
-def conclude(row: TracedMessage) -> Conclusion:
+def conclude(facts: MessageFacts) -> Conclusion:
     """Say where a message stands now, why, and what its owner can do."""
     ways = {
         State.QUEUED: _conclude_queued,
@@ -106,46 +71,46 @@ def conclude(row: TracedMessage) -> Conclusion:
         State.UNCERTAIN: _conclude_uncertain,
         State.CANCELLED: _conclude_cancelled,
     }
-    return ways[row.state](row) if row.state in ways else _conclude_arrived(row)
+    return ways[facts.state](facts) if facts.state in ways else _conclude_arrived(facts)
 
 
-def _conclude_queued(row: TracedMessage) -> Conclusion:
-    if not row.worked:
+def _conclude_queued(facts: MessageFacts) -> Conclusion:
+    if not facts.is_worker_alive:
         what, todo = (
             N_("Está na fila, mas o processo que envia está parado."),
             N_("Fale com o suporte. Nada se perdeu."),
         )
         return Conclusion(Result.FAULT, what, todo, step=Step.SUPPORT)
-    if row.wait is not None and row.wait.reason is WaitReason.OWNER:
+    if facts.wait is not None and facts.wait.reason is WaitReason.OWNER:
         what = N_("Esperou demais e não sai mais sozinha.")
         return Conclusion(Result.WARNING, what, N_("Decida em “Incertos”: enviar agora ou descartar."), step=Step.SEND)
-    if not row.connected:
+    if not facts.is_connected:
         what = N_("Está na fila, mas o WhatsApp está desconectado.")
         return Conclusion(Result.WARNING, what, N_("Conecte: ela sai sozinha em seguida."), step=Step.PAIR)
-    if row.wait is not None:
-        what, todo, step = WAIT_CONCLUSIONS[row.wait.reason]
+    if facts.wait is not None:
+        what, todo, step = WAIT_CONCLUSIONS[facts.wait.reason]
         return Conclusion(Result.WARNING, what, todo, step=step)
-    if row.due > row.now:
+    if facts.run_at > facts.now:
         return Conclusion(Result.OK, N_("Ainda não é hora: tem hora marcada para sair."), N_("Nada a fazer."))
-    if row.ahead:
+    if facts.ahead:
         what = N_("Está na fila: há {n} mensagens desta sessão na frente.")
-        return Conclusion(Result.OK, what, N_("Saem uma por vez. Espere."), {"n": row.ahead})
+        return Conclusion(Result.OK, what, N_("Saem uma por vez. Espere."), {"n": facts.ahead})
     return Conclusion(Result.OK, N_("Está na fila e é a próxima a sair."), N_("Espere alguns segundos."))
 
 
-def _conclude_sending(row: TracedMessage) -> Conclusion:
-    if row.sending is not None and row.now - row.sending > SENDING_CUT_OFF_AFTER:
+def _conclude_sending(facts: MessageFacts) -> Conclusion:
+    if facts.sending_at is not None and facts.now - facts.sending_at > SENDING_CUT_OFF_AFTER:
         what = N_("O envio foi interrompido no meio.")
         todo = N_("Ela será marcada como incerta e conferida na conversa. Não envie de novo.")
         return Conclusion(Result.WARNING, what, todo)
     return Conclusion(Result.OK, N_("Está sendo enviada agora."), N_("Espere alguns segundos."))
 
 
-def _conclude_accepted(row: TracedMessage) -> Conclusion:
-    if row.lid:
+def _conclude_accepted(facts: MessageFacts) -> Conclusion:
+    if any(parked.lid for parked in facts.parked):
         what = N_("Ela saiu: a confirmação chegou com um código anônimo (@lid) e não foi ligada a ela.")
         return Conclusion(Result.WARNING, what, N_("Não envie de novo."))
-    if row.accepted is not None and row.now - row.accepted > ACK_EXPECTED_WITHIN:
+    if facts.accepted_at is not None and facts.now - facts.accepted_at > ACK_EXPECTED_WITHIN:
         what = N_("O servidor a aceitou, mas o WhatsApp não confirmou que a recebeu.")
         todo = N_("Pode não ter saído. O Diagnóstico lê a conversa e diz; não envie de novo antes.")
         return Conclusion(Result.WARNING, what, todo, step=Step.ASK)
@@ -154,7 +119,7 @@ def _conclude_accepted(row: TracedMessage) -> Conclusion:
     )
 
 
-def _conclude_arrived(row: TracedMessage) -> Conclusion:
+def _conclude_arrived(facts: MessageFacts) -> Conclusion:
     ends = {
         State.SENT: (
             N_("Saiu: o WhatsApp a tem, mas o celular da pessoa ainda não a recebeu."),
@@ -166,25 +131,26 @@ def _conclude_arrived(row: TracedMessage) -> Conclusion:
         ),
         State.READ: (N_("Chegou e foi lida."), N_("Nada a fazer.")),
     }
-    what, todo = ends[row.state]
+    what, todo = ends[facts.state]
     return Conclusion(Result.OK, what, todo)
 
 
-def _conclude_failed(row: TracedMessage) -> Conclusion:
+def _conclude_failed(facts: MessageFacts) -> Conclusion:
     generic = (N_("Falhou; o motivo não foi registrado."), N_("Veja o Diagnóstico da sessão."))
-    what, todo = FAILURES.get(row.failure or "", generic)
+    what, todo = FAILURES.get(facts.failure or "", generic)
     steps = {"disconnected": Step.PAIR, "not_on_whatsapp": Step.SEND, "refused": Step.SEND, "file_gone": Step.SEND}
-    return Conclusion(Result.FAULT, what, todo, step=steps.get(row.failure or "", Step.ASK))
+    return Conclusion(Result.FAULT, what, todo, step=steps.get(facts.failure or "", Step.ASK))
 
 
-def _conclude_cancelled(_row: TracedMessage) -> Conclusion:
+def _conclude_cancelled(_facts: MessageFacts) -> Conclusion:
     return Conclusion(Result.OK, N_("Foi cancelada antes de sair: nada foi enviado."), N_("Nada a fazer."))
 
 
-def _conclude_uncertain(row: TracedMessage) -> Conclusion:
+def _conclude_uncertain(facts: MessageFacts) -> Conclusion:
     what = N_("Não sabemos se ela saiu: o servidor deu erro ou não respondeu.")
-    if row.checking:
+    checking = facts.reconcile_at is not None
+    if checking:
         todo = N_("Estamos conferindo na conversa (leituras até agora: {n}). Não envie de novo ainda.")
     else:
         todo = N_("Lemos a conversa {n} vezes e não a encontramos. Decida em “Incertos”: lá se vê a conversa.")
-    return Conclusion(Result.WARNING, what, todo, {"n": row.reads}, None if row.checking else Step.SEND)
+    return Conclusion(Result.WARNING, what, todo, {"n": facts.reconciliations}, None if checking else Step.SEND)

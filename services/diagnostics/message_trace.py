@@ -3,19 +3,19 @@
 No text of the message is read. Its owner sees the phone it went to; staff see the last digits.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, text
 
 from services.db.actor import Actor
 from services.db.engine import transaction
+from services.db.rows import read_object
 from services.diagnostics.check_report import Result, mask_phone
-from services.diagnostics.facts import parse_time
-from services.diagnostics.message_conclusion import Conclusion, Params, TracedMessage, conclude, get_wait
+from services.diagnostics.message_conclusion import Conclusion, Params, conclude
+from services.diagnostics.message_facts import MessageFacts
 from services.errors import N_, NotFound
 from services.messaging.state import FAILURES, State, WaitReason
 from services.wppconnect import event_keys
@@ -74,23 +74,27 @@ def get_trace(actor: Actor, message_id: UUID) -> MessageTrace:
     Raises: NotFound.
     """
     with transaction(actor) as tx:
-        row = tx.execute(select(func.app.get_message_facts(message_id))).scalar_one()
-        if row is None:
+        told = tx.execute(select(func.app.get_message_facts(message_id))).scalar_one()
+        if told is None:
             raise NotFound(f"message {message_id}")
-        keys = _ack_keys(row["session_name"], row["wpp_id"])
+        facts = read_object(MessageFacts, told)
+        keys = _ack_keys(facts.session_name, facts.wpp_id)
         times = tx.execute(_ACK_TIMES, {"message": message_id, "keys": list(keys)}).all() if keys else []
     acks = sorted((found.received_at, keys[found.key]) for found in times)
-    own = row["user_id"] == str(actor.user_id)
+    steps = [
+        *_sending_steps(facts),
+        *_acknowledgement_steps(facts, acks),
+        *_uncertainty_steps(facts),
+        *_end_steps(facts),
+    ]
     return MessageTrace(
-        id=message_id,
-        user_id=UUID(row["user_id"]),
-        state=State(row["state"]),
-        phone=row["phone"] if own else mask_phone(row["phone"]),
-        created_at=parse_time(row["created_at"]),
-        moments=_sort_by_time(
-            [*_sending_steps(row), *_acknowledgement_steps(row, acks), *_uncertainty_steps(row), *_end_steps(row)]
-        ),
-        conclusion=conclude(TracedMessage(row)),
+        id=facts.id,
+        user_id=facts.user_id,
+        state=facts.state,
+        phone=facts.phone if facts.user_id == actor.user_id else mask_phone(facts.phone),
+        created_at=facts.created_at,
+        moments=_sort_by_time(steps),
+        conclusion=conclude(facts),
     )
 
 
@@ -101,44 +105,42 @@ def _sort_by_time(found: list[TraceStep]) -> tuple[TraceStep, ...]:
     return (*sorted(dated, key=lambda one: one.at or datetime.min), *rest)
 
 
-def _sending_steps(row: Mapping[str, Any]) -> Iterator[TraceStep]:
-    created, run_at = parse_time(row["created_at"]), parse_time(row["run_at"])
+def _sending_steps(facts: MessageFacts) -> Iterator[TraceStep]:
+    created, run_at = facts.created_at, facts.run_at
     yield TraceStep(N_("Entrou na fila."), created)
     if run_at - created > timedelta(seconds=1):
-        yield TraceStep(N_("Hora marcada para sair."), run_at, ahead=run_at > parse_time(row["now"]))
-    if row["state"] == State.QUEUED and (wait := get_wait(row)) is not None:
+        yield TraceStep(N_("Hora marcada para sair."), run_at, ahead=run_at > facts.now)
+    if facts.state == State.QUEUED and (wait := facts.wait) is not None:
         yield TraceStep(WAIT_STEPS[wait.reason], wait.since, Result.WARNING)
-    elif row["waiting_since"]:
-        yield TraceStep(N_("Começou a esperar: nada podia sair."), parse_time(row["waiting_since"]), Result.WARNING)
-    if row["asked_at"]:
-        yield TraceStep(N_("Esperou demais: só sai se o dono disser."), parse_time(row["asked_at"]), Result.WARNING)
-    if row["claimed_at"]:
-        yield TraceStep(
-            N_("Um worker a pegou (tentativa {n})."), parse_time(row["claimed_at"]), params={"n": row["attempts"]}
-        )
-    if row["sending_at"]:
-        sent_to = (row["address"] or "").partition("@")[0]
-        other = bool(sent_to) and sent_to != row["phone"]
+    elif facts.waiting_since:
+        yield TraceStep(N_("Começou a esperar: nada podia sair."), facts.waiting_since, Result.WARNING)
+    if facts.asked_at:
+        yield TraceStep(N_("Esperou demais: só sai se o dono disser."), facts.asked_at, Result.WARNING)
+    if facts.claimed_at:
+        yield TraceStep(N_("Um worker a pegou (tentativa {n})."), facts.claimed_at, params={"n": facts.attempts})
+    if facts.sending_at:
+        sent_to = (facts.address or "").partition("@")[0]
+        other = bool(sent_to) and sent_to != facts.phone
         what = N_("Enviada ao servidor, para a forma do número que o WhatsApp usa.")
-        yield TraceStep(what if other else N_("Enviada ao servidor."), parse_time(row["sending_at"]))
-    if row["accepted_at"] and row["accepted_at"] != row["reconciled_at"]:
-        yield TraceStep(N_("O servidor aceitou e deu uma identificação."), parse_time(row["accepted_at"]))
+        yield TraceStep(what if other else N_("Enviada ao servidor."), facts.sending_at)
+    if facts.accepted_at and facts.accepted_at != facts.reconciled_at:
+        yield TraceStep(N_("O servidor aceitou e deu uma identificação."), facts.accepted_at)
 
 
-def _acknowledgement_steps(row: Mapping[str, Any], acks: list[tuple[datetime, int]]) -> Iterator[TraceStep]:
-    accepted = parse_time(row["accepted_at"]) or parse_time(row["reconciled_at"])
-    for at, ack in acks:
-        early = accepted is not None and at < accepted
-        yield from _steps_of_ack(at, ack, early)
+def _acknowledgement_steps(facts: MessageFacts, acks: list[tuple[datetime, int]]) -> Iterator[TraceStep]:
+    accepted = facts.accepted_at or facts.reconciled_at
+    for received_at, ack in acks:
+        early = accepted is not None and received_at < accepted
+        yield from _steps_of_ack(received_at, ack, early)
     seen = {ack for _, ack in acks}
     # The events are deleted after a while, and a chat that was read back brought none.
-    for ack, column in ((1, "sent_at"), (2, "delivered_at"), (3, "read_at")):
-        if row[column] and ack not in seen and not (ack == 3 and 4 in seen):
-            yield TraceStep(ACK_TEXTS[ack], parse_time(row[column]))
-    for parked in row["parked"]:
+    for ack, at in ((1, facts.sent_at), (2, facts.delivered_at), (3, facts.read_at)):
+        if at is not None and ack not in seen and not (ack == 3 and 4 in seen):
+            yield TraceStep(ACK_TEXTS[ack], at)
+    for parked in facts.parked:
         what = N_("Chegou a confirmação {ack}, mas com outro endereço (@lid): ficou guardada.")
-        what = what if parked["lid"] else N_("Chegou a confirmação {ack} e ficou guardada.")
-        yield TraceStep(what, parse_time(parked["at"]), Result.WARNING, {"ack": parked["ack"]})
+        what = what if parked.lid else N_("Chegou a confirmação {ack} e ficou guardada.")
+        yield TraceStep(what, parked.at, Result.WARNING, {"ack": parked.ack})
 
 
 def _steps_of_ack(at: datetime, ack: int, early: bool) -> Iterator[TraceStep]:
@@ -152,24 +154,24 @@ def _steps_of_ack(at: datetime, ack: int, early: bool) -> Iterator[TraceStep]:
         yield TraceStep(N_("Essa confirmação chegou antes da resposta do servidor e ficou guardada até ela."), at)
 
 
-def _uncertainty_steps(row: Mapping[str, Any]) -> Iterator[TraceStep]:
-    if row["uncertain_at"]:
+def _uncertainty_steps(facts: MessageFacts) -> Iterator[TraceStep]:
+    if facts.uncertain_at:
         what = N_("Ficou incerta: o servidor deu erro, não respondeu, ou o envio foi interrompido.")
-        yield TraceStep(what, parse_time(row["uncertain_at"]), Result.WARNING)
-    if row["reconciled_at"]:
-        yield TraceStep(N_("Encontrada na conversa: ela saiu."), parse_time(row["reconciled_at"]))
-    elif row["reconciliations"]:
+        yield TraceStep(what, facts.uncertain_at, Result.WARNING)
+    if facts.reconciled_at:
+        yield TraceStep(N_("Encontrada na conversa: ela saiu."), facts.reconciled_at)
+    elif facts.reconciliations:
         what = N_("A conversa foi lida {n} vezes e a mensagem não estava lá.")
-        yield TraceStep(what, parse_time(row["updated_at"]), Result.UNKNOWN, {"n": row["reconciliations"]})
-    if row["reconcile_at"]:
-        at = parse_time(row["reconcile_at"])
+        yield TraceStep(what, facts.updated_at, Result.UNKNOWN, {"n": facts.reconciliations})
+    if facts.reconcile_at:
+        at = facts.reconcile_at
         yield TraceStep(N_("A conversa será lida de novo."), at, Result.UNKNOWN, ahead=True)
 
 
-def _end_steps(row: Mapping[str, Any]) -> Iterator[TraceStep]:
-    if row["ended_at"]:
-        what = FAILURES[row["failure"]][0] if row["failure"] in FAILURES else N_("Falhou.")
-        yield TraceStep(what, parse_time(row["ended_at"]), Result.FAULT)
+def _end_steps(facts: MessageFacts) -> Iterator[TraceStep]:
+    if facts.ended_at:
+        what = FAILURES[facts.failure][0] if facts.failure in FAILURES else N_("Falhou.")
+        yield TraceStep(what, facts.ended_at, Result.FAULT)
 
 
 def _ack_keys(session: str, wpp_id: str | None) -> dict[UUID, int]:

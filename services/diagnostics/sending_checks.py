@@ -3,8 +3,9 @@
 from services.diagnostics.check_report import Check, Result, Step, mask_phone
 from services.diagnostics.facts import OutgoingMessage, ServerAnswers
 from services.diagnostics.shared_checks import CheckInput
-from services.errors import N_, InvalidPhone
+from services.errors import N_
 from services.messaging.state import State
+from services.wppconnect.errors import InvalidPhone
 from services.wppconnect.phone import is_same_subscriber, normalise
 
 

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from services.diagnostics.check_report import Check, Result, Step
 from services.diagnostics.facts import Facts, ServerAnswers, SessionEvent
 from services.diagnostics.problems import PROBLEMS
-from services.errors import N_, WppUnauthorized
+from services.errors import N_
 from services.fleet import session_texts
 from services.fleet.session import Session, Status
 from services.platform import heartbeats
+from services.wppconnect.errors import WppUnauthorized
 
 # A proof older than this says nothing of now.
 PROOF_FRESH_FOR = timedelta(minutes=15)

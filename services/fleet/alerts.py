@@ -27,10 +27,10 @@ STATE_NOTES = {
 
 def send_alerts() -> int:
     """Post what nobody was told of yet; returns how many incidents were posted."""
-    configured = settings.get()
-    silent = not configured.alert_webhook_url.get_secret_value()
+    configured = settings.get().alerts
+    silent = not configured.webhook_url.get_secret_value()
     with transaction(SYSTEM) as tx:
-        tx.execute(_SUPPRESS, {"cooldown": configured.alert_cooldown_minutes * 60, "silent": silent})
+        tx.execute(_SUPPRESS, {"cooldown": configured.cooldown_minutes * 60, "silent": silent})
         rows = tx.execute(_SELECT_PENDING).all()
     if not rows or not alert_webhook.post(_body(rows)):
         return 0

@@ -21,16 +21,11 @@ from sqlalchemy import (
 from services import settings
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
-from services.db.tables.base import Record
+from services.db.rows import read_rows
 from services.db.tables.fleet import incidents as incident_rows
 from services.db.tables.fleet import sessions
-from services.errors import (
-    ConfigurationError,
-    DatabaseUnavailable,
-    WppDisconnected,
-    WppError,
-)
-from services.fleet.session import CODE_STATES, RUNNING_STATES, TARGET_COLUMNS, Status, Target, target_from_row
+from services.errors import ConfigurationError, DatabaseUnavailable
+from services.fleet.session import CODE_STATES, RUNNING_STATES, TARGET_COLUMNS, Status, Target
 from services.fleet.starts import continue_start, give_up_or_wait
 from services.fleet.timing import (
     CHECK_AFTER_ERROR,
@@ -49,6 +44,8 @@ from services.fleet.transitions import (
     unchanged_since_read,
     update_if_unchanged,
 )
+from services.platform.worker_loop import get_seconds_until
+from services.wppconnect.errors import WppDisconnected, WppError
 from services.wppconnect.shared import get_client
 
 log = structlog.get_logger(__name__)
@@ -58,10 +55,10 @@ PARALLEL_CHECKS = 8
 def run_due_checks(limit: int = 50) -> int:
     """Ask the servers about every session whose `check_at` is due; returns how many were asked.
 
-    Sessions that pair or gave contradictory signs are due at once; those that are up each `health_page_seconds`,
+    Sessions that pair or gave contradictory signs are due at once; those that are up each `health.page_seconds`,
     because nothing is posted when a page crashes.
     """
-    period = timedelta(seconds=settings.get().health_page_seconds)
+    period = timedelta(seconds=settings.get().health.page_seconds)
     with transaction(SYSTEM) as tx:
         due = (
             select(sessions.c.id)
@@ -71,19 +68,20 @@ def run_due_checks(limit: int = 50) -> int:
             .with_for_update(skip_locked=True)
         )
         settled = and_(sessions.c.status == Status.CONNECTED, sessions.c.settling_since.is_(None))
-        rows = tx.execute(
+        claim = (
             update(sessions)
             .where(sessions.c.id.in_(due))
             .values(check_at=func.now() + case((settled, period), else_=CHECK_LEASE))
             .returning(*TARGET_COLUMNS)
-        ).all()
+        )
+        targets = read_rows(Target, tx.execute(claim))
         away = _servers_down(tx)
     # A page on a server that does not answer is asked about once the server does (`incidents.end_server_down`).
-    asked = [target_from_row(row) for row in rows if not (row.server_url in away and _is_settled(row))]
+    asked = [target for target in targets if not (target.server_url in away and _is_settled(target))]
     if asked:
         with ThreadPoolExecutor(min(len(asked), PARALLEL_CHECKS), thread_name_prefix="check") as pool:
             list(pool.map(_check_session, asked))
-    return len(rows)
+    return len(targets)
 
 
 def request_all_checks() -> int:
@@ -100,8 +98,8 @@ def _servers_down(tx: Connection) -> set[str]:
     return set(tx.execute(known).scalars())
 
 
-def _is_settled(row: Record) -> bool:
-    return row.status == Status.CONNECTED and row.settling_since is None
+def _is_settled(target: Target) -> bool:
+    return target.status is Status.CONNECTED and target.settling_since is None
 
 
 @contextlib.contextmanager
@@ -124,13 +122,8 @@ def check_if_disconnected(actor: Actor, name: str) -> Iterator[None]:
 
 def next_check_in() -> float | None:
     """Seconds until the next session is due, or None while none is."""
-    with transaction(SYSTEM) as tx:
-        seconds = tx.execute(
-            select(func.extract("epoch", func.min(sessions.c.check_at) - func.now())).where(
-                sessions.c.check_at.is_not(None)
-            )
-        ).scalar_one()
-    return None if seconds is None else max(float(seconds), 0.0)
+    due = select(func.min(sessions.c.check_at)).where(sessions.c.check_at.is_not(None))
+    return get_seconds_until(due.scalar_subquery())
 
 
 def _check_session(target: Target) -> None:
@@ -194,7 +187,7 @@ def _mark_connected(target: Target) -> None:
             target,
             phone_number=number,
             device_name=device.pushname or device.platform,
-            check_at=func.now() + timedelta(seconds=settings.get().health_page_seconds),
+            check_at=func.now() + timedelta(seconds=settings.get().health.page_seconds),
             last_activity=func.now(),
             **connected_values(func.now()),
             settling_since=None,

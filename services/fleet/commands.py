@@ -15,17 +15,14 @@ from sqlalchemy import (
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.tables.fleet import sessions
-from services.errors import (
-    ConfigurationError,
-    NotFound,
-    WppError,
-)
+from services.errors import ConfigurationError, NotFound
 from services.fleet import server_registry
 from services.fleet.access import record_staff_action, require_owner
 from services.fleet.session import RUNNING_STATES, Session, Status, Target, get_existing, read_target
 from services.fleet.starts import require_not_up, start_session
 from services.fleet.timing import CHECK_WHILE_WAITING, LOGOUT_ENDS_WITHIN
 from services.fleet.transitions import end_session, unchanged_since_read
+from services.wppconnect.errors import WppError
 from services.wppconnect.phone import normalise
 from services.wppconnect.shared import get_client
 

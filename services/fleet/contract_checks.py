@@ -17,23 +17,29 @@ from sqlalchemy.dialects import postgresql
 from services import settings
 from services.db.actor import Actor
 from services.db.engine import transaction
+from services.db.rows import read_object, read_row
 from services.db.tables.base import Record
 from services.db.tables.fleet import server_checks
-from services.errors import (
-    CheckUnderWay,
-    DatabaseUnavailable,
-    WppError,
-    WppUnreachable,
-)
+from services.errors import N_, Conflict, DatabaseUnavailable
 from services.fleet.server_registry import change_server, get_number
 from services.security import audit_log
 from services.wppconnect import check as contract_check
 from services.wppconnect import contract_facts
 from services.wppconnect.contract_facts import Fact, Outcome, Report
+from services.wppconnect.errors import WppError, WppUnreachable
 
 log = structlog.get_logger(__name__)
 # A check takes two minutes; one that is older and not finished is one of a process that ended.
 CHECK_TIMEOUT = timedelta(minutes=5)
+
+
+class CheckUnderWay(Conflict):
+    """The server is being held against the contract already."""
+
+    code = "conferencia_em_andamento"
+    permanent = False
+    message = N_("Este servidor já está sendo conferido.")
+    hint = N_("Espere a conferência terminar; ela leva até dois minutos.")
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ def start_check(actor: Actor, url: str, *, clock: float = 1.0) -> None:
 
 def _run_check(actor: Actor, url: str, check_id: int, clock: float) -> None:
     report, error = Report(None, ()), None
-    secret, where = settings.get().servers()[url], contract_check.get_default_listen(url)
+    secret, where = settings.get().wppconnect.servers()[url], contract_check.get_default_listen(url)
     try:
         report = contract_check.check_server(
             url, secret, where, lambda done, _of: _record_progress(actor, check_id, done), clock
@@ -121,7 +127,8 @@ def _record_result(actor: Actor, url: str, check_id: int, report: Report, error:
         )
 
 
-def check_from_row(row: Record) -> ContractCheck:
-    """Makes a `ContractCheck` from a row of `server_checks`."""
-    facts = (Fact(one["name"], Outcome(one["outcome"]), one["expected"], one["answered"]) for one in row.facts)
-    return ContractCheck(row.started_at, row.finished_at, row.done, row.steps, row.version, row.error, tuple(facts))
+def build_check(row: Record) -> ContractCheck:
+    """The check of a row of `server_checks`."""
+    # The differences are not kept.
+    facts = [read_object(Fact, fact, differences=()) for fact in row.facts]
+    return read_row(ContractCheck, row, facts=facts)

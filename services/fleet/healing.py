@@ -16,8 +16,8 @@ from sqlalchemy import text
 from services import settings
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
-from services.db.tables.base import Record
-from services.errors import ServiceError, WppUnreachable
+from services.db.rows import read_rows
+from services.errors import ServiceError
 from services.fleet import (
     commands,
     incidents,
@@ -28,6 +28,7 @@ from services.fleet import (
 from services.fleet.incidents import Kind, State
 from services.fleet.per_server import run_per_server
 from services.fleet.proof_of_life import ProbeResult
+from services.wppconnect.errors import WppUnreachable
 
 log = structlog.get_logger(__name__)
 HEALS_PER_ROUND = 20
@@ -61,10 +62,13 @@ class _DueIncident:
     kind: Kind
     session_id: UUID
     user_id: UUID
-    name: str
     server_url: str
     steps: int
     steps_today: int
+
+    @property
+    def name(self) -> str:
+        return f"user_{self.user_id}"
 
     @property
     def step(self) -> Step | None:
@@ -74,19 +78,19 @@ class _DueIncident:
 
 def heal(limit: int = HEALS_PER_ROUND) -> int:
     """Take the next step of what is due; returns how many were taken."""
-    configured = settings.get()
+    configured = settings.get().health
     with transaction(SYSTEM) as tx:
-        rows = tx.execute(
+        claimed = tx.execute(
             _CLAIM_INCIDENTS,
             {
                 "limit": limit,
                 "lease": STEP_LEASE_SECONDS,
-                "step": configured.health_step_seconds,
-                "cap": configured.health_heals_per_server,
+                "step": configured.step_seconds,
+                "cap": configured.heals_per_server,
             },
-        ).all()
-    patients = [_incident_from_row(row) for row in rows]
-    run_per_server(_run_step, patients, configured.health_heals_per_server)
+        )
+        patients = read_rows(_DueIncident, claimed)
+    run_per_server(_run_step, patients, configured.heals_per_server)
     return len(patients)
 
 
@@ -126,7 +130,7 @@ def _take_step(step: Step, patient: _DueIncident) -> bool:
 
 def _record_step(patient: _DueIncident, step: Step, steps: int, *, worked: bool) -> None:
     """Whether the step helped is seen from evidence once its time is over; asking again needs none."""
-    wait = 1.0 if step is Step.ASK else settings.get().health_step_seconds
+    wait = 1.0 if step is Step.ASK else settings.get().health.step_seconds
     with transaction(SYSTEM) as tx:
         tx.execute(_RECORD_STEP, {"id": patient.id, "steps": steps, "wait": wait, "acted": step is not Step.ASK})
         timeline.add_entry(
@@ -146,19 +150,6 @@ def _give_up(patient: _DueIncident) -> None:
         tx.execute(_MARK_NEEDS_PERSON, {"id": patient.id})
         what = f"{State.NEEDS_PERSON}.{patient.kind}"
         timeline.add_entry(tx, patient.session_id, patient.user_id, timeline.Kind.HEALTH, what, "failed")
-
-
-def _incident_from_row(row: Record) -> _DueIncident:
-    return _DueIncident(
-        row.id,
-        Kind(row.kind),
-        row.session_id,
-        row.user_id,
-        f"user_{row.user_id}",
-        row.server_url,
-        row.steps,
-        row.steps_today,
-    )
 
 
 # The claim is repeated outside, because a second worker may have seen the same rows before the first one took them.
@@ -181,7 +172,7 @@ update public.incidents set due_at = clock_timestamp() + make_interval(secs => :
          select count(*) from public.incidents b where b.state = 'open' and b.server_url = c.server_url
            and b.due_at > clock_timestamp() and b.acted_at > clock_timestamp() - make_interval(secs => :step))
    order by c.due_at limit :limit)
-returning id, kind, session_id, user_id, server_url, steps, (
+returning id, kind, session_id, user_id, coalesce(server_url, '') as server_url, steps, (
   select coalesce(sum(o.steps), 0) from public.incidents o
    where o.session_id = incidents.session_id and o.detected_at > clock_timestamp() - interval '1 day') as steps_today
 """)

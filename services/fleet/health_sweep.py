@@ -3,8 +3,6 @@
 sweep ─▶ probe ─▶ ask WhatsApp ─▶ detect incidents ─▶ update incidents ─▶ heal ─▶ write samples ─▶ send alerts
 """
 
-import time
-
 from sqlalchemy import text
 
 from services import settings
@@ -18,37 +16,25 @@ from services.fleet import (
 )
 from services.fleet.healing import heal
 from services.fleet.probes import PROBES_PER_ROUND, ask_whatsapp, probe_servers
+from services.platform.worker_loop import Periodic
 
 SAMPLE_MINUTES = 5
 MIN_ROUND_SECONDS = 1.0
 
 
-class Sweeper:
-    """The rounds of one worker: each `health_sweep_seconds`, and whenever a quiet session's question has its turn."""
+def build_rounds() -> Periodic:
+    """The rounds of one worker: each `health.sweep_seconds`, and whenever a quiet session's question has its turn.
 
-    def __init__(self) -> None:
-        self._next = self._last = 0.0
+    To be hurried where a session has just fallen, or come up: then at most one round a second.
+    """
+    return Periodic(sweep, lambda _took: _seconds_to_next_sweep(), MIN_ROUND_SECONDS)
 
-    def hurry(self) -> None:
-        """Make the next round due: a session has just fallen, or come up. At most one round a second."""
-        self._next = min(self._next, self._last + MIN_ROUND_SECONDS)
 
-    def step(self) -> bool:
-        """One round where it is due. True while more sessions are due than a round takes."""
-        if time.monotonic() < self._next:
-            return False
-        self._last = time.monotonic()
-        more = sweep()
-        if not more:
-            pause = settings.get().health_sweep_seconds
-            turn = proof_schedule.next_due_in()
-            # Below 0: it had its turn, and nobody was to be asked.
-            self._next = time.monotonic() + (min(turn, pause) if turn is not None and turn > 0 else pause)
-        return more
-
-    def idle_seconds(self) -> float:
-        """Seconds until the next round."""
-        return max(self._next - time.monotonic(), 0.0)
+def _seconds_to_next_sweep() -> float:
+    pause = settings.get().health.sweep_seconds
+    turn = proof_schedule.next_due_in()
+    # Below 0: it had its turn, and nobody was to be asked.
+    return min(turn, pause) if turn is not None and turn > 0 else pause
 
 
 def sweep() -> bool:
@@ -59,7 +45,7 @@ def sweep() -> bool:
     with transaction(SYSTEM) as tx:
         incidents.detect(tx)
         incidents.update_states(tx)
-    if settings.get().health_heal:
+    if settings.get().health.heal:
         heal()
     write_sample()
     alerts.send_alerts()
@@ -69,14 +55,14 @@ def sweep() -> bool:
 def write_sample() -> None:
     """Write the fleet's figures down, once each SAMPLE_MINUTES."""
     with transaction(SYSTEM) as tx:
-        tx.execute(_INSERT_SAMPLE, {"minutes": SAMPLE_MINUTES, "proof": settings.get().proof_seconds})
+        tx.execute(_INSERT_SAMPLE, {"minutes": SAMPLE_MINUTES, "proof": settings.get().health.max_proof_age_seconds})
 
 
 def purge_expired() -> None:
     """Drop figures, usual hours and ended incidents that nobody looks at any more."""
     with transaction(SYSTEM) as tx:
         for statement in _DELETE_EXPIRED:
-            tx.execute(text(statement), {"days": settings.get().cleanup_history_days})
+            tx.execute(text(statement), {"days": settings.get().retention.history_days})
         proof_schedule.purge_expired(tx)
 
 

@@ -19,8 +19,8 @@ from sqlalchemy import Connection, func, select, text
 from services import settings
 from services.db.actor import Actor
 from services.db.engine import transaction
+from services.db.rows import read_rows
 from services.db.tables.accounts import directory
-from services.db.tables.base import Record
 from services.db.tables.fleet import incidents as incident_rows
 from services.db.tables.fleet import sessions
 from services.errors import N_
@@ -128,7 +128,7 @@ def list_incidents(actor: Actor, *, user_id: UUID | None = None, ended: bool = F
     incidents = incidents.order_by(incident_rows.c.id.desc()).limit(PAGE_SIZE).offset((page - 1) * PAGE_SIZE)
     with transaction(actor) as tx:
         rows = tx.execute(incidents).all()
-    return IncidentsPage([_incident_from_row(row) for row in rows], rows[0].total if rows else 0)
+    return IncidentsPage(read_rows(Incident, rows), rows[0].total if rows else 0)
 
 
 def open_since(actor: Actor, kind: Kind, session_id: UUID) -> datetime | None:
@@ -143,11 +143,11 @@ def open_since(actor: Actor, kind: Kind, session_id: UUID) -> datetime | None:
 
 def detect(tx: Connection) -> int:
     """Write down what is newly wrong, as far as the tables tell; returns how many were found."""
-    configured = settings.get()
+    configured = settings.get().health
     times = {
-        "stuck": configured.health_stuck_seconds,
-        "unacked": configured.health_unacked_seconds,
-        "silence": configured.health_silence_minutes * 60,
+        "stuck": configured.stuck_seconds,
+        "unacked": configured.unacked_seconds,
+        "silence": configured.silence_minutes * 60,
     }
     rows = [
         row
@@ -167,7 +167,7 @@ def open_incidents(tx: Connection, kind: Kind, session_ids: list[UUID]) -> None:
 
 def update_states(tx: Connection) -> int:
     """End what evidence has ended, and mark what only a phone can help; returns how many moved."""
-    rows = tx.execute(_UPDATE_STATES, {"unacked": settings.get().health_unacked_seconds}).all()
+    rows = tx.execute(_UPDATE_STATES, {"unacked": settings.get().health.unacked_seconds}).all()
     for row in rows:
         if row.session_id is not None and row.state != State.OVER:
             outcome: timeline.Outcome = "ok" if row.state == State.HEALED else "failed"
@@ -303,17 +303,3 @@ update public.incidents f set state = n.state,
  where n.id = f.id and n.state is not null and n.state <> f.state
 returning f.session_id, f.user_id, f.kind, f.state
 """)
-
-
-def _incident_from_row(row: Record) -> Incident:
-    return Incident(
-        row.id,
-        Kind(row.kind),
-        State(row.state),
-        row.user_id,
-        row.email,
-        row.server_url,
-        row.detected_at,
-        row.steps,
-        row.ended_at,
-    )

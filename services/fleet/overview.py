@@ -15,6 +15,7 @@ from services import settings
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.like import contains_pattern
+from services.db.rows import read_object, read_row
 from services.db.tables.accounts import directory
 from services.db.tables.base import Record
 from services.db.tables.fleet import fleet_samples, sessions
@@ -98,7 +99,7 @@ def get_counts(actor: Actor) -> StatusCounts:
     """The fleet now, as far as the actor may see it."""
     with transaction(actor) as tx:
         row = tx.execute(_COUNT_BY_STATUS, {"unproven": _unproven_after().total_seconds()}).one()
-    return StatusCounts(row.connected, row.pairing, row.disconnected, row.unproven, row.silent)
+    return read_row(StatusCounts, row)
 
 
 def list_samples(actor: Actor, since: timedelta = timedelta(hours=24)) -> list[Sample]:
@@ -110,7 +111,7 @@ def list_samples(actor: Actor, since: timedelta = timedelta(hours=24)) -> list[S
             .order_by(fleet_samples.c.sampled_at)
         )
         rows = tx.execute(found).all()
-    return [_sample_from_row(row) for row in rows]
+    return [_build_sample(row) for row in rows]
 
 
 def list_rows(
@@ -138,7 +139,7 @@ def list_rows(
     if show is not None:
         admitted.append(_condition(show))
     if server is not None:
-        admitted.append(sessions.c.server_url == list(settings.get().servers())[server - 1])
+        admitted.append(sessions.c.server_url == list(settings.get().wppconnect.servers())[server - 1])
     key = directory.c.email if order == "email" else sessions.c[order]
     # First who is on the page, by narrow rows: else the whole fleet is sorted and counted with every column.
     narrow = (
@@ -156,7 +157,7 @@ def list_rows(
         ids = [row.user_id for row in shown]
         found = {row.user_id: row for row in tx.execute(_select_rows().where(directory.c.user_id.in_(ids)))}
     return FleetPage(
-        [_fleet_row(found[user_id]) for user_id in ids if user_id in found], shown[0].total if shown else 0
+        [_build_fleet_row(found[user_id]) for user_id in ids if user_id in found], shown[0].total if shown else 0
     )
 
 
@@ -168,7 +169,7 @@ def get_row(actor: Actor, user_id: UUID) -> FleetRow | None:
     actor.require_staff("fleet")
     with transaction(actor) as tx:
         row = tx.execute(_select_rows().where(directory.c.user_id == user_id)).one_or_none()
-    return _fleet_row(row) if row else None
+    return _build_fleet_row(row) if row else None
 
 
 def _users_with_sessions() -> FromClause:
@@ -176,7 +177,10 @@ def _users_with_sessions() -> FromClause:
 
 
 def _select_rows() -> Select[Any]:
-    return select(directory, *_COLUMNS, _newest_incident(), _UNREAD).select_from(_users_with_sessions())
+    texts = (func.coalesce(column, "").label(column.name) for column in (directory.c.email, directory.c.name))
+    return select(directory.c.user_id, *texts, *_COLUMNS, _newest_incident(), _UNREAD).select_from(
+        _users_with_sessions()
+    )
 
 
 def _condition(show: SessionFilter) -> ColumnElement[bool]:
@@ -199,7 +203,7 @@ def _newest_incident() -> ColumnElement[Any]:
 
 
 def _unproven_after() -> timedelta:
-    return timedelta(seconds=settings.get().proof_seconds)
+    return timedelta(seconds=settings.get().health.max_proof_age_seconds)
 
 
 _COLUMNS = (
@@ -226,27 +230,17 @@ select count(*) filter (where status = 'conectado') as connected,
 """)
 
 
-def _sample_from_row(row: Record) -> Sample:
-    of = row.figures
-    return Sample(
-        row.sampled_at, StatusCounts(of["conectado"], of["pareando"], of["desconectado"], of["unproven"], of["silent"])
+def _build_sample(row: Record) -> Sample:
+    figures = row.figures
+    counts = read_object(
+        StatusCounts,
+        figures,
+        connected=figures["conectado"],
+        pairing=figures["pareando"],
+        disconnected=figures["desconectado"],
     )
+    return Sample(at=row.sampled_at, figures=counts)
 
 
-def _fleet_row(row: Record) -> FleetRow:
-    return FleetRow(
-        user_id=row.user_id,
-        email=row.email,
-        name=row.name,
-        status=Status(row.status) if row.status else None,
-        reported_state=row.reported_state,
-        last_proof_at=row.last_proof_at,
-        last_proof_kind=row.last_proof_kind,
-        last_activity=row.last_activity,
-        server=settings.get().server_number(row.server_url),
-        phone_number=row.phone_number,
-        device_name=row.device_name,
-        failure=row.failure,
-        finding=Kind(row.finding) if row.finding else None,
-        unread=row.unread,
-    )
+def _build_fleet_row(row: Record) -> FleetRow:
+    return read_row(FleetRow, row, server=settings.get().wppconnect.server_number(row.server_url))

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 from services import settings
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
+from services.db.rows import read_row
 from services.db.tables.base import Record
 from services.fleet import (
     incidents,
@@ -53,16 +54,15 @@ def probe_servers(limit: int = PROBES_PER_ROUND) -> int:
     """Ask their servers whether the pages of sessions without fresh evidence live; returns how many were asked."""
     _recover_servers()
     with transaction(SYSTEM) as tx:
-        due = tx.execute(_CLAIM_DUE, {"proof": settings.get().health_proof_seconds, "limit": limit}).all()
-    seen = run_per_server(_probe_session, due, settings.get().health_probes_per_server)
+        due = tx.execute(_CLAIM_DUE, {"proof": settings.get().health.proof_seconds, "limit": limit}).all()
+    seen = run_per_server(_probe_session, due, settings.get().health.probes_per_server)
     if seen:
         _record_probes(seen)
     return len(due)
 
 
 def _probe_session(row: Record) -> _Probed:
-    sight = proof_of_life.ask_server(row.server_url, row.session_id)
-    return _Probed(row.session_id, row.server_url, row.pairing_started_at, sight)
+    return read_row(_Probed, row, sight=proof_of_life.ask_server(row.server_url, row.name))
 
 
 def _record_probes(seen: Sequence[_Probed]) -> None:
@@ -83,7 +83,7 @@ def _record_servers_down(tx: Connection, seen: Sequence[_Probed | _Answered]) ->
 
 def ask_whatsapp() -> int:
     """Ask WhatsApp itself for the sessions whose turn it is, and for suspects; returns how many were asked."""
-    seen = run_per_server(_ask, proof_schedule.claim_due(), settings.get().health_probes_per_server)
+    seen = run_per_server(_ask, proof_schedule.claim_due(), settings.get().health.probes_per_server)
     if seen:
         with transaction(SYSTEM) as tx:
             proof_of_life.record_answers(tx, [(one.question, one.sight) for one in seen])
@@ -115,7 +115,7 @@ update public.whatsapp_sessions set probed_at = clock_timestamp() where id in (
      and not exists (select from public.incidents f where f.ended_at is null and f.session_id is null
            and f.server_url = s.server_url)
    order by greatest(s.last_proof_at, s.probed_at) nulls first limit :limit for update skip locked)
-returning id, session_id, server_url, pairing_started_at
+returning session_id as name, coalesce(server_url, '') as server_url, pairing_started_at as attempt
 """)
 
 _LOST_SERVERS = text("""

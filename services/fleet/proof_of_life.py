@@ -4,7 +4,7 @@ All other reads are answered out of the browser's storage, also where WhatsApp i
 says CONNECTED. So a session is proved by what only WhatsApp can have said: an acknowledgement, or a message that came
 in. Where nothing of that comes, `check-number-status` is asked: it never answers in a zombie (measured on
 wppconnect-server 2.10.4). The browser answers it by itself for a contact, and for a number asked about within five
-minutes; so no number is asked about again within `health_same_number_seconds`.
+minutes; so no number is asked about again within `health.same_number_seconds`.
 
 `proof_schedule` says who is asked, when, and about whom.
 """
@@ -15,9 +15,10 @@ from enum import StrEnum
 import structlog
 from sqlalchemy import Connection, text
 
-from services.errors import ConfigurationError, InvalidPhone, WppDisconnected, WppError, WppUnreachable
+from services.errors import ConfigurationError
 from services.fleet import incidents, session, transitions
 from services.fleet.proof_schedule import Question
+from services.wppconnect.errors import InvalidPhone, WppDisconnected, WppError, WppUnreachable
 from services.wppconnect.shared import get_client
 
 log = structlog.get_logger(__name__)

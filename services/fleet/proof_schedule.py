@@ -8,7 +8,7 @@ About whom. WhatsApp minds questions about strangers, so no number is made up or
 4. Numbers to which the session itself has written, with an acknowledgement. They may be contacts: no answer convicts,
    an answer proves nothing.
 
-How often. A quiet session is asked at most `health_asks_per_day` times a day. The questions of one server are spread
+How often. A quiet session is asked at most `health.asks_per_day` times a day. The questions of one server are spread
 evenly: with n quiet sessions there is one question each day ÷ (n × asks), for 100 sessions and 3 asks 288 s. So a
 server that has lost WhatsApp is found within that time, and a session that died alone at its own next question.
 
@@ -18,8 +18,8 @@ A suspect is asked at once, beyond that budget and within limits of its own:
 - it was found dead itself: ever more seldom.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -29,6 +29,7 @@ from sqlalchemy import Connection, text
 from services import settings
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
+from services.db.rows import read_row
 from services.db.tables.base import Record
 
 DAY_SECONDS = 86_400.0
@@ -69,8 +70,8 @@ class Question:
 
 def claim_due() -> list[Question]:
     """Claim the sessions that are to be asked now, each with a number to ask about. One worker claims at a time."""
-    configured = settings.get()
-    asks = configured.health_asks_per_day
+    configured = settings.get().health
+    asks = configured.asks_per_day
     if not asks:
         return []
     with transaction(SYSTEM) as tx:
@@ -80,27 +81,29 @@ def claim_due() -> list[Question]:
             _CLAIM_DUE,
             {
                 "gap": DAY_SECONDS / asks,
-                "cap": configured.health_probes_per_server,
-                "unacked": configured.health_unacked_seconds,
+                "cap": configured.probes_per_server,
+                "unacked": configured.unacked_seconds,
                 "suspect": SUSPECT_PAUSE_SECONDS,
                 "hangs": HANGING_CHECK_SECONDS,
                 "again": DEAD_PAUSE_SECONDS,
                 "neighbours": NEIGHBOURS_TO_ASK,
             },
         ).all()
-        return _add_numbers(tx, [_question_from_row(row, Reason(row.reason), row.hung) for row in wanted])
+        return _add_numbers(tx, [read_row(Question, row, **_NO_NUMBER) for row in wanted])
 
 
 def claim_session(session_id: UUID) -> Question | None:
     """Claim one session that was found dead, whenever it was asked last; None where it is up no longer."""
     with transaction(SYSTEM) as tx:
         row = tx.execute(_CLAIM_SESSION, {"id": session_id}).one_or_none()
-        return _add_numbers(tx, [_question_from_row(row, Reason.AGAIN, 0)])[0] if row else None
+        if row is None:
+            return None
+        return _add_numbers(tx, [read_row(Question, row, reason=Reason.AGAIN, hung=0, **_NO_NUMBER)])[0]
 
 
 def next_due_in() -> float | None:
     """Seconds until some server's next quiet question has its turn, below 0 where one has; None without any."""
-    asks = settings.get().health_asks_per_day
+    asks = settings.get().health.asks_per_day
     if not asks:
         return None
     with transaction(SYSTEM) as tx:
@@ -116,14 +119,14 @@ def purge_expired(tx: Connection) -> None:
 def _add_numbers(tx: Connection, wanted: Sequence[Question]) -> list[Question]:
     if not wanted:
         return []
-    configured = settings.get()
+    configured = settings.get().health
     rows = tx.execute(
         _INSERT_QUESTIONS,
         {
             "ids": [one.session_id for one in wanted],
             "reasons": [one.reason for one in wanted],
             "own": configured.own_numbers(),
-            "same": configured.health_same_number_seconds,
+            "same": configured.same_number_seconds,
             "hangs": HANGING_CHECK_SECONDS,
         },
     ).all()
@@ -132,16 +135,11 @@ def _add_numbers(tx: Connection, wanted: Sequence[Question]) -> list[Question]:
 
 
 def _add_number(one: Question, row: Record | None) -> Question:
-    if row is None:
-        return one
-    return Question(
-        one.session_id, one.name, one.server_url, one.attempt, one.reason, one.hung, row.id, row.phone, row.certain
-    )
+    return one if row is None else replace(one, id=row.id, phone=row.phone, certain=row.certain)
 
 
-def _question_from_row(row: Record, reason: Reason, hung: int) -> Question:
-    return Question(row.id, row.session_id, row.server_url, row.pairing_started_at, reason, hung)
-
+# A question before it has a number to ask about.
+_NO_NUMBER: Mapping[str, object] = {"id": None, "phone": None, "certain": False}
 
 # Two workers at once would spend a budget twice.
 _TRY_LOCK = text("select pg_try_advisory_xact_lock(hashtextextended('proof_questions', 0))")
@@ -229,12 +227,13 @@ with up as materialized (
 )
 update public.whatsapp_sessions s set questioned_at = clock_timestamp()
   from chosen c where c.id = s.id and c.place <= :cap
-returning s.id, s.session_id, s.server_url, s.pairing_started_at, c.reason, c.hung
+returning s.id as session_id, s.session_id as name, coalesce(s.server_url, '') as server_url,
+          s.pairing_started_at as attempt, c.reason, c.hung
 """)
 
 _CLAIM_SESSION = text("""
 update public.whatsapp_sessions set questioned_at = clock_timestamp() where id = :id and status = 'conectado'
-returning id, session_id, server_url, pairing_started_at
+returning id as session_id, session_id as name, coalesce(server_url, '') as server_url, pairing_started_at as attempt
 """)
 
 # A sample of the fleet serves a whole round: sorting all of it for each session would not scale.

@@ -21,11 +21,12 @@ from sqlalchemy.exc import IntegrityError
 from services import settings
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
+from services.db.rows import read_row
 from services.db.tables.accounts import directory
 from services.db.tables.base import Record
 from services.db.tables.fleet import rolling_restart_items
 from services.db.tables.fleet import rolling_restarts as rolling_restart_rows
-from services.errors import NotFound, NothingToRestart, ServiceError, WaveUnderWay
+from services.errors import N_, Conflict, NotFound, ServiceError
 from services.fleet import commands, timeline
 from services.security import audit_log
 
@@ -33,6 +34,22 @@ log = structlog.get_logger(__name__)
 
 # A restart's calls may take 45 s at worst (see client.Timeouts), coming up some seconds more.
 RESTART_TIMEOUT_SECONDS = 60
+
+
+class RollingRestartUnderWay(Conflict):
+    """Sessions are being restarted already."""
+
+    code = "reinicio_em_andamento"
+    message = N_("Um reinício em ondas já está em andamento.")
+    hint = N_("Espere o fim dele ou cancele-o.")
+
+
+class NothingToRestart(Conflict):
+    """No session of the chosen server is connected."""
+
+    code = "nada_a_reiniciar"
+    message = N_("Nenhuma sessão conectada para reiniciar.")
+    hint = N_("Escolha outro servidor ou conecte as sessões antes.")
 
 
 @dataclass(frozen=True)
@@ -60,7 +77,7 @@ class RollingRestart:
 def start(actor: Actor, server_url: str | None = None) -> RollingRestart:
     """Restart every connected session, of one server or of all.
 
-    Raises: Forbidden, WaveUnderWay, NothingToRestart.
+    Raises: Forbidden, RollingRestartUnderWay, NothingToRestart.
     """
     actor.require_staff("rolling restarts")
     try:
@@ -76,7 +93,7 @@ def start(actor: Actor, server_url: str | None = None) -> RollingRestart:
                 raise NothingToRestart(f"wave of {actor.user_id}")
             audit_log.record(tx, actor, "fleet.restart", str(wave_id), sessions=count)
     except IntegrityError as error:
-        raise WaveUnderWay("a wave is under way") from error
+        raise RollingRestartUnderWay("a rolling restart is under way") from error
     return _get(actor, wave_id)
 
 
@@ -84,7 +101,7 @@ def get_newest(actor: Actor) -> RollingRestart | None:
     """The restart under way, or else the last one; None where there never was one, or for nobody of the staff."""
     with transaction(actor) as tx:
         row = tx.execute(_select_restarts().order_by(rolling_restart_rows.c.id.desc()).limit(1)).one_or_none()
-    return _restart_from_row(row) if row else None
+    return read_row(RollingRestart, row) if row else None
 
 
 def pause(actor: Actor, wave_id: int, *, on: bool) -> RollingRestart:
@@ -114,7 +131,7 @@ def restart_next() -> int:
     with transaction(SYSTEM) as tx:
         tx.execute(_UPDATE_SESSIONS, {"seconds": RESTART_TIMEOUT_SECONDS})
         tx.execute(_MARK_ENDED)
-        claimed = tx.execute(_CLAIM_NEXT, {"cap": settings.get().health_heals_per_server}).all()
+        claimed = tx.execute(_CLAIM_NEXT, {"cap": settings.get().health.heals_per_server}).all()
     rows = [row for row in claimed if row.state == "under_way"]
     if rows:
         with ThreadPoolExecutor(len(rows), thread_name_prefix="wave") as pool:
@@ -157,7 +174,7 @@ def _get(actor: Actor, wave_id: int) -> RollingRestart:
         row = tx.execute(_select_restarts().where(rolling_restart_rows.c.id == wave_id)).one_or_none()
     if row is None:
         raise NotFound(f"wave {wave_id}")
-    return _restart_from_row(row)
+    return read_row(RollingRestart, row)
 
 
 def _select_restarts() -> Select[Any]:
@@ -171,24 +188,8 @@ def _select_restarts() -> Select[Any]:
         .where(rolling_restart_items.c.rolling_restart_id == rolling_restart_rows.c.id)
         .lateral("counted")
     )
-    return select(rolling_restart_rows, directory.c.email, counted).outerjoin(
+    return select(rolling_restart_rows, directory.c.email.label("by"), counted).outerjoin(
         directory, directory.c.user_id == rolling_restart_rows.c.actor_id
-    )
-
-
-def _restart_from_row(row: Record) -> RollingRestart:
-    return RollingRestart(
-        row.id,
-        row.email,
-        row.server_url,
-        row.paused,
-        row.cancelled,
-        row.created_at,
-        row.ended_at,
-        row.total,
-        row.done,
-        row.failed,
-        row.under_way,
     )
 
 

@@ -20,11 +20,8 @@ from services import settings
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.tables.fleet import wpp_servers
-from services.errors import (
-    WppError,
-    WppUnauthorized,
-)
 from services.fleet.server_registry import register_servers
+from services.wppconnect.errors import WppError, WppUnauthorized
 from services.wppconnect.shared import get_client
 
 log = structlog.get_logger(__name__)
@@ -77,7 +74,7 @@ def update_health(actor: Actor, *, scan: bool = False) -> None:
     Raises: Forbidden.
     """
     actor.require_staff_or_system("servers")
-    urls = list(settings.get().servers())
+    urls = list(settings.get().wppconnect.servers())
     with transaction(actor) as tx:
         register_servers(tx, urls)
         running = {row.url: row.session_id for row in tx.execute(_RUNNING_SESSIONS, {"urls": urls})}

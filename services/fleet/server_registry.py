@@ -18,7 +18,7 @@ from services.errors import (
 
 def is_configured(url: str | None) -> bool:
     """Whether an address may be called at all."""
-    return url in settings.get().servers()
+    return url in settings.get().wppconnect.servers()
 
 
 def register_servers(tx: Connection, urls: list[str]) -> None:

@@ -12,7 +12,6 @@ Where a start goes:
   says more than that there is no room.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,20 +21,26 @@ from sqlalchemy import Connection, func, null, select, text
 from services import settings
 from services.db.actor import Actor
 from services.db.engine import transaction
-from services.db.tables.base import Record
+from services.db.rows import read_row
 from services.db.tables.fleet import server_checks, wpp_servers
 from services.db.tables.fleet import sessions as session_rows
-from services.errors import (
-    InvalidInput,
-    NoServerAvailable,
-)
-from services.fleet.contract_checks import ContractCheck, check_from_row
+from services.errors import N_, InvalidInput, ServiceError
+from services.fleet.contract_checks import ContractCheck, build_check
 from services.fleet.server_health import ServerWarning
 from services.fleet.server_registry import change_server, get_number, register_servers
 from services.security import audit_log
 from services.wppconnect import check as contract_check
 
 MAX_CAPACITY = 100_000
+
+
+class NoServerAvailable(ServiceError):
+    code = "sem_servidor"
+    http_status = 503
+    permanent = False
+    safe_to_retry = True
+    message = N_("Nenhum servidor do WhatsApp tem lugar para mais uma conexão agora.")
+    hint = N_("Nada foi iniciado. Fale com a equipe: é preciso abrir espaço em “Servidores”.")
 
 
 @dataclass(frozen=True)
@@ -115,12 +120,14 @@ def list_servers(actor: Actor) -> list[Server]:
     Raises: Forbidden.
     """
     actor.require_staff_or_system("servers")
-    urls = list(settings.get().servers())
+    urls = list(settings.get().wppconnect.servers())
     with transaction(actor) as tx:
         register_servers(tx, urls)
         rows = tx.execute(_select_servers(urls)).all()
         checks = tx.execute(select(server_checks).order_by(server_checks.c.id.desc())).all()
-    return [_server_from_row(row, [check_from_row(one) for one in checks if one.url == row.url]) for row in rows]
+    return [
+        read_row(Server, row, checks=[build_check(check) for check in checks if check.url == row.url]) for row in rows
+    ]
 
 
 def drain(actor: Actor, url: str, on: bool) -> None:
@@ -153,7 +160,7 @@ def choose_server(tx: Connection, home: str | None = None) -> str:
 
     Raises: NoServerAvailable.
     """
-    chosen = tx.execute(_CHOOSE, {"urls": list(settings.get().servers()), "home": home}).scalar_one()
+    chosen = tx.execute(_CHOOSE, {"urls": list(settings.get().wppconnect.servers()), "home": home}).scalar_one()
     if chosen is None:
         raise NoServerAvailable("no server has room")
     return str(chosen)
@@ -179,33 +186,9 @@ def _select_servers(urls: list[str]) -> Any:
         .subquery()
     )
     position = func.array_position(urls, wpp_servers.c.url).label("position")
+    states = (counted.c.connected, counted.c.pairing, counted.c.disconnected)
     return (
-        select(wpp_servers, position, counted.c.connected, counted.c.pairing, counted.c.disconnected)
+        select(wpp_servers, position, *(func.coalesce(state, 0).label(state.name) for state in states))
         .select_from(wpp_servers.outerjoin(counted, counted.c.server_url == wpp_servers.c.url))
         .order_by(position.nulls_last(), wpp_servers.c.number)
-    )
-
-
-def _server_from_row(row: Record, checks: Sequence[ContractCheck]) -> Server:
-    return Server(
-        url=row.url,
-        number=row.number,
-        position=row.position,
-        capacity=row.capacity,
-        drained_at=row.drained_at,
-        healthy=row.healthy,
-        state_since=row.state_since,
-        checked_at=row.checked_at,
-        latency_ms=row.latency_ms,
-        version=row.version,
-        started_at=row.started_at,
-        error=row.error,
-        error_detail=row.error_detail,
-        error_at=row.error_at,
-        scanned_at=row.scanned_at,
-        warnings=tuple(ServerWarning(one) for one in row.warnings),
-        connected=row.connected or 0,
-        pairing=row.pairing or 0,
-        disconnected=row.disconnected or 0,
-        checks=tuple(checks),
     )

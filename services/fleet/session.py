@@ -18,11 +18,14 @@ from uuid import UUID
 from sqlalchemy import (
     Connection,
     Select,
+    func,
+    or_,
     select,
 )
 
 from services.db.actor import Actor
 from services.db.engine import transaction
+from services.db.rows import read_row
 from services.db.tables.base import Record
 from services.db.tables.fleet import sessions
 from services.errors import (
@@ -106,7 +109,7 @@ class Session:
 @dataclass(frozen=True)
 class Target:
     """A session on its server, as a call needs it. `attempt` is the start that the call belongs to; `phone` the number
-    of a pairing by code; see migration 0040 for the times.
+    of a pairing by code; see the comments of whatsapp_sessions for the times.
     """
 
     id: UUID
@@ -138,7 +141,7 @@ def get(actor: Actor, user_id: UUID | None = None) -> Session | None:
     with transaction(actor) as tx:
         row = tx.execute(_select_session(owner)).one_or_none()
         reveal = owner == actor.user_id or (actor.is_staff and break_glass.is_granted(tx, owner, break_glass.Scope.QR))
-    return _session_from_row(row, reveal=reveal) if row else None
+    return _build_session(row, reveal=reveal) if row else None
 
 
 def server_holds(status: Status, reported_state: str | None, phone_number: str | None, failure: str | None) -> bool:
@@ -162,12 +165,13 @@ def get_ids(tx: Connection, names: Collection[str]) -> dict[str, UUID]:
 
 TARGET_COLUMNS = (
     sessions.c.id,
-    sessions.c.session_id,
-    sessions.c.server_url,
+    sessions.c.session_id.label("name"),
+    # A row without a server is nobody's configured server.
+    func.coalesce(sessions.c.server_url, "").label("server_url"),
     sessions.c.status,
-    sessions.c.pairing_started_at,
-    sessions.c.scanned_at,
-    sessions.c.pairing_phone,
+    sessions.c.pairing_started_at.label("attempt"),
+    sessions.c.scanned_at.is_not(None).label("scanned"),
+    sessions.c.pairing_phone.label("phone"),
     sessions.c.start_at,
     sessions.c.start_asked_at,
     sessions.c.start_phone,
@@ -175,17 +179,29 @@ TARGET_COLUMNS = (
     sessions.c.settling_since,
     sessions.c.ended_on_purpose_at,
     sessions.c.failure,
-    sessions.c.qr_count,
-    sessions.c.phone_code,
+    or_(sessions.c.qr_count > 0, sessions.c.phone_code.is_not(None)).label("codes_shown"),
+)
+_QR_COLUMNS = (
+    sessions.c.qr_urlcode.label("urlcode"),
+    sessions.c.qr_code.label("png"),
+    sessions.c.qr_received_at.label("received_at"),
+    sessions.c.qr_expires_at.label("expires_at"),
+    sessions.c.qr_count.label("number"),
 )
 _SESSION_COLUMNS = (
-    *TARGET_COLUMNS,
+    sessions.c.id,
     sessions.c.user_id,
-    sessions.c.qr_urlcode,
-    sessions.c.qr_code,
-    sessions.c.qr_received_at,
-    sessions.c.qr_expires_at,
+    sessions.c.session_id.label("name"),
+    sessions.c.status,
+    *_QR_COLUMNS,
+    sessions.c.phone_code,
     sessions.c.phone_code_at,
+    sessions.c.pairing_phone,
+    sessions.c.pairing_started_at,
+    sessions.c.scanned_at,
+    sessions.c.start_at,
+    sessions.c.start_asked_at,
+    sessions.c.profile_available_at,
     sessions.c.reported_state,
     sessions.c.reported_at,
     sessions.c.last_proof_at,
@@ -193,6 +209,7 @@ _SESSION_COLUMNS = (
     sessions.c.connected_at,
     sessions.c.phone_number,
     sessions.c.device_name,
+    sessions.c.failure,
     sessions.c.updated_at,
 )
 
@@ -216,54 +233,17 @@ def read_target(actor: Actor, owner: UUID) -> Target | None:
     """Reads the session of `owner` as a call to its server needs it; None where there is none."""
     with transaction(actor) as tx:
         row = tx.execute(select(*TARGET_COLUMNS).where(sessions.c.user_id == owner)).one_or_none()
-    return target_from_row(row) if row else None
+    return read_row(Target, row) if row else None
 
 
-def target_from_row(row: Record) -> Target:
-    """Makes a `Target` from a row with `TARGET_COLUMNS`."""
-    return Target(
-        id=row.id,
-        name=row.session_id,
-        server_url=row.server_url,
-        status=Status(row.status),
-        attempt=row.pairing_started_at,
-        scanned=row.scanned_at is not None,
-        phone=row.pairing_phone,
-        start_at=row.start_at,
-        start_asked_at=row.start_asked_at,
-        start_phone=row.start_phone,
-        profile_available_at=row.profile_available_at,
-        settling_since=row.settling_since,
-        ended_on_purpose_at=row.ended_on_purpose_at,
-        failure=row.failure,
-        codes_shown=row.qr_count > 0 or row.phone_code is not None,
-    )
-
-
-def _session_from_row(row: Record, *, reveal: bool) -> Session:
-    qr = None
-    if reveal and row.qr_expires_at and row.qr_expires_at > datetime.now(UTC):
-        qr = Qr(row.qr_urlcode, row.qr_code, row.qr_received_at, row.qr_expires_at, row.qr_count)
-    return Session(
-        id=row.id,
-        user_id=row.user_id,
-        name=row.session_id,
-        status=Status(row.status),
-        qr=qr,
+def _build_session(row: Record, *, reveal: bool) -> Session:
+    shown = reveal and row.expires_at is not None and row.expires_at > datetime.now(UTC)
+    return read_row(
+        Session,
+        row,
+        qr=read_row(Qr, row) if shown else None,
         phone_code=row.phone_code if reveal else None,
-        phone_code_at=row.phone_code_at,
         pairing_phone=row.pairing_phone if reveal else None,
-        pairing_started_at=row.pairing_started_at,
-        scanned_at=row.scanned_at,
-        reported_state=row.reported_state,
-        reported_at=row.reported_at,
-        last_proof_at=row.last_proof_at,
-        last_proof_kind=row.last_proof_kind,
-        connected_at=row.connected_at,
-        phone_number=row.phone_number,
-        device_name=row.device_name,
-        failure=row.failure,
-        updated_at=row.updated_at,
         waits_until=_waits_until(row),
         server_holds=server_holds(Status(row.status), row.reported_state, row.phone_number, row.failure),
     )

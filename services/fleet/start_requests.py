@@ -19,20 +19,25 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
+from services.db.rows import read_row
 from services.db.tables.fleet import sessions
 from services.db.tables.messaging import lanes
-from services.errors import (
-    ConfigurationError,
-    SessionBeingCleaned,
-    WppError,
-)
+from services.errors import N_, ConfigurationError, Conflict
 from services.fleet import servers
-from services.fleet.session import TARGET_COLUMNS, Status, Target, target_from_row
+from services.fleet.session import TARGET_COLUMNS, Status, Target
 from services.fleet.timing import CHECK_LEASE
 from services.fleet.transitions import NO_CODES
+from services.wppconnect.errors import WppError
 from services.wppconnect.shared import get_client
 
 log = structlog.get_logger(__name__)
+
+
+class SessionBeingCleaned(Conflict):
+    code = "sessao_em_limpeza"
+    permanent = False
+    message = N_("Os dados antigos desta conexão estão sendo apagados agora.")
+    hint = N_("Espere um minuto e conecte de novo.")
 
 
 def choose_place(tx: Connection, owner: UUID, *, also_up: bool) -> tuple[str, str | None]:
@@ -106,7 +111,7 @@ def request_start(tx: Connection, owner: UUID, phone: str | None, server_url: st
         _refuse_while_cleaned(tx, owner)
         return None
     tx.execute(insert(lanes).values(session_id=row.id).on_conflict_do_nothing())
-    return target_from_row(row)
+    return read_row(Target, row)
 
 
 def _refuse_while_cleaned(tx: Connection, owner: UUID) -> None:

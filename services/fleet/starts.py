@@ -26,11 +26,6 @@ from sqlalchemy import (
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.db.tables.fleet import sessions
-from services.errors import (
-    WppError,
-    WppOutcomeUnknown,
-    WppUnreachable,
-)
 from services.fleet.access import record_staff_action
 from services.fleet.session import CODE_STATES, RUNNING_STATES, Status, Target
 from services.fleet.start_requests import choose_place, leave_server, request_start
@@ -55,6 +50,7 @@ from services.fleet.transitions import (
     update_if_unchanged,
 )
 from services.fleet.webhook_secrets import hash_secret, webhook_url
+from services.wppconnect.errors import WppError, WppOutcomeUnknown, WppUnreachable
 from services.wppconnect.results import SessionState
 from services.wppconnect.shared import get_client
 

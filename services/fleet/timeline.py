@@ -1,6 +1,6 @@
 """The timeline of each session: state changes, actions of staff, and healing by the worker.
 
-The table itself writes state changes (migration 0011). Actions and healing steps are written with `add_entry`, inside
+The table itself writes state changes (app.record_session_state). Actions and healing steps are written with `add_entry`, inside
 the transaction that makes the change.
 """
 
@@ -15,8 +15,8 @@ from sqlalchemy import Connection, func, insert, select
 from services import log
 from services.db.actor import Actor
 from services.db.engine import transaction
+from services.db.rows import read_rows
 from services.db.tables.accounts import directory
-from services.db.tables.base import Record
 from services.db.tables.fleet import session_timeline, sessions
 from services.db.tables.inbound import events
 
@@ -90,7 +90,15 @@ def add_entry(
 def list_entries(actor: Actor, user_id: UUID, page: int = 1) -> TimelinePage:
     """One page (50 entries) of the timeline of `user_id`'s session, as far as the actor may see it."""
     entries = (
-        select(session_timeline, directory.c.email, func.count().over().label("total"))
+        select(
+            session_timeline.c.occurred_at.label("at"),
+            session_timeline.c.kind,
+            session_timeline.c.action.label("what"),
+            session_timeline.c.outcome,
+            directory.c.email.label("by"),
+            session_timeline.c.detail,
+            func.count().over().label("total"),
+        )
         .join(sessions, sessions.c.id == session_timeline.c.session_id)
         .outerjoin(directory, directory.c.user_id == session_timeline.c.actor_id)
         .where(sessions.c.user_id == user_id)
@@ -100,7 +108,7 @@ def list_entries(actor: Actor, user_id: UUID, page: int = 1) -> TimelinePage:
     )
     with transaction(actor) as tx:
         rows = tx.execute(entries).all()
-    return TimelinePage([_entry_from_row(row) for row in rows], rows[0].total if rows else 0)
+    return TimelinePage(read_rows(Entry, rows), rows[0].total if rows else 0)
 
 
 def list_deliveries(actor: Actor, user_id: UUID, limit: int = 20) -> list[Delivery]:
@@ -112,8 +120,4 @@ def list_deliveries(actor: Actor, user_id: UUID, limit: int = 20) -> list[Delive
         .limit(limit)
     )
     with transaction(actor) as tx:
-        return [Delivery(row.received_at, row.kind, row.verdict) for row in tx.execute(newest)]
-
-
-def _entry_from_row(row: Record) -> Entry:
-    return Entry(row.occurred_at, Kind(row.kind), row.action, row.outcome, row.email, row.detail)
+        return read_rows(Delivery, tx.execute(newest))

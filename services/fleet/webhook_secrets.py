@@ -17,7 +17,7 @@ WEBHOOK_PATH = "/functions/v1/whatsapp-qr-webhook"
 
 def webhook_url(secret: str, name: str) -> str:
     """The URL that a session's server posts to. User info is the only credential the stock server can send."""
-    parts = urlsplit(settings.get().public_webhook_url)
+    parts = urlsplit(settings.get().http.public_webhook_url)
     address = parts.netloc.rpartition("@")[2]
     return urlunsplit(
         (parts.scheme, f"wpp:{secret}@{address}", f"{parts.path.rstrip('/')}{WEBHOOK_PATH}/{name}", "", "")

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -24,6 +23,7 @@ from services.inbound.automations import Rule, RuleKind, RuleOutcome, normalise_
 from services.inbound.ingest import IngestedMessage
 from services.messaging import outbox, state
 from services.messaging.content import Content
+from services.platform import local_time
 from services.wppconnect.event_keys import UNREADABLE_TYPE
 
 # Nobody reads, thinks and types within this.
@@ -77,7 +77,7 @@ def _apply_auto_reply(tx: Connection, rule: Rule, taken: IngestedMessage, now: d
         return None
     if rule.open_at(taken.at) or now - taken.at > STALE_AFTER or _is_blocked(tx, taken):
         return None
-    day = taken.at.astimezone(ZoneInfo(rule.zone)).date()
+    day = local_time.to_local(taken.at, rule.zone).date()
     if (withheld := _reason_to_withhold(tx, taken)) is not None:
         _record_use(tx, rule, taken, withheld, day)
         return withheld

@@ -11,19 +11,20 @@ from datetime import datetime, time, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import Connection, Select, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, null, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.contacts.contacts import MAX_LABEL_LENGTH
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
+from services.db.rows import read_row
 from services.db.tables.accounts import directory
 from services.db.tables.base import Record
 from services.db.tables.inbound import automation_uses
 from services.db.tables.inbound import automations as automation_rows
 from services.errors import N_, InvalidInput, NotFound
+from services.platform import local_time
 
 REPLY_LIMIT = 1000
 MAX_WORDS = 20
@@ -86,7 +87,7 @@ class Rule:
 
     def open_at(self, moment: datetime) -> bool:
         """Whether `moment` lies within the hours of its day."""
-        local = moment.astimezone(ZoneInfo(self.zone))
+        local = local_time.to_local(moment, self.zone)
         opening = self.hours[local.weekday()]
         return opening is not None and opening[0] <= local.time() < opening[1]
 
@@ -111,7 +112,7 @@ def list_rules(actor: Actor) -> list[Rule]:
             .where(automation_rows.c.user_id == actor.user_id)
             .order_by(automation_rows.c.kind, automation_rows.c.created_at)
         ).all()
-    return [_rule_from_row(row) for row in rows]
+    return [_build_rule(row) for row in rows]
 
 
 def save_auto_reply(actor: Actor, reply: str, zone: str, hours: OpeningHours, *, active: bool = True) -> None:
@@ -120,7 +121,7 @@ def save_auto_reply(actor: Actor, reply: str, zone: str, hours: OpeningHours, *,
     Raises: RuleIncomplete, WrongHours.
     """
     wanted = reply.replace("\0", "").strip()
-    if not 0 < len(wanted) <= REPLY_LIMIT or len(hours) != 7 or not _is_zone(zone):
+    if not 0 < len(wanted) <= REPLY_LIMIT or len(hours) != 7 or not local_time.is_zone(zone):
         raise RuleIncomplete
     if any(day is not None and day[0] >= day[1] for day in hours):
         raise WrongHours
@@ -173,7 +174,7 @@ def delete_rule(actor: Actor, rule_id: UUID) -> None:
 
 def list_uses(actor: Actor, limit: int = 50) -> list[RuleUse]:
     """What the actor's own rules did lately; the newest first."""
-    return _read_uses(actor, _select_uses().where(automation_uses.c.user_id == actor.user_id).limit(limit))
+    return _read_uses(actor, _select_uses(null()).where(automation_uses.c.user_id == actor.user_id).limit(limit))
 
 
 def list_all_uses(actor: Actor, limit: int = 100) -> list[RuleUse]:
@@ -186,22 +187,21 @@ def list_all_uses(actor: Actor, limit: int = 100) -> list[RuleUse]:
     return _read_uses(actor, owners.limit(limit))
 
 
-def _select_uses(*more: Any) -> Select[Any]:
-    return select(automation_uses, *more).order_by(automation_uses.c.id.desc())
+def _select_uses(email: ColumnElement[Any]) -> Select[Any]:
+    return select(
+        automation_uses.c.occurred_at.label("at"),
+        automation_uses.c.action.label("what"),
+        automation_uses.c.contact_id,
+        automation_uses.c.message_id,
+        email.label("email"),
+    ).order_by(automation_uses.c.id.desc())
 
 
 def _read_uses(actor: Actor, chosen: Select[Any]) -> list[RuleUse]:
     with transaction(actor) as tx:
         rows = tx.execute(chosen).all()
     return [
-        RuleUse(
-            at=row.occurred_at,
-            kind=RuleKind.LABEL if row.action == RuleOutcome.LABELLED else RuleKind.AUTO_REPLY,
-            what=RuleOutcome(row.action),
-            contact_id=row.contact_id,
-            message_id=row.message_id,
-            email=getattr(row, "email", None),
-        )
+        read_row(RuleUse, row, kind=RuleKind.LABEL if row.what == RuleOutcome.LABELLED else RuleKind.AUTO_REPLY)
         for row in rows
     ]
 
@@ -209,7 +209,7 @@ def _read_uses(actor: Actor, chosen: Select[Any]) -> list[RuleUse]:
 def list_active_rules(tx: Connection, user_id: UUID) -> list[Rule]:
     """The rules that hold for what comes in for a user."""
     return [
-        _rule_from_row(row)
+        _build_rule(row)
         for row in tx.execute(
             select(automation_rows).where(automation_rows.c.user_id == user_id, automation_rows.c.active)
         ).all()
@@ -232,23 +232,13 @@ def normalise_words(words: str) -> str:
     return " ".join(re.sub(r"[\W_]+", " ", bare.upper()).split())
 
 
-def _is_zone(name: str) -> bool:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
-        return False
-    return True
-
-
-def _rule_from_row(row: Record) -> Rule:
-    hours = tuple(day and (time.fromisoformat(day[0]), time.fromisoformat(day[1])) for day in row.hours or ())
-    return Rule(
-        id=row.id,
-        kind=RuleKind(row.kind),
-        active=row.active,
+def _build_rule(row: Record) -> Rule:
+    return read_row(
+        Rule,
+        row,
         reply=row.reply or "",
         zone=row.time_zone or "",
-        hours=hours,
-        words=tuple(row.words or ()),
+        hours=[day and (time.fromisoformat(day[0]), time.fromisoformat(day[1])) for day in row.hours or ()],
+        words=row.words or (),
         label=row.label or "",
     )

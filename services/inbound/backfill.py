@@ -1,7 +1,6 @@
 """Reads back what came in during an outage: each missing message once, and the reason for what cannot be read."""
 
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from uuid import UUID
 
 import structlog
@@ -20,6 +19,7 @@ from services.errors import (
 )
 from services.inbound.backfill_round import ClaimedOutage, ClaimLost, claim_outages, end_round, read_outage
 from services.inbound.outages import LOOKBACK, OutageReason
+from services.platform.claim_pool import ClaimPool
 
 log = structlog.get_logger(__name__)
 
@@ -64,41 +64,21 @@ def request_chat(actor: Actor, contact_id: UUID) -> UUID:
     return gap_id
 
 
-class Reader:
-    """Reads outages back, up to 16 at once, few of each server. Start more workers to go faster."""
+def build_reader(on_free: Callable[[], None] = lambda: None) -> ClaimPool[ClaimedOutage]:
+    """What reads outages back, up to 16 at once, few of each server."""
+    return ClaimPool("backfill", claim_outages, _read, MAX_PARALLEL, on_free)
 
-    def __init__(self, on_free: Callable[[], None] = lambda: None) -> None:
-        """`on_free` is called, in a reader's thread, whenever an outage's round has ended."""
-        self._on_free = on_free
-        self._under_way: set[Future[None]] = set()
-        self._pool = ThreadPoolExecutor(MAX_PARALLEL, thread_name_prefix="backfill")
 
-    def step(self) -> bool:
-        """Claim as many outages as there is room for and begin reading; False where none was due."""
-        self._under_way = {future for future in self._under_way if not future.done()}
-        room = MAX_PARALLEL - len(self._under_way)
-        if room == 0:
-            wait(self._under_way, return_when=FIRST_COMPLETED)
-            return True
-        claimed = claim_outages(room)
-        self._under_way |= {self._pool.submit(self._serve, one) for one in claimed}
-        return bool(claimed)
-
-    def drain(self) -> None:
-        """Take nothing new and wait for what is under way."""
-        self._pool.shutdown(wait=True)
-
-    def _serve(self, gap: ClaimedOutage) -> None:
-        with structlog.contextvars.bound_contextvars(gap=str(gap.id), session=gap.session_name):
-            try:
-                read_outage(gap)
-            except ClaimLost:
-                log.info("gap_taken_over")
-            except DatabaseUnavailable:
-                # What was read is committed; the rest waits for the lease's end.
-                log.warning("gap_interrupted")
-            # The outermost loop of one outage: whatever is wrong with it must not end in silence.
-            except Exception as error:
-                log.exception("gap_failed", error=type(error).__name__)
-                end_round(gap, "internal")
-        self._on_free()
+def _read(gap: ClaimedOutage) -> None:
+    with structlog.contextvars.bound_contextvars(gap=str(gap.id), session=gap.session_name):
+        try:
+            read_outage(gap)
+        except ClaimLost:
+            log.info("gap_taken_over")
+        except DatabaseUnavailable:
+            # What was read is committed; the rest waits for the lease's end.
+            log.warning("gap_interrupted")
+        # The outermost loop of one outage: whatever is wrong with it must not end in silence.
+        except Exception as error:
+            log.exception("gap_failed", error=type(error).__name__)
+            end_round(gap, "internal")

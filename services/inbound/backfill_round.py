@@ -20,19 +20,15 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
+from services.db.rows import read_row
 from services.db.tables.inbound import outage_chats
 from services.db.tables.inbound import outages as outage_rows
-from services.errors import (
-    ConfigurationError,
-    InvalidInput,
-    WppChatNotFound,
-    WppDisconnected,
-    WppError,
-)
+from services.errors import ConfigurationError, InvalidInput
 from services.fleet.checks import check_if_disconnected
 from services.inbound import annotations, automation_engine, automations, event_processing, ingest
 from services.inbound.outages import LOOKBACK, OutageState
 from services.messaging import acknowledgements
+from services.wppconnect.errors import WppChatNotFound, WppDisconnected, WppError
 from services.wppconnect.events import Annotation, InboundMessage
 from services.wppconnect.phone import ChatKind, get_chat_kind
 from services.wppconnect.shared import get_client
@@ -81,16 +77,11 @@ def claim_outages(limit: int) -> list[ClaimedOutage]:
     with transaction(SYSTEM) as tx:
         rows = tx.execute(_CLAIM_OUTAGES, bounds).all()
     return [
-        ClaimedOutage(
-            id=row.id,
-            session_id=row.session_id,
-            user_id=row.user_id,
-            session_name=row.session_name,
-            server_url=row.server_url,
+        read_row(
+            ClaimedOutage,
+            row,
             since=max(row.from_at, row.to_at - LOOKBACK) - CLOCK_MARGIN,
             until=row.to_at + CLOCK_MARGIN,
-            listed=row.listed_at is not None,
-            attempt=row.attempts,
         )
         for row in rows
     ]
@@ -291,5 +282,6 @@ update public.outages g
    set state = 'reading', attempts = g.attempts + 1, next_at = clock_timestamp() + :lease
   from chosen c
  where g.id = c.id and g.state in ('waiting', 'reading') and g.next_at <= clock_timestamp()
-returning g.id, g.session_id, g.user_id, g.from_at, g.to_at, g.listed_at, g.attempts, c.session_name, c.server_url
+returning g.id, g.session_id, g.user_id, g.from_at, g.to_at, g.listed_at is not null as listed, g.attempts as attempt,
+          c.session_name, c.server_url
 """)

@@ -18,13 +18,14 @@ from services.contacts.contacts import Contact
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.like import contains_pattern
+from services.db.rows import read_row, read_rows
 from services.db.tables.base import Record
 from services.db.tables.contacts import contacts as contact_rows
 from services.db.tables.inbound import message_annotations
 from services.db.tables.messaging import messages as message_rows
 from services.inbound.annotations import ME
 from services.inbound.ingest import MAX_CLOCK_AHEAD
-from services.messaging.state import MESSAGE_COLUMNS, Message, State, message_from_row
+from services.messaging.state import MESSAGE_COLUMNS, Message, State, build_message
 from services.wppconnect.event_keys import get_message_key
 
 CHATS_PAGE_SIZE = 30
@@ -143,7 +144,7 @@ def list_chats(actor: Actor, search: str = "", after: Cursor | None = None, whos
     listed = select(newest, last).select_from(newest.outerjoin(last, text("true")))
     with transaction(actor) as tx:
         rows = tx.execute(listed.order_by(newest.c.last_message_at.desc(), newest.c.id.desc())).all()
-    found = [_chat_from_row(row) for row in rows[:CHATS_PAGE_SIZE]]
+    found = [_build_chat(row) for row in rows[:CHATS_PAGE_SIZE]]
     end = found[-1] if len(rows) > CHATS_PAGE_SIZE else None
     return ChatPage(found, Cursor(end.last_message_at, end.contact.id) if end and end.last_message_at else None)
 
@@ -165,7 +166,7 @@ def get_thread(actor: Actor, contact_id: UUID, limit: int = THREAD_PAGE_SIZE) ->
         shown = rows[:limit][::-1]
         marks = tx.execute(_select_annotations(shown)).all() if shown else []
         quoted = tx.execute(_select_quoted(shown)).all() if any(row.quoted_wpp_id for row in shown) else []
-    by_key = {get_message_key(row.wpp_id): _quoted_from_row(row) for row in quoted}
+    by_key = {get_message_key(row.wpp_id): read_row(Quoted, row) for row in quoted}
     return Thread(found, [_thread_message(row, marks, by_key) for row in shown], more=len(rows) > limit)
 
 
@@ -190,32 +191,32 @@ def search_messages(actor: Actor, typed: str, whose: UUID | None = None) -> list
         return []
     ids = func.app.search_messages(whose or actor.user_id, typed.replace("\0", ""), MAX_HITS).table_valued("message_id")
     statement = (
-        select(message_rows, contact_rows.c.name, contact_rows.c.pushname, contact_rows.c.address)
+        select(
+            message_rows.c.id.label("message_id"),
+            message_rows.c.contact_id,
+            func.coalesce(
+                func.nullif(contact_rows.c.name, ""), func.nullif(contact_rows.c.pushname, ""), message_rows.c.phone
+            ).label("name"),
+            message_rows.c.occurred_at.label("at"),
+            _OUTGOING,
+            message_rows.c.body.label("text"),
+        )
         .join(ids, ids.c.message_id == message_rows.c.id)
         .join(contact_rows, contact_rows.c.id == message_rows.c.contact_id)
         .order_by(message_rows.c.occurred_at.desc(), message_rows.c.seq.desc())
     )
     with transaction(actor) as tx:
-        rows = tx.execute(statement).all()
-    return [
-        SearchHit(
-            message_id=row.id,
-            contact_id=row.contact_id,
-            name=row.name or row.pushname or row.phone,
-            at=row.occurred_at,
-            outgoing=row.direction == "out",
-            text=row.body,
-        )
-        for row in rows
-    ]
+        return read_rows(SearchHit, tx.execute(statement))
 
 
+_OUTGOING = (message_rows.c.direction == "out").label("outgoing")
+_CUT_BODY = func.left(message_rows.c.body, PREVIEW_LENGTH).label("text")
 _THREAD_COLUMNS = (
     message_rows.c.session_id,
     message_rows.c.wpp_id,
-    message_rows.c.occurred_at,
+    message_rows.c.occurred_at.label("at"),
     message_rows.c.quoted_wpp_id,
-    message_rows.c.fetch_at,
+    message_rows.c.fetch_at.is_not(None).label("fetching"),
 )
 
 
@@ -240,8 +241,8 @@ def _select_last_message(contact_id: ColumnElement[UUID]) -> Select[Any]:
     return (
         select(
             message_rows.c.kind,
-            func.left(message_rows.c.body, PREVIEW_LENGTH).label("body"),
-            message_rows.c.direction,
+            _CUT_BODY,
+            _OUTGOING,
             message_rows.c.state,
             revoked.exists().label("revoked"),
         )
@@ -262,10 +263,10 @@ def _select_quoted(shown: Sequence[Record]) -> Select[Any]:
     keys = [get_message_key(row.quoted_wpp_id) for row in shown if row.quoted_wpp_id is not None]
     return select(
         message_rows.c.wpp_id,
-        message_rows.c.direction,
-        message_rows.c.contact_name,
+        _OUTGOING,
+        message_rows.c.contact_name.label("author"),
         message_rows.c.kind,
-        func.left(message_rows.c.body, PREVIEW_LENGTH).label("body"),
+        _CUT_BODY,
     ).where(
         message_rows.c.session_id == shown[0].session_id,
         message_rows.c.wpp_id.is_not(None),
@@ -273,25 +274,18 @@ def _select_quoted(shown: Sequence[Record]) -> Select[Any]:
     )
 
 
-def _chat_from_row(row: Record) -> Chat:
-    last = None
-    if row.kind is not None:
-        last = Preview(row.kind, row.body, row.direction == "out", State(row.state), row.revoked)
-    return Chat(contacts.contact_from_row(row), row.last_message_at, last)
-
-
-def _quoted_from_row(row: Record) -> Quoted:
-    return Quoted(row.direction == "out", row.contact_name, row.kind, row.body)
+def _build_chat(row: Record) -> Chat:
+    last = read_row(Preview, row) if row.kind is not None else None
+    return read_row(Chat, row, contact=read_row(Contact, row), last=last)
 
 
 def _thread_message(row: Record, marks: Sequence[Record], quoted: Mapping[str, Quoted]) -> ThreadMessage:
-    return ThreadMessage(
-        message=message_from_row(row),
-        wpp_id=row.wpp_id,
-        at=row.occurred_at,
+    return read_row(
+        ThreadMessage,
+        row,
+        message=build_message(row),
         quoted=quoted.get(get_message_key(row.quoted_wpp_id)) if row.quoted_wpp_id else None,
         marks=_summarise_annotations([one for one in marks if one.wpp_id == row.wpp_id]),
-        fetching=row.fetch_at is not None,
     )
 
 

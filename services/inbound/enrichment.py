@@ -20,11 +20,13 @@ from services.db.tables.contacts import contacts as contact_rows
 from services.db.tables.fleet import sessions
 from services.db.tables.inbound import events
 from services.db.tables.messaging import messages
-from services.errors import ConfigurationError, ServiceError, WppError
+from services.errors import ConfigurationError, ServiceError
 from services.fleet.checks import check_if_disconnected
 from services.inbound import inline_files
 from services.platform import media_store
+from services.platform.worker_loop import get_seconds_until
 from services.wppconnect import event_keys, event_parsing
+from services.wppconnect.errors import WppError
 from services.wppconnect.events import InboundMessage
 from services.wppconnect.shared import get_client
 
@@ -44,10 +46,7 @@ def step() -> bool:
 def next_due_in() -> float | None:
     """Seconds until something is due, or None."""
     due = (select(func.min(messages.c.fetch_at)), select(func.min(contact_rows.c.identify_at)))
-    moment = func.least(*(one.scalar_subquery() for one in due))
-    with transaction(SYSTEM) as tx:
-        seconds = tx.execute(select(func.extract("epoch", moment - func.clock_timestamp()))).scalar_one()
-    return None if seconds is None else max(float(seconds), 0.0)
+    return get_seconds_until(func.least(*(one.scalar_subquery() for one in due)))
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

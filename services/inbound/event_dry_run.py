@@ -28,11 +28,12 @@ from sqlalchemy.exc import IntegrityError
 
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
+from services.db.rows import read_object
 from services.db.tables.base import Record
 from services.db.tables.fleet import sessions
 from services.db.tables.inbound import event_dry_runs, events
 from services.db.tables.messaging import messages, pending_acks
-from services.errors import InvalidInput, NotFound, WorkerAway
+from services.errors import N_, InvalidInput, NotFound, ServiceError
 from services.inbound import event_handlers, inline_files
 from services.inbound.event_log import PAGE_SIZE, Verdict
 from services.inbound.event_shape import HIDDEN
@@ -47,6 +48,15 @@ RETENTION = timedelta(hours=1)
 # What a session or a message holds that staff may not read, or that says nothing.
 _PRIVATE_FIELDS = {"qr_code", "qr_urlcode", "phone_code", "pairing_phone", "wpp_id"}
 _IGNORED_FIELDS = {"updated_at", "webhook_secret_hash", "webhook_secret_previous_hash", "body", "contact_name"}
+
+
+class WorkerAway(ServiceError):
+    code = "worker_ausente"
+    http_status = 503
+    permanent = False
+    safe_to_retry = True
+    message = N_("O processo que trata os eventos não respondeu a tempo.")
+    hint = N_("Confira se ele está rodando e tente de novo.")
 
 
 @dataclass(frozen=True)
@@ -199,12 +209,4 @@ def _read_answers(actor: Actor, asked: Sequence[UUID]) -> list[DryRun]:
     )
     with transaction(actor) as tx:
         rows = tx.execute(statement).all()
-    return [
-        DryRun(
-            row.event_id,
-            Verdict(row.answer["verdict"]),
-            [FieldChange(**change) for change in row.answer["changes"]],
-            row.answer["error"],
-        )
-        for row in rows
-    ]
+    return [read_object(DryRun, row.answer, event_id=row.event_id) for row in rows]

@@ -24,8 +24,8 @@ from sqlalchemy.types import String
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.like import contains_pattern
+from services.db.rows import read_row, read_rows
 from services.db.tables.accounts import directory
-from services.db.tables.base import Record
 from services.db.tables.inbound import events
 from services.errors import NotFound
 from services.inbound import event_writer
@@ -152,7 +152,13 @@ def get_event(actor: Actor, event_id: int) -> EventDetail:
         ).one_or_none()
     if row is None:
         raise NotFound(f"event {event_id}")
-    return EventDetail(_event_from_row(row), row.request_id.hex, row.current_secret, describe_body(row.small_body))
+    return read_row(
+        EventDetail,
+        row,
+        event=read_row(Event, row),
+        request_id=row.request_id.hex,
+        shape=describe_body(row.small_body),
+    )
 
 
 def has_verdict(verdict: Verdict) -> ColumnElement[bool]:
@@ -201,7 +207,7 @@ def _with_people() -> Join:
 
 def _read_events(tx: Connection, ids: Sequence[int]) -> list[Event]:
     statement = select(*_COLUMNS).select_from(_with_people()).where(events.c.id.in_(ids))
-    return [_event_from_row(row) for row in tx.execute(statement.order_by(events.c.id.desc()))]
+    return read_rows(Event, tx.execute(statement.order_by(events.c.id.desc())))
 
 
 def _select_page(
@@ -271,18 +277,3 @@ def _find_session_names(tx: Connection, wanted: EventFilter) -> list[str] | None
     people = select(directory.c.user_id).where(or_(directory.c.email.ilike(part), directory.c.name.ilike(part)))
     found = tx.execute(people.order_by(directory.c.email).limit(MAX_NAMES)).scalars()
     return [search, *(f"user_{user_id}" for user_id in found)]
-
-
-def _event_from_row(row: Record) -> Event:
-    return Event(
-        id=row.id,
-        received_at=row.received_at,
-        session=row.session,
-        email=row.email,
-        kind=row.kind,
-        verdict=Verdict(row.verdict),
-        attempts=row.attempts,
-        handled_at=row.handled_at,
-        error=row.error,
-        size=row.size,
-    )

@@ -14,6 +14,7 @@ from sqlalchemy import (
 
 from services.db.actor import Actor
 from services.db.engine import transaction
+from services.db.rows import read_rows
 from services.db.tables.inbound import events
 from services.inbound.event_log import Verdict, is_done, is_waiting
 
@@ -44,14 +45,13 @@ def get_rates(actor: Actor) -> EventRates:
     Raises: Forbidden.
     """
     actor.require_staff("events")
-    # What is no JSON object is never handled: it waits for nobody.
-    done = _select_by_minute(is_done(), func.coalesce(_seconds(events.c.handled_at - events.c.received_at), 0))
-    waiting = _select_by_minute(is_waiting(), _seconds(func.now() - events.c.received_at))
+    # What is no JSON object is never handled (null, which `greatest` leaves out): it waits for nobody.
+    done = _select_by_minute(is_done(), func.greatest(_seconds(events.c.handled_at - events.c.received_at), 0))
+    waiting = _select_by_minute(is_waiting(), func.greatest(_seconds(func.now() - events.c.received_at), 0))
     oldest = select(_seconds(func.now() - events.c.received_at)).where(is_waiting()).order_by(events.c.id).limit(1)
     with transaction(actor) as tx:
-        rows = tx.execute(union_all(done, waiting).order_by("at")).all()
+        minutes = read_rows(MinuteCount, tx.execute(union_all(done, waiting).order_by("at")))
         waits = tx.execute(oldest).scalar_one_or_none()
-    minutes = [MinuteCount(row.at, Verdict(row.verdict), row.n, max(float(row.waited), 0.0)) for row in rows]
     return EventRates(minutes, None if waits is None else float(waits))
 
 
@@ -62,7 +62,7 @@ def _seconds(interval: ColumnElement[Any]) -> ColumnElement[Any]:
 def _select_by_minute(which: ColumnElement[bool], waited: ColumnElement[Any]) -> Select[Any]:
     minute = func.date_trunc("minute", events.c.received_at).label("at")
     return (
-        select(minute, events.c.verdict, func.count().label("n"), func.max(waited).label("waited"))
+        select(minute, events.c.verdict, func.count().label("count"), func.max(waited).label("waited"))
         .where(which, events.c.received_at > func.now() - RATE_PERIOD)
         .group_by(minute, events.c.verdict)
     )

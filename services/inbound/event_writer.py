@@ -29,7 +29,7 @@ RECONNECT_SECONDS = 0.2
 INVALID_KEY = event_keys.EventKey("invalid")
 VERDICT_RECEIVED, VERDICT_INVALID = b"received", b"invalid"
 TRUE, FALSE = b"\x01", b"\x00"
-# Prepared once a connection; its own transaction, whose rights end with the function (migration 0004).
+# Prepared once a connection; its own transaction, whose rights end with the function (app.store_events).
 STORE_STATEMENT = b"store_events"
 STORE_SQL = b"select app.store_events($1, $2, $3, $4, $5, $6, $7)"
 # The parameters' element types, by the numbers of PostgreSQL's catalogue pg_type, in the order of EventRow's fields.

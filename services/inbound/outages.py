@@ -16,12 +16,12 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import Select, func, null, select, text
 
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
+from services.db.rows import read_rows
 from services.db.tables.accounts import directory
-from services.db.tables.base import Record
 from services.db.tables.inbound import outage_chats
 from services.db.tables.inbound import outages as outage_rows
 from services.platform import heartbeats
@@ -51,7 +51,7 @@ class OutageState(StrEnum):
     WAITING = "waiting"
     READING = "reading"
     DONE = "done"
-    FAILED = "failed"  # given up: `why` says at what
+    FAILED = "failed"  # given up: `failure` says at what
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class SessionOutage:
     """An outage of one session. `email` is its owner's, for staff; None for the owner.
 
     `recovered` counts messages that were missing; of `chats` that were to be read `failed` could not be, wholly or in
-    part. `next_at`: when a waiting one is tried (again); `why` is the code of its newest failure.
+    part. `next_at`: when a waiting one is tried (again); `failure` is the code of its newest one.
     """
 
     id: UUID
@@ -74,7 +74,7 @@ class SessionOutage:
     chats: int
     recovered: int
     failed: int
-    why: str | None
+    failure: str | None
 
     @property
     def unread(self) -> int:
@@ -115,7 +115,7 @@ class LostChat:
     """A chat that could not be read back, and the code of why."""
 
     address: str
-    why: str
+    failure: str
 
 
 def list_own(actor: Actor, limit: int = 50) -> list[SessionOutage]:
@@ -132,7 +132,7 @@ def list_outages(actor: Actor, limit: int = 30) -> list[Outage]:
     row = outage_rows.c
     of = (row.from_at, row.to_at, row.reason)
     with transaction(actor) as tx:
-        found = tx.execute(
+        totals = (
             select(
                 *of,
                 func.count().label("sessions"),
@@ -145,8 +145,8 @@ def list_outages(actor: Actor, limit: int = 30) -> list[Outage]:
             .group_by(*of)
             .order_by(func.max(row.created_at).desc(), row.from_at.desc())
             .limit(limit)
-        ).all()
-    return [Outage(**{**one._mapping, "reason": OutageReason(one.reason)}) for one in found]
+        )
+        return read_rows(Outage, tx.execute(totals))
 
 
 def list_session_outages(actor: Actor, outage: Outage, limit: int = 100) -> list[SessionOutage]:
@@ -173,13 +173,13 @@ def list_session_outages(actor: Actor, outage: Outage, limit: int = 100) -> list
 def list_lost_chats(actor: Actor, gap_id: UUID, limit: int = 50) -> list[LostChat]:
     """The chats that could not be read for an outage, for the session's owner only."""
     with transaction(actor) as tx:
-        rows = tx.execute(
-            select(outage_chats.c.address, outage_chats.c.failure)
+        lost = tx.execute(
+            select(outage_chats.c.address, func.coalesce(outage_chats.c.failure, "").label("failure"))
             .where(outage_chats.c.outage_id == gap_id, outage_chats.c.state == "failed")
             .order_by(outage_chats.c.address)
             .limit(limit)
-        ).all()
-    return [LostChat(row.address, row.failure or "") for row in rows]
+        )
+        return read_rows(LostChat, lost)
 
 
 class HeartbeatMonitor:
@@ -213,31 +213,13 @@ def purge_expired() -> None:
 
 
 def _select_ended() -> Select[Any]:
-    return select(outage_rows).where(outage_rows.c.state != OutageState.OPEN).order_by(outage_rows.c.created_at.desc())
+    ended = select(outage_rows, null().label("email")).where(outage_rows.c.state != OutageState.OPEN)
+    return ended.order_by(outage_rows.c.created_at.desc())
 
 
 def _read_outages(actor: Actor, chosen: Select[Any]) -> list[SessionOutage]:
     with transaction(actor) as tx:
-        rows = tx.execute(chosen).all()
-    return [_outage_from_row(row) for row in rows]
-
-
-def _outage_from_row(row: Record) -> SessionOutage:
-    return SessionOutage(
-        id=row.id,
-        user_id=row.user_id,
-        email=getattr(row, "email", None),
-        from_at=row.from_at,
-        to_at=row.to_at,
-        reason=OutageReason(row.reason),
-        state=OutageState(row.state),
-        next_at=row.next_at,
-        attempts=row.attempts,
-        chats=row.chats,
-        recovered=row.recovered,
-        failed=row.failed,
-        why=row.failure,
-    )
+        return read_rows(SessionOutage, tx.execute(chosen))
 
 
 # The newest event tells it too: heartbeats are cleaned away after a day.

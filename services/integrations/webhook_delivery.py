@@ -13,32 +13,33 @@ No endpoint slows another one down: each has at most three posts under way. One 
 a single post, ever more rarely, while its deliveries wait. None of this runs in the receiver.
 """
 
+import functools
 import json
 import random
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, DateTime, func, select, text, update
 from standardwebhooks import Webhook
 
 from services import settings
 from services.db.actor import SYSTEM, Role, person
 from services.db.engine import transaction
+from services.db.rows import read_row
 from services.db.tables.fleet import sessions as session_rows
 from services.db.tables.integrations import webhook_deliveries as delivery_rows
 from services.db.tables.integrations import webhook_endpoints
 from services.db.tables.messaging import messages
-from services.errors import DatabaseUnavailable
 from services.failure_log import FailureLog
 from services.integrations.webhook_endpoints import TEST_EVENT, DeliveryState
 from services.platform import safe_http
+from services.platform.claim_pool import ClaimPool, settle
 from services.platform.safe_http import Answer
+from services.platform.worker_loop import get_seconds_until
 
 log = structlog.get_logger(__name__)
 # How long the secret before the newest one signs too.
@@ -63,14 +64,13 @@ MAX_POSTS = 64
 MAX_POSTS_PER_ENDPOINT = 3
 # Longer than a post may take with the resolving of its name.
 LEASE = timedelta(seconds=60)
-FINISH_ATTEMPTS = 20
 DONE_RETENTION = timedelta(days=7)
 DEAD_RETENTION = timedelta(days=30)
 PURGE_BATCH_ROWS = 10_000
 
 
 @dataclass(frozen=True)
-class _ClaimedDelivery:
+class ClaimedDelivery:
     """A delivery that one worker holds. `attempt` fences its outcome: a later claim makes this one's void."""
 
     id: UUID
@@ -86,60 +86,15 @@ class _ClaimedDelivery:
     attempt: int
 
 
-class WebhookSender:
-    """Delivers to all endpoints with up to 64 posts under way. Start more workers to go faster."""
+def build_sender(on_free: Callable[[], None] = lambda: None, at_once: int = MAX_POSTS) -> ClaimPool[ClaimedDelivery]:
+    """What delivers to all endpoints, with up to `at_once` posts under way."""
+    return ClaimPool("webhook", _claim, _deliver, at_once, on_free)
 
-    def __init__(self, on_free: Callable[[], None] = lambda: None, at_once: int = MAX_POSTS) -> None:
-        """`on_free` is called, in a poster's thread, whenever a post has ended: there may be room for more."""
-        self._on_free = on_free
-        self._at_once = at_once
-        self._under_way: set[Future[None]] = set()
-        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="webhook")
-        self._watch = FailureLog("forward_outcomes")
 
-    def step(self) -> bool:
-        """Claim as much as there is room for and begin posting it; False where nothing was due.
-
-        Waits for room where every poster is busy.
-        """
-        self._under_way = {future for future in self._under_way if not future.done()}
-        room = self._at_once - len(self._under_way)
-        if room == 0:
-            wait(self._under_way, return_when=FIRST_COMPLETED)
-            return True
-        claimed = _claim(room)
-        self._under_way |= {self._pool.submit(self._serve, one) for one in claimed}
-        return bool(claimed)
-
-    def idle_seconds(self) -> float | None:
-        """Seconds until the next delivery is due, None while none waits."""
-        with transaction(SYSTEM) as tx:
-            seconds = tx.execute(_NEXT_DUE, {"each": MAX_POSTS_PER_ENDPOINT}).scalar_one()
-        return None if seconds is None else max(float(seconds), 0.0)
-
-    def drain(self) -> None:
-        """Take nothing new and wait for the posts under way."""
-        self._pool.shutdown(wait=True)
-
-    def _serve(self, claimed: _ClaimedDelivery) -> None:
-        answer = _post(claimed)
-        status, failure = (answer.status, answer.failure) if answer else (None, None)
-        # Neither the address nor what was told: the endpoint's id leads to both.
-        log.info("forwarded", endpoint=str(claimed.endpoint_id), kind=claimed.kind, status=status, failure=failure)
-        self._finish_for_sure(claimed, answer)
-        self._on_free()
-
-    def _finish_for_sure(self, claimed: _ClaimedDelivery, answer: Answer | None) -> None:
-        """A database that is away for a moment must not make us tell again what was heard."""
-        pause = threading.Event()
-        for attempt in range(FINISH_ATTEMPTS):
-            try:
-                _record_answer(claimed, answer)
-                self._watch.worked()
-                return
-            except DatabaseUnavailable as error:
-                self._watch.failed(error)
-                pause.wait(min(0.1 * 2**attempt, 5.0))
+def next_due_in() -> float | None:
+    """Seconds until the next delivery is due, None while none waits."""
+    due = _NEXT_DUE.bindparams(each=MAX_POSTS_PER_ENDPOINT).columns(due=DateTime(timezone=True))
+    return get_seconds_until(due.scalar_subquery())
 
 
 def purge_expired() -> None:
@@ -148,29 +103,30 @@ def purge_expired() -> None:
         tx.execute(_PURGE, {"done": DONE_RETENTION, "dead": DEAD_RETENTION, "limit": PURGE_BATCH_ROWS})
 
 
-def _claim(limit: int) -> list[_ClaimedDelivery]:
+def _claim(limit: int) -> list[ClaimedDelivery]:
     bounds = {"limit": limit, "each": MAX_POSTS_PER_ENDPOINT, "lease": LEASE, "rotation": OLD_SECRET_SIGNS_FOR}
     with transaction(SYSTEM) as tx:
         rows = tx.execute(_CLAIM, bounds).all()
     return [
-        _ClaimedDelivery(
-            id=row.id,
-            endpoint_id=row.endpoint_id,
-            user_id=row.user_id,
-            url=row.url,
-            secrets=tuple(one for one in (row.secret, row.previous_secret) if one),
-            kind=row.kind,
-            what=row.new_state,
-            message_id=row.message_id,
-            session_id=row.session_id,
-            created_at=row.created_at,
-            attempt=row.attempts,
-        )
+        read_row(ClaimedDelivery, row, secrets=[secret for secret in (row.secret, row.previous_secret) if secret])
         for row in rows
     ]
 
 
-def _post(claimed: _ClaimedDelivery) -> Answer | None:
+def _deliver(claimed: ClaimedDelivery) -> None:
+    answer = _post(claimed)
+    status, failure = (answer.status, answer.failure) if answer else (None, None)
+    # Neither the address nor what was told: the endpoint's id leads to both.
+    log.info("forwarded", endpoint=str(claimed.endpoint_id), kind=claimed.kind, status=status, failure=failure)
+    settle(lambda: _record_answer(claimed, answer), _get_outcome_watch())
+
+
+@functools.cache
+def _get_outcome_watch() -> FailureLog:
+    return FailureLog("forward_outcomes")
+
+
+def _post(claimed: ClaimedDelivery) -> Answer | None:
     """None where what was to be told is gone."""
     told = _get_payload_data(claimed)
     if told is None:
@@ -178,10 +134,10 @@ def _post(claimed: _ClaimedDelivery) -> Answer | None:
     payload = {"type": claimed.kind, "timestamp": claimed.created_at.astimezone(UTC).isoformat(), "data": told}
     body = json.dumps(payload, ensure_ascii=False, default=_to_json_value)
     headers = {"Content-Type": "application/json", **_sign(claimed, body)}
-    return safe_http.post(claimed.url, body.encode(), headers, private=settings.get().forward_allow_private)
+    return safe_http.post(claimed.url, body.encode(), headers, private=settings.get().webhooks.allow_private)
 
 
-def _sign(claimed: _ClaimedDelivery, body: str) -> dict[str, str]:
+def _sign(claimed: ClaimedDelivery, body: str) -> dict[str, str]:
     """The specification's headers: the same id at each try, the moment of this one, a signature for each secret."""
     name, moment = f"msg_{claimed.id.hex}", datetime.now(UTC)
     signatures = [Webhook(secret).sign(name, moment, body) for secret in claimed.secrets]
@@ -192,7 +148,7 @@ def _sign(claimed: _ClaimedDelivery, body: str) -> dict[str, str]:
     }
 
 
-def _get_payload_data(claimed: _ClaimedDelivery) -> Mapping[str, Any] | None:
+def _get_payload_data(claimed: ClaimedDelivery) -> Mapping[str, Any] | None:
     """What is told of the event, read as the endpoint's owner may see it: the database itself shows them no more."""
     if claimed.kind == TEST_EVENT:
         return {"endpoint": str(claimed.endpoint_id)}
@@ -210,7 +166,7 @@ def _get_payload_data(claimed: _ClaimedDelivery) -> Mapping[str, Any] | None:
     return {**row._mapping, came_to: claimed.what}
 
 
-def _record_answer(claimed: _ClaimedDelivery, answer: Answer | None) -> None:
+def _record_answer(claimed: ClaimedDelivery, answer: Answer | None) -> None:
     with transaction(SYSTEM) as tx:
         if answer is None or answer.well:
             _set_state(tx, claimed, answer, DeliveryState.DONE)
@@ -226,7 +182,7 @@ def _record_answer(claimed: _ClaimedDelivery, answer: Answer | None) -> None:
 
 def _set_state(
     tx: Connection,
-    claimed: _ClaimedDelivery,
+    claimed: ClaimedDelivery,
     answer: Answer | None,
     state: DeliveryState,
     pause: timedelta = timedelta(),
@@ -250,7 +206,7 @@ def _set_state(
     )
 
 
-def _mark_answering(tx: Connection, claimed: _ClaimedDelivery) -> None:
+def _mark_answering(tx: Connection, claimed: ClaimedDelivery) -> None:
     """Somebody is there: what waited for them goes at once."""
     ill = (webhook_endpoints.c.id == claimed.endpoint_id, webhook_endpoints.c.failures > 0)
     values = {"failures": 0, "failing_since": None, "available_at": func.clock_timestamp()}
@@ -262,7 +218,7 @@ def _mark_answering(tx: Connection, claimed: _ClaimedDelivery) -> None:
         )
 
 
-def _mark_not_answering(tx: Connection, claimed: _ClaimedDelivery, answer: Answer) -> None:
+def _mark_not_answering(tx: Connection, claimed: ClaimedDelivery, answer: Answer) -> None:
     mine = update(webhook_endpoints).where(webhook_endpoints.c.id == claimed.endpoint_id)
     if answer.status == GONE_STATUS:
         tx.execute(mine.values(active=False, off_reason="gone"))
@@ -314,14 +270,14 @@ update public.webhook_deliveries d
    set state = 'sending', attempts = d.attempts + 1, next_at = clock_timestamp() + :lease, tried_at = clock_timestamp()
   from due, public.webhook_endpoints e
  where d.id = due.id and e.id = d.endpoint_id and d.state in ('waiting', 'sending') and d.next_at <= clock_timestamp()
-returning d.id, d.endpoint_id, d.user_id, d.kind, d.new_state, d.message_id, d.session_id, d.created_at, d.attempts,
-    e.url,
-          e.secret, case when e.rotated_at > now() - :rotation then e.previous_secret end as previous_secret
+returning d.id, d.endpoint_id, d.user_id, d.kind, d.new_state as what, d.message_id, d.session_id, d.created_at,
+          d.attempts as attempt, e.url, e.secret,
+          case when e.rotated_at > now() - :rotation then e.previous_secret end as previous_secret
 """)
 
 # Of the same endpoints: what may not be claimed must not keep a worker awake either.
 _NEXT_DUE = text(f"""
-select extract(epoch from min(greatest(e.available_at, d.next_at)) - clock_timestamp())
+select min(greatest(e.available_at, d.next_at)) as due
   from public.webhook_endpoints e cross join lateral (
     select w.next_at from public.webhook_deliveries w where w.endpoint_id = e.id and w.state in ('waiting', 'sending')
      order by w.next_at limit 1) d

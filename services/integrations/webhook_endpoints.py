@@ -17,7 +17,7 @@ from sqlalchemy import Connection, delete, func, insert, select, text, update
 from services import settings
 from services.db.actor import Actor, Role
 from services.db.engine import transaction
-from services.db.tables.base import Record
+from services.db.rows import read_rows
 from services.db.tables.integrations import webhook_deliveries as delivery_rows
 from services.db.tables.integrations import webhook_endpoints
 from services.errors import N_, Forbidden, InvalidInput, NotFound
@@ -115,7 +115,7 @@ def create_endpoint(actor: Actor, url: str, kinds: frozenset[EventType], *, ever
     Raises: WrongAddress, PrivateAddress, WrongEndpoint, TooManyEndpoints, Forbidden.
     """
     owner = _get_owner(actor, everybody=everybody)
-    address = safe_http.checked(url, private=settings.get().forward_allow_private)
+    address = safe_http.checked(url, private=settings.get().webhooks.allow_private)
     if not kinds:
         raise WrongEndpoint
     secret = _new_secret()
@@ -140,7 +140,7 @@ def list_endpoints(actor: Actor, *, everybody: bool = False) -> list[Endpoint]:
             .where(webhook_endpoints.c.user_id.is_not_distinct_from(owner))
             .order_by(webhook_endpoints.c.created_at.desc())
         ).all()
-    return [_endpoint_from_row(row) for row in rows]
+    return read_rows(Endpoint, rows)
 
 
 def change_endpoint(
@@ -157,7 +157,7 @@ def change_endpoint(
     """
     values: dict[str, Any] = {}
     if url is not None:
-        values["url"] = safe_http.checked(url, private=settings.get().forward_allow_private)
+        values["url"] = safe_http.checked(url, private=settings.get().webhooks.allow_private)
     if kinds is not None:
         if not kinds:
             raise WrongEndpoint
@@ -217,7 +217,7 @@ def list_deliveries(
         chosen = chosen.where(delivery_rows.c.state == state)
     with transaction(actor) as tx:
         rows = tx.execute(chosen.order_by(delivery_rows.c.seq.desc()).limit(limit)).all()
-    return [_delivery_from_row(row) for row in rows]
+    return read_rows(Delivery, rows)
 
 
 def requeue(actor: Actor, delivery_id: UUID) -> None:
@@ -265,11 +265,15 @@ _ENDPOINT_COLUMNS = tuple(
     webhook_endpoints.c[name]
     for name in ("id", "user_id", "url", "kinds", "active", "off_reason", "failing_since", "rotated_at", "created_at")
 )
-_DELIVERY_COLUMNS = tuple(
-    delivery_rows.c[name]
-    for name in ("id", "endpoint_id", "kind", "new_state", "state", "attempts", "next_at", "last_status", "last_error",
-                 "created_at", "done_at", "dead_at")
-)  # fmt: skip
+_DELIVERY_COLUMNS = (
+    *(
+        delivery_rows.c[name]
+        for name in ("id", "endpoint_id", "kind", "state", "attempts", "next_at", "created_at", "done_at", "dead_at")
+    ),
+    delivery_rows.c.new_state.label("what"),
+    delivery_rows.c.last_status.label("status"),
+    delivery_rows.c.last_error.label("error"),
+)
 
 
 def _count_deliveries() -> tuple[Any, ...]:
@@ -283,39 +287,6 @@ def _count_deliveries() -> tuple[Any, ...]:
         return select(func.count()).select_from(some).scalar_subquery()
 
     return count(DeliveryState.WAITING, DeliveryState.SENDING).label("waiting"), count(DeliveryState.DEAD).label("dead")
-
-
-def _endpoint_from_row(row: Record) -> Endpoint:
-    return Endpoint(
-        id=row.id,
-        user_id=row.user_id,
-        url=row.url,
-        kinds=frozenset(map(EventType, row.kinds)),
-        active=row.active,
-        off_reason=row.off_reason,
-        failing_since=row.failing_since,
-        rotated_at=row.rotated_at,
-        created_at=row.created_at,
-        waiting=row.waiting,
-        dead=row.dead,
-    )
-
-
-def _delivery_from_row(row: Record) -> Delivery:
-    return Delivery(
-        id=row.id,
-        endpoint_id=row.endpoint_id,
-        kind=row.kind,
-        what=row.new_state,
-        state=DeliveryState(row.state),
-        attempts=row.attempts,
-        next_at=row.next_at,
-        status=row.last_status,
-        error=row.last_error,
-        created_at=row.created_at,
-        done_at=row.done_at,
-        dead_at=row.dead_at,
-    )
 
 
 _NOTIFY_WORKER = text("select pg_notify('forward', '')")

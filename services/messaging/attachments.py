@@ -17,14 +17,7 @@ import soundfile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from services.db.actor import Actor
-from services.errors import (
-    N_,
-    FileBroken,
-    FileOfOtherKind,
-    FileTooBig,
-    InvalidInput,
-    PictureTooLarge,
-)
+from services.errors import N_, InvalidInput
 from services.messaging.content import Content, Kind
 from services.platform import media_store
 from services.platform.media_store import Media
@@ -86,6 +79,38 @@ BY_NAME = {
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
 }
+
+
+class FileBroken(InvalidInput):
+    """What is inside is not what can be read."""
+
+    code = "arquivo_quebrado"
+    message = N_("Este arquivo está corrompido ou vazio e não pode ser aberto.")
+    hint = N_("Abra-o no seu aparelho para conferir e escolha outro.")
+
+
+class FileOfOtherKind(InvalidInput):
+    """`params["accepted"]` names what that kind of message takes."""
+
+    code = "arquivo_de_outro_tipo"
+    message = N_("Este arquivo não serve para este tipo de mensagem.")
+    hint = N_("Aqui vão {accepted}. O resto vai como documento.")
+
+
+class FileTooBig(InvalidInput):
+    """`params`: `size` and `limit` in MB."""
+
+    code = "arquivo_grande"
+    message = N_("O arquivo tem {size} MB e o limite para este tipo de mensagem é {limit} MB.")
+    hint = N_("Envie um arquivo menor, ou um link para ele.")
+
+
+class PictureTooLarge(InvalidInput):
+    """A picture of so many pixels that opening it would take the memory of all."""
+
+    code = "imagem_grande"
+    message = N_("A imagem tem pixels demais para ser aberta com segurança.")
+    hint = N_("Reduza a imagem e envie de novo.")
 
 
 @dataclass(frozen=True)

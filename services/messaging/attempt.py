@@ -6,12 +6,14 @@ import structlog
 
 from services.contacts import number_checks
 from services.db.actor import SYSTEM
-from services.errors import (
-    ConfigurationError,
-    InvalidInput,
-    MediaUnavailable,
-    NotFound,
-    ServiceError,
+from services.errors import ConfigurationError, InvalidInput, NotFound, ServiceError
+from services.fleet import checks
+from services.messaging import transport
+from services.messaging.claims import Claimed, Outcome
+from services.messaging.delivery import mark_sending
+from services.messaging.state import State, WaitReason
+from services.platform.media_store import MediaUnavailable
+from services.wppconnect.errors import (
     WppDisconnected,
     WppError,
     WppNoAnswer,
@@ -20,11 +22,6 @@ from services.errors import (
     WppUnauthorized,
     WppUnreachable,
 )
-from services.fleet import checks
-from services.messaging import transport
-from services.messaging.claims import Claimed, Outcome
-from services.messaging.delivery import mark_sending
-from services.messaging.state import State, WaitReason
 
 log = structlog.get_logger(__name__)
 # When a message is tried again whose number could not be asked about: the hour's budget for such questions is spent, or
@@ -79,7 +76,7 @@ def _address_of(claimed: Claimed) -> str | Outcome:
     """Where to send to: as known, or as WhatsApp answers now; an outcome where nothing is to be sent."""
     if claimed.address is not None:
         return claimed.address
-    if claimed.exists is False:
+    if claimed.on_whatsapp is False:
         return Outcome(State.FAILED, "not_on_whatsapp")
     try:
         found = number_checks.check_numbers(SYSTEM, claimed.session_id, [claimed.phone]).get(claimed.phone)
@@ -88,6 +85,6 @@ def _address_of(claimed: Claimed) -> str | Outcome:
     if found is None:
         log.info("number_check_postponed", message=str(claimed.id))
         return Outcome(State.QUEUED, waiting=WaitReason.NUMBERS, later=NUMBERS_LATER)
-    if not found.exists:
+    if not found.on_whatsapp:
         return Outcome(State.FAILED, "not_on_whatsapp", answered=True)
     return found.address or claimed.phone

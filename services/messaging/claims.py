@@ -15,7 +15,7 @@ class Claimed:
     this one's void.
 
     `sending` says that it was committed as such with the claim, because its `address` was known; else the number is
-    asked about first. `exists` is False where WhatsApp is known not to have it.
+    asked about first. `on_whatsapp` is False where WhatsApp is known not to have it.
     """
 
     id: UUID
@@ -27,7 +27,7 @@ class Claimed:
     attempt: int
     leased_until: datetime
     sending: bool
-    exists: bool | None
+    on_whatsapp: bool | None
     address: str | None
     kind: str
     body: str = field(repr=False)

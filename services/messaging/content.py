@@ -6,16 +6,24 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from services.errors import (
-    EmptyMessage,
-    InvalidInput,
-    MessageTooLong,
-)
+from services.errors import N_, InvalidInput
 from services.platform.media_store import Media
 
 # WhatsApp itself takes 65,536 characters; a text of this length still reads on a phone and fits every client.
 TEXT_LIMIT = 4096
 KEY_LIMIT = 200
+
+
+class EmptyMessage(InvalidInput):
+    code = "mensagem_vazia"
+    message = N_("A mensagem está vazia.")
+    hint = N_("Escreva o texto antes de enviar.")
+
+
+class MessageTooLong(InvalidInput):
+    code = "mensagem_longa"
+    message = N_("A mensagem passa de {limit} caracteres.")
+    hint = N_("Encurte o texto ou divida-o em duas mensagens.")
 
 
 class Kind(StrEnum):

@@ -18,11 +18,13 @@ from services import settings
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
 from services.db.notify import notifying_transaction
+from services.db.rows import read_rows
 from services.db.tables.base import Record
 from services.db.tables.messaging import lanes, messages
 from services.messaging.acknowledgements import adopt_wpp_id
 from services.messaging.claims import Claimed, Ended, Outcome
-from services.messaging.lanes import LEASE, OUT_OF_REACH, PUT_OFF_LANES, READY_LANES, Pace, free_lanes
+from services.messaging.lanes import LEASE, OUT_OF_REACH, PUT_OFF_LANES, READY_LANES, free_lanes
+from services.messaging.pace import Pace
 from services.messaging.reconciliation import RECONCILE_AFTER
 from services.messaging.state import State
 from services.wppconnect.event_keys import get_message_key
@@ -127,7 +129,7 @@ def _take_turn(ended: Sequence[Ended], limit: int, pace: Pace, lease: timedelta)
             _settle_ended(tx, ended)
             free_lanes(tx, ended, pace)
         rows = _claim_ready(tx, limit, lease) if limit else []
-        claimed = [_claimed_from_row(row) for row in rows if row.id is not None]
+        claimed = read_rows(Claimed, (row for row in rows if row.id is not None))
         changed = {delivery.user_id for delivery, _outcome in ended} | {row.user_id for row in claimed if row.sending}
         changed |= set(rows[0].abandoned or ()) if rows else set()
         notices |= {("live", f"message:{user_id}") for user_id in changed}
@@ -149,7 +151,7 @@ def _claim_ready(tx: Connection, limit: int, lease: timedelta) -> Sequence[Recor
     ids = [one for one in ids if one not in put_off]
     if not ids:
         return []
-    patience = timedelta(hours=settings.get().send_ask_after_hours)
+    patience = timedelta(hours=settings.get().sending.ask_after_hours)
     values = {"ids": ids, "lease": lease, "soon": RECONCILE_AFTER[0], "patience": patience}
     return tx.execute(_CLAIM, values).all()
 
@@ -159,30 +161,6 @@ def _settle_ended(tx: Connection, ended: Sequence[Ended]) -> None:
     for claimed, _outcome in ended:
         if claimed.id not in settled:
             log.warning("outcome_refused", message=str(claimed.id), attempt=claimed.attempt)
-
-
-def _claimed_from_row(row: Record) -> Claimed:
-    return Claimed(
-        id=row.id,
-        session_id=row.lane_id,
-        user_id=row.user_id,
-        session_name=row.session_name,
-        server_url=row.server_url,
-        phone=row.phone,
-        attempt=row.attempts,
-        leased_until=row.leased_until,
-        sending=row.known_address is not None,
-        exists=row.on_whatsapp,
-        address=row.known_address,
-        kind=row.kind,
-        body=row.body,
-        media_sha256=row.media_sha256,
-        mimetype=row.mimetype,
-        filename=row.filename,
-        detail=row.detail,
-        quoted_wpp_id=row.quoted_wpp_id,
-        request_id=row.request_id,
-    )
 
 
 def _ack_keys(ended: Sequence[tuple[Claimed, Outcome]]) -> list[str]:
@@ -295,11 +273,12 @@ _CLAIM = text(
        where lanes.session_id = lane.session_id
       returning lanes.session_id, lanes.available_at, head.address, head.on_whatsapp
     )
-    select leased.session_id as lane_id, case when taken.id is not null then leased.available_at end as leased_until,
-           leased.address as known_address,
-           leased.on_whatsapp, taken.id, taken.user_id, taken.phone, taken.attempts, taken.kind, taken.body,
+    select leased.session_id, case when taken.id is not null then leased.available_at end as leased_until,
+           leased.address, leased.address is not null as sending,
+           leased.on_whatsapp, taken.id, taken.user_id, taken.phone, taken.attempts as attempt, taken.kind, taken.body,
            taken.media_sha256, taken.mimetype, taken.filename, taken.detail, taken.quoted_wpp_id, taken.request_id,
-           s.session_id as session_name, s.server_url, (select array_agg(distinct user_id) from abandoned) as abandoned
+           s.session_id as session_name, coalesce(s.server_url, '') as server_url,
+           (select array_agg(distinct user_id) from abandoned) as abandoned
       from leased left join taken on taken.session_id = leased.session_id
       join whatsapp_sessions s on s.id = leased.session_id
     """

@@ -18,10 +18,11 @@ from services.failure_log import FailureLog
 from services.messaging.attempt import deliver
 from services.messaging.claims import Claimed, Ended, Outcome
 from services.messaging.delivery import take_turn
-from services.messaging.lanes import LEASE, Pace, next_due_in
+from services.messaging.lanes import LEASE, next_due_in
+from services.messaging.pace import Pace
+from services.platform.claim_pool import settle
 
 log = structlog.get_logger(__name__)
-SETTLE_ATTEMPTS = 20
 # The longest wait for room in one step: a worker that is told to stop must hear of it.
 ROOM_SECONDS = 1.0
 # How long what has ended waits for more that ends: less than a person or a pace notices.
@@ -76,14 +77,7 @@ class Dispatcher:
     def drain(self) -> None:
         """Take nothing new, wait for the calls under way, and write down what became of them."""
         self._pool.shutdown(wait=True)
-        pause = threading.Event()
-        for attempt in range(SETTLE_ATTEMPTS):
-            try:
-                take_turn(self._ended, 0, self._pace)
-                return
-            except DatabaseUnavailable as error:
-                self._watch.failed(error, outcomes=len(self._ended))
-                pause.wait(min(0.1 * 2**attempt, 5.0))
+        settle(lambda: take_turn(self._ended, 0, self._pace), self._watch, outcomes=len(self._ended))
 
     def _serve(self, claimed: Claimed) -> None:
         outcome: Outcome | None = None

@@ -13,20 +13,29 @@ from sqlalchemy import Connection, Select, func, select, update
 
 from services.db.actor import Actor
 from services.db.engine import transaction
+from services.db.rows import read_row
 from services.db.tables.base import Record
 from services.db.tables.fleet import sessions as session_rows
 from services.db.tables.messaging import lanes
-from services.errors import Forbidden, NotFound, StoppedByStaff
+from services.errors import N_, Conflict, Forbidden, NotFound
 from services.fleet import timeline
 from services.security import audit_log
+
+
+class StoppedByStaff(Conflict):
+    """Only staff let go on what they stopped."""
+
+    code = "parado_pela_equipe"
+    message = N_("A equipe parou os seus envios.")
+    hint = N_("Fale com o suporte para voltar a enviar.")
 
 
 @dataclass(frozen=True)
 class SendingStop:
     """Since when nothing leaves, and whether staff stopped it."""
 
-    since: datetime
-    by_staff: bool
+    stopped_at: datetime
+    stopped_by_staff: bool
 
 
 def get_stop(actor: Actor, user_id: UUID | None = None) -> SendingStop | None:
@@ -34,7 +43,7 @@ def get_stop(actor: Actor, user_id: UUID | None = None) -> SendingStop | None:
     owner = _owner(actor, user_id)
     with transaction(actor) as tx:
         row = tx.execute(_lane(owner)).one_or_none()
-    return SendingStop(row.stopped_at, row.stopped_by_staff) if row is not None and row.stopped_at else None
+    return read_row(SendingStop, row) if row is not None and row.stopped_at else None
 
 
 def stop_sending(actor: Actor, user_id: UUID | None = None) -> None:

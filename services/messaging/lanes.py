@@ -9,18 +9,16 @@ A lane whose session was found out of WhatsApp's reach (an open zombie incident)
 """
 
 import json
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import Connection, func, select, text
 
-from services.db.actor import SYSTEM
-from services.db.engine import transaction
 from services.db.tables.messaging import lanes
 from services.messaging.claims import Claimed, Ended, Outcome
+from services.messaging.pace import Pace
 from services.messaging.state import WaitReason
+from services.platform.worker_loop import get_seconds_until
 
 # Longer than the number's check and a file's way together may take (13 s + 43 s): a lease never ends under a live call.
 LEASE = timedelta(seconds=60)
@@ -38,8 +36,6 @@ RETRY_LIMIT_SECONDS = {
 }
 # When the other lanes of a server that is away look for themselves, should the one that asks for them fall silent.
 BESIDE_SECONDS = 30.0
-# A person does not type at an even pace either: each gap is the pace times a factor from this range.
-JITTER = (0.7, 1.6)
 
 # Whoever queues a message moves its lane's `due_at`. So a lane is held first, and only the next statement reads which
 # messages wait on it: in one statement it would wait for such a commit and yet not see its message.
@@ -112,23 +108,9 @@ _WAIT_BESIDE = text(
 )
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How fast one lane may go: `seconds` between two messages, before jitter; 0 turns pacing off."""
-
-    seconds: float
-
-    def gap(self) -> timedelta:
-        return timedelta(seconds=self.seconds * random.uniform(*JITTER))
-
-
 def next_due_in() -> float | None:
     """Seconds until the next lane is both free and due, or None while no message waits."""
-    with transaction(SYSTEM) as tx:
-        seconds = tx.execute(
-            select(func.extract("epoch", func.min(lanes.c.ready_at) - func.clock_timestamp()))
-        ).scalar_one()
-    return None if seconds is None else max(float(seconds), 0.0)
+    return get_seconds_until(select(func.min(lanes.c.ready_at)).scalar_subquery())
 
 
 def free_lanes(tx: Connection, ended: Sequence[Ended], pace: Pace) -> None:

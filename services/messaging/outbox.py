@@ -18,30 +18,34 @@ from sqlalchemy.dialects.postgresql import insert
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.notify import notifying_transaction
+from services.db.rows import read_row
 from services.db.tables.base import Record
 from services.db.tables.fleet import sessions as session_rows
 from services.db.tables.messaging import lanes, messages
-from services.errors import (
-    Conflict,
-    NotFound,
-    SessionNotConnected,
-    TooLateToCancel,
-)
+from services.errors import N_, Conflict, NotFound
 from services.fleet.session import Status
 from services.messaging.content import Content, Origin, check_content
+from services.messaging.errors import SessionNotConnected
 from services.messaging.state import (
     MESSAGE_COLUMNS,
     Direction,
     Message,
     State,
     Wait,
-    WaitReason,
+    build_message,
     is_own_message,
-    message_from_row,
 )
 from services.wppconnect.phone import is_group, normalise
 
 log = structlog.get_logger(__name__)
+
+
+class TooLateToCancel(Conflict):
+    """The message has begun to leave, or has ended."""
+
+    code = "tarde_demais"
+    message = N_("Tarde demais: a mensagem já começou a sair ou já terminou.")
+    hint = N_("O estado dela na lista é o verdadeiro.")
 
 
 def queue(
@@ -73,7 +77,7 @@ def queue(
         row = queue_in_transaction(tx, user_id, session.id, to, checked, idempotency_key, contact_name, run_at, origin)
         notices |= {("lanes", ""), ("live", f"message:{user_id}")}
     log.info("message_queued", message=str(row.id))
-    return message_from_row(row)
+    return build_message(row)
 
 
 def queue_in_transaction(
@@ -119,7 +123,7 @@ def list_recent(
         mine = mine.where(messages.c.seq < before)
     with transaction(actor) as tx:
         rows = tx.execute(mine.order_by(messages.c.seq.desc()).limit(limit)).all()
-    return [message_from_row(row) for row in rows]
+    return [build_message(row) for row in rows]
 
 
 def get_message(actor: Actor, message_id: UUID) -> Message:
@@ -133,7 +137,7 @@ def get_message(actor: Actor, message_id: UUID) -> Message:
         ).one_or_none()
     if row is None:
         raise NotFound(f"message {message_id}")
-    return message_from_row(row)
+    return build_message(row)
 
 
 def cancel(actor: Actor, message_id: UUID) -> Message:
@@ -150,17 +154,20 @@ def cancel(actor: Actor, message_id: UUID) -> Message:
         ).one_or_none()
     if row is None:
         raise TooLateToCancel(f"message {message_id} is {get_message(actor, message_id).state}")
-    return message_from_row(row)
+    return build_message(row)
 
 
 def get_wait(actor: Actor) -> Wait | None:
     """What everything that is due in the actor's own session waits for; None while it leaves, or nothing is due."""
-    due = select(lanes.c.waiting_reason, func.greatest(lanes.c.waiting_since, lanes.c.due_at).label("since")).where(
+    due = select(
+        lanes.c.waiting_reason.label("reason"),
+        func.greatest(lanes.c.waiting_since, lanes.c.due_at).label("since"),
+    ).where(
         session_rows.c.user_id == actor.user_id, session_rows.c.id == lanes.c.session_id, lanes.c.due_at <= func.now()
     )
     with transaction(actor) as tx:
         row = tx.execute(due).one_or_none()
-    return Wait(WaitReason(row.waiting_reason), row.since) if row is not None and row.waiting_reason else None
+    return read_row(Wait, row) if row is not None and row.reason else None
 
 
 # Inside the transaction, unless its opener rings for it later.

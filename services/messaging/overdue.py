@@ -20,10 +20,11 @@ from services import settings
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.db.notify import notifying_transaction
+from services.db.rows import read_rows
 from services.db.tables.fleet import sessions as session_rows
 from services.db.tables.messaging import lanes, messages
 from services.db.tables.outreach import campaigns as campaign_rows
-from services.messaging.state import MESSAGE_COLUMNS, Message, State, message_from_row
+from services.messaging.state import MESSAGE_COLUMNS, Message, State, build_message
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +53,7 @@ def list_overdue(actor: Actor, limit: int = 50) -> list[Message]:
         rows = tx.execute(
             select(*MESSAGE_COLUMNS).where(_is_overdue(actor)).order_by(messages.c.seq).limit(limit)
         ).all()
-    return [message_from_row(row) for row in rows]
+    return [build_message(row) for row in rows]
 
 
 def list_overdue_groups(actor: Actor) -> list[OverdueGroup]:
@@ -60,8 +61,8 @@ def list_overdue_groups(actor: Actor) -> list[OverdueGroup]:
     summed = (
         select(
             messages.c.campaign_id,
-            campaign_rows.c.name,
-            func.count().label("waiting"),
+            campaign_rows.c.name.label("campaign"),
+            func.count().label("count"),
             func.min(messages.c.waiting_since).label("oldest"),
         )
         .outerjoin(campaign_rows, campaign_rows.c.id == messages.c.campaign_id)
@@ -70,8 +71,7 @@ def list_overdue_groups(actor: Actor) -> list[OverdueGroup]:
         .order_by(func.min(messages.c.seq))
     )
     with transaction(actor) as tx:
-        rows = tx.execute(summed).all()
-    return [OverdueGroup(row.campaign_id, row.name, row.waiting, row.oldest) for row in rows]
+        return read_rows(OverdueGroup, tx.execute(summed))
 
 
 def decide_overdue(
@@ -110,7 +110,7 @@ def decide_overdue(
 
 def ask_owners() -> int:
     """Ask the owners of what waited too long; from then on it does not leave by itself. Returns how many messages."""
-    patience = timedelta(hours=settings.get().send_ask_after_hours)
+    patience = timedelta(hours=settings.get().sending.ask_after_hours)
     with notifying_transaction(SYSTEM) as (tx, notices):
         users = tx.execute(_ASK_OWNERS, {"patience": patience}).scalars().all()
         notices |= {("live", f"{topic}:{user_id}") for user_id in users for topic in ("message", "campaign")}

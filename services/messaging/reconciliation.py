@@ -18,14 +18,12 @@ from services.db.engine import transaction
 from services.db.tables.base import Record
 from services.db.tables.fleet import sessions as session_rows
 from services.db.tables.messaging import messages
-from services.errors import (
-    ConfigurationError,
-    WppError,
-)
+from services.errors import ConfigurationError
 from services.fleet import checks
 from services.messaging import transport
 from services.messaging.acknowledgements import adopt_wpp_id
 from services.messaging.state import CONTENT_COLUMNS, MESSAGE_COLUMNS, SESSION_COLUMNS, State
+from services.wppconnect.errors import WppError
 from services.wppconnect.results import ChatMessage
 from services.wppconnect.shared import get_client
 

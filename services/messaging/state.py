@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from services.db.actor import Actor
+from services.db.rows import read_row
 from services.db.tables.base import Record
 from services.db.tables.fleet import sessions as session_rows
 from services.db.tables.messaging import messages
@@ -241,35 +242,14 @@ def is_own_message(actor: Actor, message_id: UUID) -> Any:
     return and_(messages.c.id == message_id, messages.c.user_id == actor.user_id, messages.c.direction == "out")
 
 
-def wait_from_row(row: Record) -> Wait | None:
+def build_wait(row: Record) -> Wait | None:
     """What the message of a row waits for that was read with `WAIT_COLUMNS`."""
-    return Wait(WaitReason(row.held_up_by), row.held_up_since) if row.held_up_by else None
+    return read_row(Wait, row, reason=row.held_up_by, since=row.held_up_since) if row.held_up_by else None
 
 
-def message_from_row(row: Record) -> Message:
-    """Makes a `Message` from a row with `MESSAGE_COLUMNS`."""
-    return Message(
-        id=row.id,
-        seq=row.seq,
-        direction=row.direction,
-        state=State(row.state),
-        phone=row.phone,
-        contact_name=row.contact_name,
-        kind=row.kind,
-        body=row.body,
-        media_sha256=row.media_sha256,
-        mimetype=row.mimetype,
-        filename=row.filename,
-        detail=row.detail,
-        failure=row.failure,
-        waiting=wait_from_row(row),
-        run_at=row.run_at,
-        created_at=row.created_at,
-        sent_at=row.sent_at,
-        delivered_at=row.delivered_at,
-        read_at=row.read_at,
-        ended_at=row.ended_at,
-    )
+def build_message(row: Record) -> Message:
+    """The message of a row that was read with `MESSAGE_COLUMNS`."""
+    return read_row(Message, row, waiting=build_wait(row))
 
 
 WAIT_COLUMNS = (WAIT_REASON_COLUMN.label("held_up_by"), WAIT_SINCE_COLUMN.label("held_up_since"))

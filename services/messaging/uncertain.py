@@ -15,18 +15,15 @@ from sqlalchemy import (
 
 from services.db.actor import Actor
 from services.db.engine import transaction
+from services.db.rows import read_rows
 from services.db.tables.base import Record
 from services.db.tables.fleet import sessions as session_rows
 from services.db.tables.messaging import messages
 from services.db.tables.platform import media as media_rows
-from services.errors import (
-    Conflict,
-    NotFound,
-    SessionNotConnected,
-    WppChatNotFound,
-)
+from services.errors import Conflict, NotFound
 from services.fleet import checks, session
 from services.messaging.content import Content, Kind, Origin
+from services.messaging.errors import SessionNotConnected
 from services.messaging.outbox import queue_in_transaction
 from services.messaging.reconciliation import CHAT_DEPTH
 from services.messaging.state import (
@@ -35,10 +32,11 @@ from services.messaging.state import (
     SESSION_COLUMNS,
     Message,
     State,
+    build_message,
     is_own_message,
-    message_from_row,
 )
 from services.platform.media_store import Media
+from services.wppconnect.errors import WppChatNotFound
 from services.wppconnect.results import ChatMessage
 from services.wppconnect.shared import get_client
 
@@ -59,7 +57,7 @@ def list_uncertain(actor: Actor, limit: int = 50) -> list[Message]:
     doubts = select(*MESSAGE_COLUMNS).where(messages.c.user_id == actor.user_id, messages.c.state == State.UNCERTAIN)
     with transaction(actor) as tx:
         rows = tx.execute(doubts.order_by(messages.c.seq).limit(limit)).all()
-    return [message_from_row(row) for row in rows]
+    return [build_message(row) for row in rows]
 
 
 def decide(actor: Actor, message_id: UUID, decision: Decision) -> Message:
@@ -95,7 +93,7 @@ def decide(actor: Actor, message_id: UUID, decision: Decision) -> Message:
             raise Conflict(f"message {message_id} is {row.state}")
         if decision is Decision.AGAIN:
             row = _queue_again(tx, actor, row)
-    return message_from_row(row)
+    return build_message(row)
 
 
 def read_chat(actor: Actor, message_id: UUID, limit: int = 5) -> list[ChatMessage]:
@@ -140,13 +138,12 @@ def count_decisions_waiting(actor: Actor) -> list[DecisionsWaiting]:
     """
     actor.require_staff("messages.waiting_decisions")
     with transaction(actor) as tx:
-        rows = tx.execute(_DECISIONS_WAITING).all()
-    return [DecisionsWaiting(row.user_id, row.email, row.waiting, row.oldest) for row in rows]
+        return read_rows(DecisionsWaiting, tx.execute(_DECISIONS_WAITING))
 
 
 _DECISIONS_WAITING = text(
-    "select c.*, d.email from app.count_uncertain() c left join app.directory d using (user_id)"
-    " order by waiting desc, oldest"
+    "select c.user_id, d.email, c.waiting as count, c.oldest from app.count_uncertain() c"
+    " left join app.directory d using (user_id) order by c.waiting desc, c.oldest"
 )
 
 

@@ -22,7 +22,6 @@ import psycopg
 import structlog
 
 from services.db.engine import CONNECT_TIMEOUT_SECONDS
-from services.errors import BackupError, MediaUnavailable
 from services.operations.backup_archive import (
     CHUNK_BYTES,
     DUMP,
@@ -36,6 +35,7 @@ from services.operations.backup_archive import (
     no_progress,
     open_private_file,
 )
+from services.operations.errors import BackupError
 from services.operations.postgres_programs import (
     connection_arguments,
     fetch_value,
@@ -47,6 +47,7 @@ from services.operations.postgres_programs import (
     watch_output,
 )
 from services.platform import media_store
+from services.platform.media_store import MediaUnavailable
 
 log = structlog.get_logger(__name__)
 

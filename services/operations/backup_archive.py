@@ -47,7 +47,7 @@ def open_private_file(path: Path) -> IO[bytes]:
 
 def get_secrets_folder() -> Path:
     """The folder of the installation's generated secrets; it is made where it is missing."""
-    folder = settings.get().data_dir / "secrets"
+    folder = settings.get().storage.data_dir / "secrets"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 

@@ -20,7 +20,6 @@ from services import settings
 from services.db.actor import SYSTEM
 from services.db.engine import CONNECT_TIMEOUT_SECONDS
 from services.db.migrate import align_passwords, known_revisions, migrate
-from services.errors import BackupError
 from services.fleet import checks
 from services.messaging import delivery
 from services.operations.backup import manifest_of_snapshot
@@ -39,6 +38,7 @@ from services.operations.backup_archive import (
     no_progress,
     open_private_file,
 )
+from services.operations.errors import BackupError
 from services.operations.postgres_programs import (
     connection_arguments,
     fetch_value,

@@ -19,11 +19,11 @@ def open_database() -> Iterator[EmbeddedPostgres | None]:
     Raises: ConfigurationError where none can be had, or another process already supervises ours.
     """
     configured = settings.get()
-    if configured.database_url is not None:
-        _check_reachable(configured.database_url.get_secret_value())
+    if configured.database.url is not None:
+        _check_reachable(configured.database.url.get_secret_value())
         yield None
         return
-    with EmbeddedPostgres(configured.data_dir) as embedded:
+    with EmbeddedPostgres(configured.storage.data_dir) as embedded:
         _set_database_url(embedded.url())
         yield embedded
 
@@ -32,7 +32,7 @@ def open_database() -> Iterator[EmbeddedPostgres | None]:
 def open_running_or_own_database() -> Iterator[None]:
     """As `open_database`, for a command beside a running installation, whose embedded server is used where it runs."""
     configured = settings.get()
-    if configured.database_url is None and (running := EmbeddedPostgres(configured.data_dir)).alive():
+    if configured.database.url is None and (running := EmbeddedPostgres(configured.storage.data_dir)).alive():
         _set_database_url(running.url())
         yield
         return
@@ -43,7 +43,7 @@ def open_running_or_own_database() -> Iterator[None]:
 def use_running_database() -> None:
     """Point this process at our own embedded server where it runs and none is configured; start nothing."""
     configured = settings.get()
-    if configured.database_url is None and (running := EmbeddedPostgres(configured.data_dir)).alive():
+    if configured.database.url is None and (running := EmbeddedPostgres(configured.storage.data_dir)).alive():
         _set_database_url(running.url())
 
 

@@ -22,8 +22,9 @@ from services.db.actor import SYSTEM
 from services.db.engine import psycopg_url, transaction
 from services.db.migrate import revisions
 from services.db.tables.fleet import sessions
-from services.errors import ServiceError, WppUnauthorized, WppUnreachable
+from services.errors import ServiceError
 from services.platform import heartbeats
+from services.wppconnect.errors import WppUnauthorized, WppUnreachable
 from services.wppconnect.shared import get_client
 
 OLDEST_POSTGRES = 150_000
@@ -73,7 +74,7 @@ def run_checks() -> Iterator[CheckResult]:
 
 
 def _check_database() -> Iterator[CheckResult]:
-    url = settings.get().database_url
+    url = settings.get().database.url
     if url is None:
         yield CheckResult("database", False, "none runs here", "start the installation (make run) or set DATABASE_URL")
         return
@@ -102,10 +103,10 @@ def _check_schema(url: str) -> CheckResult:
 
 
 def _check_logins(owner: psycopg.Connection) -> Iterator[CheckResult]:
-    configured = settings.get()
+    configured = settings.get().database
     for name, url, group in (
-        ("console login", configured.console_database_url, "authenticated"),
-        ("system login", configured.system_database_url, "service_role"),
+        ("console login", configured.console_url, "authenticated"),
+        ("system login", configured.system_url, "service_role"),
     ):
         clear = psycopg_url(url.get_secret_value())
         yield _check_login(owner, name, str(conninfo_to_dict(clear).get("user", "")), group, clear)
@@ -167,7 +168,7 @@ def check_clock_skew(seconds: float) -> CheckResult:
 
 def _check_receiver() -> CheckResult:
     """On this machine, or where the servers reach it."""
-    configured = settings.get()
+    configured = settings.get().http
     host = "127.0.0.1" if configured.host in LOOPBACK_HOSTS else configured.host
     for address in (f"http://{host}:{configured.webhook_port}", configured.public_webhook_url):
         if (answered := _get_status(f"{address}/healthz")) is not None:
@@ -207,7 +208,7 @@ def _check_parts() -> Iterator[CheckResult]:
 
 def _check_servers() -> Iterator[CheckResult]:
     running = _get_running_sessions()
-    for number, url in enumerate(settings.get().servers(), 1):
+    for number, url in enumerate(settings.get().wppconnect.servers(), 1):
         yield _check_server(f"WPPConnect server {number}", url, running.get(url))
 
 
@@ -245,8 +246,8 @@ def _get_running_sessions() -> dict[str, str]:
 
 def _check_webhook_address() -> CheckResult:
     configured = settings.get()
-    address = urlsplit(configured.public_webhook_url)
-    local_servers = all(urlsplit(url).hostname in LOOPBACK_HOSTS for url in configured.servers())
+    address = urlsplit(configured.http.public_webhook_url)
+    local_servers = all(urlsplit(url).hostname in LOOPBACK_HOSTS for url in configured.wppconnect.servers())
     step = "set PUBLIC_WEBHOOK_URL to where the WPPConnect servers reach the receiver, as https://host"
     if address.hostname in LOOPBACK_HOSTS and not local_servers:
         return CheckResult(
@@ -260,7 +261,7 @@ def _check_webhook_address() -> CheckResult:
 
 
 def _check_secrets() -> CheckResult:
-    folder = settings.get().data_dir / "secrets"
+    folder = settings.get().storage.data_dir / "secrets"
     try:
         files = [folder, *folder.iterdir()] if folder.exists() else []
         loose = sorted(path.name for path in files if stat.S_IMODE(path.stat().st_mode) & 0o077)

@@ -26,7 +26,7 @@ CONNECTION_OPTIONS = f"-c role={SYSTEM.database_role} -c search_path=jobs"
 @functools.cache
 def get_app() -> App:
     """The job app of this process, with every task registered."""
-    url = psycopg_url(settings.get().system_database_url.get_secret_value())
+    url = psycopg_url(settings.get().database.system_url.get_secret_value())
     connector = PsycopgConnector(
         conninfo=url, min_size=1, max_size=4, kwargs={"options": CONNECTION_OPTIONS}, configure=_note_connected
     )

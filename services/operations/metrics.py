@@ -83,7 +83,7 @@ class _InstallationCollector(Collector):
 # Name, help, where in the answer, its label (None: one number), and the values that are always shown.
 _GAUGES: tuple[tuple[str, str, str, str | None, tuple[str, ...]], ...] = (
     ("plushify_sessions", "Sessions by status", "sessions", "status", tuple(Status)),
-    ("plushify_findings", "Open findings by kind", "findings", "kind", ()),
+    ("plushify_incidents", "Open incidents by kind", "incidents", "kind", ()),
     ("plushify_queue_depth", "Messages due and not sent yet", "queue_depth", None, ()),
     ("plushify_queue_age_seconds", "How long the first due message waits", "queue_age", None, ()),
     ("plushify_messages_open", "Messages under way by state", "messages", "state", ("sending", "uncertain")),
@@ -146,7 +146,7 @@ _FIGURES = text("""
 select jsonb_build_object(
   'sessions', (select jsonb_object_agg(status, n) from (
      select status, count(*) as n from public.whatsapp_sessions group by 1) s),
-  'findings', (select jsonb_object_agg(kind, n) from (
+  'incidents', (select jsonb_object_agg(kind, n) from (
      select kind, count(*) as n from public.incidents where ended_at is null group by 1) f),
   'queue_depth', (select count(*) from (
      select from public.messages

@@ -17,8 +17,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from services import settings
 from services.db.embedded import packaged_binaries
 from services.db.engine import psycopg_url
-from services.errors import BackupError, ConfigurationError
+from services.errors import ConfigurationError
 from services.operations.backup_archive import Progress
+from services.operations.errors import BackupError
 
 log = structlog.get_logger(__name__)
 # What Debian and its kin install beside the PATH.
@@ -123,7 +124,7 @@ def get_owner_url() -> str:
 
     Raises: ConfigurationError where DATABASE_URL is missing.
     """
-    url = settings.get().database_url
+    url = settings.get().database.url
     if url is None:
         raise ConfigurationError("DATABASE_URL is missing")
     return psycopg_url(url.get_secret_value())
@@ -131,8 +132,8 @@ def get_owner_url() -> str:
 
 def get_login_urls() -> tuple[str, str]:
     """The URLs of the console's and of the system's login, in this order."""
-    configured = settings.get()
-    return configured.console_database_url.get_secret_value(), configured.system_database_url.get_secret_value()
+    configured = settings.get().database
+    return configured.console_url.get_secret_value(), configured.system_url.get_secret_value()
 
 
 def get_login_names() -> tuple[str, str]:

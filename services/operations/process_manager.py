@@ -13,8 +13,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
-from honcho.manager import Manager
-from honcho.process import Process
+from services.operations.honcho_hooks import HookedManager, HookedProcess, Record
 
 # A program that crashes this often in this long will not get better by itself.
 MAX_CRASHES = 5
@@ -24,15 +23,14 @@ RESTART_SECONDS = 0.5
 STOP_SECONDS = 25.0
 
 
-class ProcessManager(Manager):  # type: ignore[misc]
+class ProcessManager(HookedManager):
     """honcho's manager, which starts, prints and waits; each program's keeper restarts it, and stops it at the end."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._pid = os.getpid()
         # Nothing is ever written: the pipe's end tells the keepers to stop. Our own death, kill -9 too, is that end.
         self._told, self._tell = multiprocessing.Pipe(duplex=False)
-        self._process_ctor = partial(RestartedProcess, told=self._told, tell=self._tell)
+        super().__init__(partial(RestartedProcess, told=self._told, tell=self._tell))
+        self._pid = os.getpid()
         self._threads: list[threading.Thread] = []
         self.stopping = False
         self.fault = ""
@@ -47,13 +45,12 @@ class ProcessManager(Manager):  # type: ignore[misc]
             super().loop()
         finally:
             self.terminate()
-            keepers = [known["process"] for known in self._processes.values() if "process" in known]
+            keepers = [record["process"] for record in self.records().values() if "process" in record]
             while any(keeper.is_alive() for keeper in keepers):
                 with contextlib.suppress(queue.Empty):  # unread lines would keep their keeper waiting
                     self.events.get(timeout=RESTART_SECONDS)
 
-    def _start(self) -> None:
-        super()._start()
+    def on_started(self) -> None:
         for thread in self._threads:
             thread.start()
 
@@ -67,7 +64,7 @@ class ProcessManager(Manager):  # type: ignore[misc]
         if self.stopping or os.getpid() != self._pid:  # a signal may come just after a keeper was forked
             return
         self.stopping = True
-        given_up = [name for name, known in self._processes.items() if self._has_stopped(known)]
+        given_up = [name for name, record in self.records().items() if self.has_stopped(record)]
         if given_up:
             self.fault = f"{given_up[0]} crashed {MAX_CRASHES} times in a row; its last lines above say why"
         self._tell.close()
@@ -75,24 +72,16 @@ class ProcessManager(Manager):  # type: ignore[misc]
 
     def kill(self) -> None:
         """Kill the programs whose keeper was killed: the keepers of the others see to them."""
-        for known in self._processes.values():
-            if "pid" in known and "returncode" not in known and not known["process"].is_alive():
-                self._procmgr.kill(known["pid"])
+        for record in self.records().values():
+            if "pid" in record and "returncode" not in record and not record["process"].is_alive():
+                _signal_program(record["pid"], signal.SIGKILL)
 
-    def _has_stopped(self, known: dict[str, Any]) -> bool:
-        return "returncode" in known or ("process" in known and not known["process"].is_alive())
-
-    def _all_started(self) -> bool:
-        return all("pid" in known or self._has_stopped(known) for known in self._processes.values())
-
-    def _any_stopped(self) -> bool:
-        return any(map(self._has_stopped, self._processes.values()))
-
-    def _all_stopped(self) -> bool:
-        return all(map(self._has_stopped, self._processes.values()))
+    def has_stopped(self, record: Record) -> bool:
+        """A program has also stopped whose keeper was killed."""
+        return super().has_stopped(record) or ("process" in record and not record["process"].is_alive())
 
 
-class RestartedProcess(Process):  # type: ignore[misc]
+class RestartedProcess(HookedProcess):
     """A program's keeper: starts it again when it ends unasked, until it crashes too often, and stops it when told."""
 
     def __init__(self, *args: Any, told: Connection, tell: Connection, **kwargs: Any) -> None:
@@ -100,6 +89,7 @@ class RestartedProcess(Process):  # type: ignore[misc]
         self._told = told
         self._tell = tell
         self._manager = os.getpid()
+        self._program: int | None = None
         self._stop: dict[str, Any] = {}
 
     def run(self, events: Any = None, ignore_signals: bool = False) -> None:  # noqa: ARG002
@@ -116,19 +106,21 @@ class RestartedProcess(Process):  # type: ignore[misc]
             if self._told.poll(RESTART_SECONDS):
                 break
             if len(ends) == MAX_CRASHES and ends[-1] - ends[0] < CRASH_WINDOW_SECONDS:
-                self._send_message(f"{self.name} crashed {MAX_CRASHES} times in a row: giving up\n".encode())
+                self.report(f"{self.name} crashed {MAX_CRASHES} times in a row: giving up\n".encode(), "line")
                 break
-            self._send_message(f"{self.name} ended (rc={self._child.returncode}): starting it again\n".encode())
-        super()._send_message(self._stop, "stop")
+            self.report(f"{self.name} ended (rc={self._stop['returncode']}): starting it again\n".encode(), "line")
+        super().report(self._stop, "stop")
         if os.getppid() != self._manager:
             events.cancel_join_thread()  # nobody reads any more
 
-    def _send_message(self, data: Any, type: str = "line") -> None:
-        if type == "stop":  # one of those ends everything: kept for the end
+    def report(self, data: Any, kind: str) -> None:
+        if kind == "stop":  # one of those ends everything: kept for the end
             self._stop = data
             return
-        super()._send_message(data, type)
-        if type == "start" and self._told.poll():
+        if kind == "start":
+            self._program = data["pid"]
+        super().report(data, kind)
+        if kind == "start" and self._told.poll():
             self._signal(signal.SIGTERM)  # told between two starts
 
     def _stop_when_told(self) -> None:
@@ -138,6 +130,11 @@ class RestartedProcess(Process):  # type: ignore[misc]
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
-        if self._child is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a zombie
-                os.killpg(self._child.pid, number)
+        if self._program is not None:
+            _signal_program(self._program, number)
+
+
+def _signal_program(pid: int, number: int) -> None:
+    """To the program and what it has started: honcho makes it a process group's leader."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a zombie
+        os.killpg(pid, number)

@@ -21,15 +21,18 @@ from sqlalchemy.dialects.postgresql import insert
 from services import settings
 from services.db.actor import SYSTEM, Actor, ActorKind, Role
 from services.db.engine import transaction
+from services.db.rows import read_row, read_rows
 from services.db.tables.accounts import directory
-from services.db.tables.base import Record
 from services.db.tables.operations import cleanup_runs
-from services.errors import (
-    CleanupUnderWay,
-    Forbidden,
-    NotFound,
-)
+from services.errors import N_, Conflict, Forbidden, NotFound
 from services.security import audit_log
+
+
+class CleanupUnderWay(Conflict):
+    code = "limpeza_em_andamento"
+    permanent = False
+    message = N_("Uma limpeza já está em andamento.")
+    hint = N_("Espere ela terminar; o andamento aparece nesta página.")
 
 
 class ExpiredKind(StrEnum):
@@ -108,13 +111,13 @@ class Run:
 
 def get_retention_periods() -> dict[ExpiredKind, timedelta]:
     """How long each kind is kept, from the settings."""
-    configured = settings.get()
-    return {kind: timedelta(days=getattr(configured, f"cleanup_{kind}_days")) for kind in ExpiredKind}
+    configured = settings.get().retention
+    return {kind: timedelta(days=getattr(configured, f"{kind}_days")) for kind in ExpiredKind}
 
 
 def get_history_retention() -> timedelta:
     """How young a message must be for its session to be kept."""
-    return timedelta(days=settings.get().cleanup_history_days)
+    return timedelta(days=settings.get().retention.history_days)
 
 
 def preview_run(actor: Actor) -> list[ExpiredRows]:
@@ -148,7 +151,7 @@ def request_run(actor: Actor, kinds: Sequence[ExpiredKind] | None = None) -> Run
             raise CleanupUnderWay("one is not finished")
         audit_log.record(tx, actor, "cleanup.run", str(made), expected=expected)
         row = tx.execute(select_runs(actor).where(cleanup_runs.c.id == made)).one()
-    return run_from_row(row)
+    return read_row(Run, row)
 
 
 def list_runs(actor: Actor, limit: int = 20) -> list[Run]:
@@ -159,7 +162,7 @@ def list_runs(actor: Actor, limit: int = 20) -> list[Run]:
     actor.require_staff_or_system("cleanup")
     with transaction(actor) as tx:
         rows = tx.execute(select_runs(actor).order_by(cleanup_runs.c.id.desc()).limit(limit)).all()
-    return [run_from_row(row) for row in rows]
+    return read_rows(Run, rows)
 
 
 def get_run(actor: Actor, run_id: int) -> Run:
@@ -172,7 +175,7 @@ def get_run(actor: Actor, run_id: int) -> Run:
         row = tx.execute(select_runs(actor).where(cleanup_runs.c.id == run_id)).one_or_none()
     if row is None:
         raise NotFound(f"cleanup run {run_id}")
-    return run_from_row(row)
+    return read_row(Run, row)
 
 
 def request_hourly_run() -> Run | None:
@@ -198,9 +201,11 @@ def count_expired(tx: Connection) -> list[ExpiredRows]:
     kept = get_retention_periods()
     keep = {kind: f"{int(age.total_seconds())} seconds" for kind, age in kept.items()}
     keep_all = json.dumps({**keep, "history": f"{int(get_history_retention().total_seconds())} seconds"})
-    rows = tx.execute(text("select * from app.count_expired(cast(:keep as jsonb))"), {"keep": keep_all}).all()
-    found = {ExpiredKind(row.kind): row for row in rows}
-    return [ExpiredRows(kind, int(found[kind].found), found[kind].oldest, kept[kind]) for kind in ExpiredKind]
+    rows = {row.kind: row for row in tx.execute(_COUNT_EXPIRED, {"keep": keep_all})}
+    return [read_row(ExpiredRows, rows[kind], retention=kept[kind]) for kind in ExpiredKind]
+
+
+_COUNT_EXPIRED = text("select kind, found as count, oldest from app.count_expired(cast(:keep as jsonb))")
 
 
 def select_runs(actor: Actor) -> Select[Any]:
@@ -209,20 +214,3 @@ def select_runs(actor: Actor) -> Select[Any]:
         return select(cleanup_runs, null().label("by"))
     who = directory.c.user_id == cleanup_runs.c.actor_id
     return select(cleanup_runs, directory.c.email.label("by")).select_from(cleanup_runs.outerjoin(directory, who))
-
-
-def run_from_row(row: Record) -> Run:
-    """Makes a `Run` from a row of `select_runs`."""
-    return Run(
-        id=row.id,
-        actor_id=row.actor_id,
-        by=row.by,
-        kinds=tuple(ExpiredKind(kind) for kind in row.kinds),
-        expected={ExpiredKind(kind): int(count) for kind, count in row.expected.items()},
-        counts={ExpiredKind(kind): int(count) for kind, count in row.counts.items()},
-        postponed=row.postponed,
-        created_at=row.created_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        error=row.error,
-    )

@@ -12,10 +12,8 @@ from services import settings
 from services.db.actor import SYSTEM
 from services.db.advisory_lock import ProcessLock
 from services.db.engine import transaction
+from services.db.rows import read_row
 from services.db.tables.operations import cleanup_runs
-from services.errors import (
-    MediaUnavailable,
-)
 from services.operations.retention import (
     ExpiredKind,
     Run,
@@ -25,11 +23,11 @@ from services.operations.retention import (
     get_run,
     list_runs,
     request_hourly_run,
-    run_from_row,
     select_runs,
 )
 from services.operations.session_purge import SkippedInRun, claim_session, purge_session
 from services.platform import media_store
+from services.platform.media_store import MediaUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +50,7 @@ class RetentionWorker:
     """
 
     def __init__(self) -> None:
-        self._lock = ProcessLock(settings.get().system_database_url.get_secret_value(), LOCK_NAME)
+        self._lock = ProcessLock(settings.get().database.system_url.get_secret_value(), LOCK_NAME)
         self._trouble: SkippedInRun | None = None
 
     def step(self) -> bool:
@@ -110,7 +108,7 @@ def _start_unfinished_run() -> Run | None:
         row = tx.execute(select_runs(SYSTEM).where(cleanup_runs.c.finished_at.is_(None))).one_or_none()
         if row is not None and row.started_at is None:
             tx.execute(update(cleanup_runs).where(cleanup_runs.c.id == row.id).values(started_at=func.now()))
-    return run_from_row(row) if row else None
+    return read_row(Run, row) if row else None
 
 
 def _purge_batch(unfinished: Run, kind: ExpiredKind) -> int:

@@ -18,13 +18,11 @@ from sqlalchemy import func, text
 
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
-from services.errors import (
-    ConfigurationError,
-    WppError,
-    WppOutcomeUnknown,
-)
+from services.db.rows import read_row
+from services.errors import ConfigurationError
 from services.fleet import server_registry
 from services.operations.retention import ExpiredKind, Run, add_to_counts, get_history_retention, get_retention_periods
+from services.wppconnect.errors import WppError, WppOutcomeUnknown
 from services.wppconnect.shared import get_client
 
 log = structlog.get_logger(__name__)
@@ -70,7 +68,7 @@ def claim_session(trouble: SkippedInRun) -> ClaimedSession | None:
                 "down": list(trouble.servers),
             },
         ).one_or_none()
-    return ClaimedSession(row.id, row.name, row.server_url, row.cleared, row.since, row.claim) if row else None
+    return read_row(ClaimedSession, row) if row else None
 
 
 def purge_session(unfinished: Run, claimed: ClaimedSession, trouble: SkippedInRun) -> None:

@@ -35,24 +35,24 @@ EXIT_FAILED = 1
 
 @dataclass(frozen=True)
 class Program:
-    """One process of the installation. `port` names the setting of the port that it takes."""
+    """One process of the installation. `port` is the one that it takes; the variable `<NAME>_PORT` sets it."""
 
     name: str
     command: tuple[str, ...]
-    port: str | None = None
+    port: int | None = None
 
 
 def list_programs(configured: Settings) -> list[Program]:
     """What runs, in the order in which it is started."""
     python = sys.executable
-    address = ("--server.port", str(configured.console_port), "--server.address", configured.host)
+    address = ("--server.port", str(configured.http.console_port), "--server.address", configured.http.host)
     found = [
-        Program("webhook", (python, "webhook.py"), "webhook_port"),
+        Program("webhook", (python, "webhook.py"), configured.http.webhook_port),
         Program("worker", (python, "worker.py")),
-        Program("console", (python, "-m", "streamlit", "run", "app.py", *address), "console_port"),
+        Program("console", (python, "-m", "streamlit", "run", "app.py", *address), configured.http.console_port),
     ]
-    sandbox = [Program("sandbox", (python, "-m", "sandbox"), "sandbox_port")]
-    return sandbox + found if configured.sandboxed else found
+    sandbox = [Program("sandbox", (python, "-m", "sandbox"), configured.wppconnect.sandbox_port)]
+    return sandbox + found if configured.wppconnect.sandboxed else found
 
 
 def up(chosen: Sequence[Program] | None = None) -> int:
@@ -73,7 +73,7 @@ def up(chosen: Sequence[Program] | None = None) -> int:
 def _run_until_stopped(chosen: Sequence[Program] | None) -> int:
     run = list(chosen) if chosen is not None else list_programs(settings.get())
     # Before the ports: those of an installation that runs already are taken, and changing them would not help.
-    with _installation_lock(settings.get().data_dir):
+    with _installation_lock(settings.get().storage.data_dir):
         check_ports(settings.get(), run)
         return _run_programs(run)
 
@@ -81,21 +81,21 @@ def _run_until_stopped(chosen: Sequence[Program] | None) -> int:
 def _run_programs(run: Sequence[Program]) -> int:
     with open_database() as embedded:
         configured = settings.get()
-        assert configured.database_url is not None
+        assert configured.database.url is not None
         if embedded is not None and embedded.elsewhere:
             places = ", ".join(map(str, embedded.elsewhere))
             typer.echo(f"The embedded database's account cannot pass the folders above its files; it uses {places}")
-        migrate(configured.database_url.get_secret_value())
+        migrate(configured.database.url.get_secret_value())
         _show_first_admin(configured)
         environment = {
             **os.environ,
             # Everybody's own, and the same after each start: Streamlit signs its XSRF cookies with it.
             # uvicorn's own belief in whoever says to be a proxy on this machine: TRUSTED_PROXIES says who is.
             "FORWARDED_ALLOW_IPS": "",
-            "STREAMLIT_SERVER_COOKIE_SECRET": configured.generated_secret("streamlit_cookie_secret"),
+            "STREAMLIT_SERVER_COOKIE_SECRET": configured.storage.generated_secret("streamlit_cookie_secret"),
             "PYTHONUNBUFFERED": "1",
             # Streamlit's server asks this, as the receiver asks TRUSTED_PROXIES; by itself it believes this machine.
-            **({"FORWARDED_ALLOW_IPS": configured.trusted_proxies} if configured.trusted_proxies else {}),
+            **({"FORWARDED_ALLOW_IPS": configured.http.trusted_proxies} if configured.http.trusted_proxies else {}),
         }
         manager = ProcessManager()
         for program in run:
@@ -135,11 +135,11 @@ def check_ports(configured: Settings, run: Sequence[Program]) -> None:
     for program in run:
         if program.port is None:
             continue
-        name, port = program.port.upper(), getattr(configured, program.port)
+        name, port = f"{program.name.upper()}_PORT", program.port
         if port in taken:
             raise ConfigurationError(f"{name}: port {port} is also that of {taken[port]}; change one of them")
         taken[port] = name
-        _check_port("127.0.0.1" if program.name == "sandbox" else configured.host, port, name)
+        _check_port("127.0.0.1" if program.name == "sandbox" else configured.http.host, port, name)
 
 
 def _check_port(host: str, port: int, name: str) -> None:
@@ -177,8 +177,9 @@ def _show_first_admin(configured: Settings) -> None:
 
 def get_console_url(configured: Settings) -> str:
     """Where a browser on this machine finds the console."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(configured.host, configured.host)  # noqa: S104
-    return f"http://[{host}]:{configured.console_port}" if ":" in host else f"http://{host}:{configured.console_port}"
+    host, port = configured.http.host, configured.http.console_port
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _announce_console(configured: Settings) -> None:
@@ -191,8 +192,9 @@ def _announce_console(configured: Settings) -> None:
         with contextlib.suppress(OSError, http.client.HTTPException):
             opener.open(f"{console}/_stcore/health", timeout=2).close()
             typer.secho(f"\n  Console: {console}", bold=True)
-            if configured.sandboxed:
-                typer.echo(f"  Sandbox: http://127.0.0.1:{configured.sandbox_port}/_sandbox  (scan the QR codes here)")
+            if configured.wppconnect.sandboxed:
+                (sandbox,) = configured.wppconnect.servers()
+                typer.echo(f"  Sandbox: {sandbox}/_sandbox  (scan the QR codes here)")
             typer.echo("  Ctrl-C stops everything.\n")
             return
         time.sleep(0.2)

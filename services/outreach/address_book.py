@@ -9,15 +9,14 @@ from sqlalchemy import func, select
 
 from services.db.actor import Actor
 from services.db.engine import transaction
+from services.db.rows import read_rows
 from services.db.tables.contacts import contacts as contact_rows
 from services.db.tables.fleet import sessions as session_rows
-from services.errors import (
-    ConfigurationError,
-    WppError,
-)
+from services.errors import ConfigurationError
 from services.fleet.checks import check_if_disconnected
 from services.fleet.session import Status
 from services.outreach.recipient_row import RecipientRow, parse_address
+from services.wppconnect.errors import WppError
 from services.wppconnect.shared import get_client
 
 log = structlog.get_logger(__name__)
@@ -64,18 +63,18 @@ def _sort_by_name(found: Iterable[KnownContact]) -> list[KnownContact]:
 
 
 def _list_stored_contacts(actor: Actor, *, groups: bool) -> list[KnownContact]:
+    address = contact_rows.c.address if groups else contact_rows.c.phone
     query = select(
-        contact_rows.c.address,
-        contact_rows.c.phone,
-        func.coalesce(contact_rows.c.name, contact_rows.c.pushname).label("called"),
+        address.label("address"),
+        func.coalesce(contact_rows.c.name, contact_rows.c.pushname).label("name"),
     ).where(
         contact_rows.c.user_id == actor.user_id,
         contact_rows.c.is_group == groups,
         contact_rows.c.blocked_at.is_(None),
+        address.is_not(None),
     )
     with transaction(actor) as tx:
-        rows = tx.execute(query).all()
-    return [KnownContact(row.address if groups else row.phone, row.called) for row in rows if groups or row.phone]
+        return read_rows(KnownContact, tx.execute(query))
 
 
 def _list_server_contacts(actor: Actor, *, groups: bool) -> list[KnownContact]:

@@ -11,13 +11,13 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, sel
 
 from services.db.actor import Actor
 from services.db.engine import transaction
-from services.db.tables.base import Record
+from services.db.rows import read_row
 from services.db.tables.messaging import messages as message_rows
 from services.db.tables.outreach import campaign_recipients
 from services.errors import (
     N_,
 )
-from services.messaging.state import FAILURES, WAIT_COLUMNS, WAIT_SENTENCES, State, Wait, wait_from_row
+from services.messaging.state import FAILURES, WAIT_COLUMNS, WAIT_SENTENCES, State, Wait, build_wait
 from services.outreach.campaign_state import RecipientState, get_campaign
 from services.platform import local_time
 from services.platform.csv_export import Cell, Sheet
@@ -101,7 +101,7 @@ def list_results(
         chosen = chosen.where(_matches_filter(show))
     with transaction(actor) as tx:
         rows = tx.execute(chosen.order_by(campaign_recipients.c.seq).limit(limit)).all()
-    return [_result_from_row(row) for row in rows]
+    return [read_row(RecipientResult, row, waiting=build_wait(row)) for row in rows]
 
 
 def export_results(actor: Actor, campaign_id: UUID, zone: str) -> Sheet:
@@ -184,8 +184,14 @@ def _count_by_state(table: Table, campaign_ids: Sequence[UUID]) -> Select[Any]:
 
 def _select_results() -> Select[Any]:
     return select(
-        campaign_recipients,
-        message_rows.c.state.label("message_state"),
+        campaign_recipients.c.seq,
+        campaign_recipients.c.phone,
+        campaign_recipients.c.name,
+        campaign_recipients.c.state.label("place"),
+        campaign_recipients.c.reason,
+        campaign_recipients.c.message_id,
+        campaign_recipients.c.released_at,
+        message_rows.c.state,
         message_rows.c.failure,
         *WAIT_COLUMNS,
         message_rows.c.sent_at,
@@ -201,22 +207,4 @@ def _matches_filter(show: ResultFilter) -> ColumnElement[bool]:
         return campaign_recipients.c.state.in_((RecipientState.SKIPPED, RecipientState.CANCELLED))
     return and_(
         campaign_recipients.c.state == RecipientState.RELEASED, message_rows.c.state.in_(_STATES_OF_FILTER[show])
-    )
-
-
-def _result_from_row(row: Record) -> RecipientResult:
-    return RecipientResult(
-        seq=row.seq,
-        phone=row.phone,
-        name=row.name,
-        place=RecipientState(row.state),
-        reason=row.reason,
-        state=State(row.message_state) if row.message_state else None,
-        failure=row.failure,
-        waiting=wait_from_row(row),
-        message_id=row.message_id,
-        released_at=row.released_at,
-        sent_at=row.sent_at,
-        delivered_at=row.delivered_at,
-        read_at=row.read_at,
     )

@@ -4,7 +4,7 @@ The row of the sender's lane is locked while a message is released, so any numbe
 time for each number. The recipient's own key queues its message once, even if a worker dies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,10 +30,9 @@ from services.messaging import outbox
 from services.messaging.content import Content, Origin
 from services.messaging.state import State
 from services.outreach import template_content, templates
-from services.outreach.campaign_rules import build_rules, get_usage, get_warmup_start
+from services.outreach.campaign_rules import build_rules, get_warmup_start, read_sender
 from services.outreach.campaign_state import Campaign, CampaignState, RecipientState, is_lane_of, list_active
-from services.outreach.pacing import JITTER, Allowed, Wait, WaitReason, next_send_decision, release_key
-from services.platform import local_time
+from services.outreach.pacing import QueueHead, Release, Rules, WaitReason, next_step, release_key
 from services.wppconnect.phone import list_spellings
 
 log = structlog.get_logger(__name__)
@@ -111,51 +110,37 @@ def _blocking_reason(tx: Connection, lane: Record, campaign_ids: Sequence[UUID])
 def _release_message(
     tx: Connection, lane: Record, under_way: Sequence[Campaign], now: datetime
 ) -> tuple[datetime | None, WaitReason | None]:
-    """Release one message if one may leave; returns when to look again, and what is waited for until then."""
+    """Take the pacing's next step; returns when to look again, and what is waited for until then."""
     warmup_started_at = get_warmup_start(tx, lane.user_id, lane)
     if lane.number is not None and lane.number != lane.phone_number:
-        known = {"phone_number": lane.number, "warmup_started_at": warmup_started_at}
-        tx.execute(update(campaign_lanes).where(is_lane_of(lane.user_id)).values(**known))
-    today = local_time.to_local(now, lane.time_zone).date()
-    spent = get_usage(tx, lane.user_id, today, lane.time_zone)
-    waits: list[Wait] = []
-    for campaign in under_way:
-        rules = build_rules(campaign.pacing, lane.time_zone, warmup_started_at)
-        # A clock that was put back must not make a number rest for longer than its longest gap.
-        available_at = min(lane.available_at, now + timedelta(seconds=rules.pace * JITTER[1]))
-        for _number in range(MAX_SKIPS):
-            first = tx.execute(_FIRST_WAITING, {"campaign": campaign.id}).one()
-            if first.warm is None and first.cold is None:
-                _end_campaign(tx, campaign.id)
-                break
-            found = next_send_decision(
-                rules,
-                now,
-                available_at,
-                spent,
-                warm_waiting=first.warm is not None,
-                cold_waiting=first.cold is not None,
-            )
-            if isinstance(found, Wait):
-                waits.append(found)
-                break
-            if _queue_recipient(tx, lane, campaign, _next_recipient(first, found), now):
-                rested = now + rules.gap(release_key(campaign.id, _next_recipient(first, found)))
-                tx.execute(update(campaign_lanes).where(is_lane_of(lane.user_id)).values(available_at=rested))
-                _end_if_done(tx, campaign.id)
-                return rested, WaitReason.PACE
-        else:
-            return now, None
-    if not waits:
-        return None, None
-    soonest = min(waits, key=lambda one: one.until)
-    return soonest.until, soonest.why
+        _change_lane(tx, lane.user_id, phone_number=lane.number, warmup_started_at=warmup_started_at)
+    sender = read_sender(tx, lane.user_id, lane, lane.time_zone, now)
+    if sender.available_at < lane.available_at:
+        _change_lane(tx, lane.user_id, available_at=sender.available_at)
+    by_id = {campaign.id: campaign for campaign in under_way}
+    rules = {one.id: build_rules(one.pacing, lane.time_zone, warmup_started_at) for one in under_way}
+    for _number in range(MAX_SKIPS):
+        heads = _read_heads(tx, under_way, rules, now)
+        step = next_step(heads, now, sender)
+        if not isinstance(step, Release):
+            _end_empty(tx, heads)
+            return (step.until, step.why) if step is not None else (None, None)
+        if _queue_recipient(tx, lane, by_id[step.campaign_id], step.seq, now):
+            _change_lane(tx, lane.user_id, available_at=step.rested_at)
+            _end_empty(tx, _read_heads(tx, under_way, rules, now))
+            return step.rested_at, WaitReason.PACE
+    return now, None
 
 
-def _next_recipient(first: Record, found: Allowed) -> int:
-    """Who is next: the first in the list, or the first of those who know the sender."""
-    candidates = [one for one in (first.warm, None if found.warm_only else first.cold) if one is not None]
-    return int(min(candidates))
+def _read_heads(
+    tx: Connection, under_way: Sequence[Campaign], rules: Mapping[UUID, Rules], now: datetime
+) -> list[QueueHead]:
+    """Who is first in each campaign."""
+    rows = {row.campaign_id: row for row in tx.execute(_FIRST_WAITING, {"campaigns": list(rules)})}
+    return [
+        QueueHead(one.id, one.started_at or now, rules[one.id], rows[one.id].warm, rows[one.id].cold)
+        for one in under_way
+    ]
 
 
 def _queue_recipient(tx: Connection, lane: Record, campaign: Campaign, seq: int, now: datetime) -> bool:
@@ -197,24 +182,25 @@ def _prepare_content(
     return None, content
 
 
-def _end_if_done(tx: Connection, campaign_id: UUID) -> None:
-    first = tx.execute(_FIRST_WAITING, {"campaign": campaign_id}).one()
-    if first.warm is None and first.cold is None:
-        _end_campaign(tx, campaign_id)
-
-
-def _end_campaign(tx: Connection, campaign_id: UUID) -> None:
+def _end_empty(tx: Connection, heads: Sequence[QueueHead]) -> None:
+    """Ends the campaigns in which nobody waits any more."""
+    empty = [head.campaign_id for head in heads if head.warm is None and head.cold is None]
+    if not empty:
+        return
     ended = {"state": CampaignState.ENDED, "ended_at": func.now(), "updated_at": func.now()}
-    tx.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(**ended))
+    tx.execute(update(campaigns).where(campaigns.c.id.in_(empty)).values(**ended))
+
+
+def _change_lane(tx: Connection, user_id: UUID, **values: Any) -> None:
+    tx.execute(update(campaign_lanes).where(is_lane_of(user_id)).values(**values))
 
 
 def _set_wait(tx: Connection, user_id: UUID, next_check_at: datetime | None, why: WaitReason | None) -> None:
     """The bell of the page rings only where what is waited for changes."""
-    mine = is_lane_of(user_id)
-    tx.execute(update(campaign_lanes).where(mine).values(next_check_at=next_check_at))
+    _change_lane(tx, user_id, next_check_at=next_check_at)
     tx.execute(
         update(campaign_lanes)
-        .where(mine, campaign_lanes.c.waiting_reason.is_distinct_from(why))
+        .where(is_lane_of(user_id), campaign_lanes.c.waiting_reason.is_distinct_from(why))
         .values(waiting_reason=why)
     )
 
@@ -227,10 +213,12 @@ returning user_id, next_check_at
 """)
 
 _FIRST_WAITING = text("""
-select (select min(seq) from public.campaign_recipients
-         where campaign_id = :campaign and state = 'waiting' and not cold) as warm,
+select c.id as campaign_id,
        (select min(seq) from public.campaign_recipients
-         where campaign_id = :campaign and state = 'waiting' and cold) as cold
+         where campaign_id = c.id and state = 'waiting' and not cold) as warm,
+       (select min(seq) from public.campaign_recipients
+         where campaign_id = c.id and state = 'waiting' and cold) as cold
+  from unnest(cast(:campaigns as uuid[])) as c (id)
 """)
 
 _CLAIM_CANCELLED = text("""

@@ -11,16 +11,24 @@ from uuid import UUID
 from sqlalchemy import Connection, func, select
 
 from services import settings
+from services.db.rows import read_row
 from services.db.tables.base import Record
 from services.db.tables.fleet import session_timeline
 from services.db.tables.fleet import sessions as session_rows
-from services.db.tables.outreach import campaign_recipients
-from services.errors import (
-    OutsideLimits,
-)
+from services.db.tables.outreach import campaign_recipients, campaigns
+from services.errors import N_, InvalidInput
 from services.fleet import session
-from services.outreach.pacing import Rules, Usage, Warmup
+from services.messaging.pace import Pace
+from services.outreach.pacing import Rules, Sender, Usage, Warmup
 from services.platform import local_time
+
+
+class OutsideLimits(InvalidInput):
+    """A campaign's rules are looser than the installation's, or admit nothing."""
+
+    code = "fora_dos_limites"
+    message = N_("O ritmo passa dos limites desta instalação.")
+    hint = N_("Fique dentro do horário, do limite por dia e do intervalo mostrados ao lado dos campos.")
 
 
 @dataclass(frozen=True)
@@ -36,20 +44,20 @@ class Pacing:
 
 def get_limits() -> Pacing:
     """How far the installation lets a campaign go; also what a new one begins with."""
-    configured = settings.get()
+    configured = settings.get().campaigns
     return Pacing(
-        opens=configured.campaign_opens,
-        closes=configured.campaign_closes,
-        cap=configured.campaign_daily_cap,
-        cold_share=configured.campaign_cold_share,
-        pace=configured.campaign_pace_seconds,
+        opens=configured.opens,
+        closes=configured.closes,
+        cap=configured.daily_cap,
+        cold_share=configured.cold_share,
+        pace=configured.pace_seconds,
     )
 
 
 def build_rules(pacing: Pacing, zone: str, warmup_started_at: datetime | None) -> Rules:
     """The rules of one campaign for its sender's time zone; `warmup_started_at` is when the number's warm-up began."""
-    configured = settings.get()
-    warmup = Warmup(configured.campaign_warmup_days, configured.campaign_warmup_first)
+    configured = settings.get().campaigns
+    warmup = Warmup(configured.warmup_days, configured.warmup_first)
     return Rules(
         zone, pacing.opens, pacing.closes, pacing.cap, pacing.cold_share, pacing.pace, warmup, warmup_started_at
     )
@@ -97,6 +105,22 @@ def get_warmup_start(tx: Connection, user_id: UUID, lane: Record | None) -> date
     return first or row.connected_at
 
 
+def read_sender(tx: Connection, user_id: UUID, lane: Record | None, zone: str, now: datetime) -> Sender:
+    """What a user's session has behind it at `now`, by its campaign lane; as new where there is none."""
+    today = local_time.to_local(now, zone).date()
+    # A clock that was put back must not make a number rest for longer than its longest gap.
+    available_at = min(lane.available_at, now + _get_longest_gap(tx, user_id)) if lane is not None else now
+    return Sender(available_at, {today: get_usage(tx, user_id, today, zone)})
+
+
+def _get_longest_gap(tx: Connection, user_id: UUID) -> timedelta:
+    """Counts ended campaigns too: the message that the number rests from may have been the last of one."""
+    pace = tx.execute(
+        select(func.max(campaigns.c.pace)).where(campaigns.c.user_id == user_id, campaigns.c.started_at.is_not(None))
+    ).scalar_one()
+    return Pace(pace or 0).longest_gap
+
+
 def get_usage(tx: Connection, user_id: UUID, day: date, zone: str) -> Usage:
     """Counts the recipients that the user's campaigns released on a day of `zone`, and the cold ones among them."""
     since, until = local_time.day_start(day, zone), local_time.day_start(day + timedelta(days=1), zone)
@@ -107,7 +131,7 @@ def get_usage(tx: Connection, user_id: UUID, day: date, zone: str) -> Usage:
             campaign_recipients.c.released_at < until,
         )
     ).one()
-    return Usage(row.total, row.cold)
+    return read_row(Usage, row)
 
 
 def pacing_columns(pacing: Pacing) -> dict[str, Any]:

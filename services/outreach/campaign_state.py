@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Select, select
 
 from services.db.actor import Actor
 from services.db.engine import transaction
+from services.db.rows import read_row
 from services.db.tables.base import Record
 from services.db.tables.outreach import campaign_lanes, campaigns
 from services.db.tables.outreach import templates as template_rows
@@ -93,14 +94,10 @@ def get_lane(tx: Connection, user_id: UUID) -> Record | None:
 
 
 def list_active(tx: Connection, user_id: UUID, *, locked: bool = False) -> list[Campaign]:
-    """The sender's campaigns that are under way, the first confirmed first; `locked` against pause and cancel."""
-    wanted = (
-        select_campaigns()
-        .where(campaigns.c.user_id == user_id, campaigns.c.state == CampaignState.ACTIVE)
-        .order_by(campaigns.c.started_at, campaigns.c.id)
-    )
+    """The sender's campaigns that are under way; `locked` against pause and cancel."""
+    wanted = select_campaigns().where(campaigns.c.user_id == user_id, campaigns.c.state == CampaignState.ACTIVE)
     rows = tx.execute(wanted.with_for_update(of=campaigns) if locked else wanted).all()
-    return [campaign_from_row(row) for row in rows]
+    return [build_campaign(row) for row in rows]
 
 
 def require_campaign(tx: Connection, user_id: UUID, campaign_id: UUID) -> Campaign:
@@ -113,7 +110,7 @@ def require_campaign(tx: Connection, user_id: UUID, campaign_id: UUID) -> Campai
     ).one_or_none()
     if row is None:
         raise NotFound(f"campaign {campaign_id}")
-    return campaign_from_row(row)
+    return build_campaign(row)
 
 
 def select_campaigns() -> Select[Any]:
@@ -123,17 +120,6 @@ def select_campaigns() -> Select[Any]:
     )
 
 
-def campaign_from_row(row: Record) -> Campaign:
-    """Makes a `Campaign` from a row of `select_campaigns`."""
-    return Campaign(
-        id=row.id,
-        name=row.name,
-        state=CampaignState(row.state),
-        template_id=row.template_id,
-        template_version=row.template_version,
-        template=row.template,
-        pacing=Pacing(row.opens, row.closes, row.cap, row.cold_share, row.pace),
-        created_at=row.created_at,
-        started_at=row.started_at,
-        ended_at=row.ended_at,
-    )
+def build_campaign(row: Record) -> Campaign:
+    """The campaign of a row of `select_campaigns`."""
+    return read_row(Campaign, row, pacing=read_row(Pacing, row))

@@ -18,13 +18,7 @@ from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.tables.fleet import sessions as session_rows
 from services.db.tables.outreach import campaign_lanes, campaigns
-from services.errors import (
-    Conflict,
-    EmptyList,
-    InvalidInput,
-    ListTooLong,
-    NotFound,
-)
+from services.errors import Conflict, InvalidInput, NotFound
 from services.messaging.content import Content
 from services.outreach import templates
 from services.outreach.campaign_progress import CampaignProgress, count_progress
@@ -33,13 +27,14 @@ from services.outreach.campaign_state import (
     OPEN_STATES,
     Campaign,
     CampaignState,
-    campaign_from_row,
+    build_campaign,
     get_lane,
     is_lane_of,
     require_campaign,
     require_owner,
     select_campaigns,
 )
+from services.outreach.errors import EmptyList, ListTooLong
 from services.outreach.recipients import Recipient
 from services.outreach.template_content import Template
 from services.platform import local_time
@@ -102,7 +97,7 @@ def list_campaigns(
     with transaction(actor) as tx:
         rows = tx.execute(wanted.order_by(*(column.desc() for column in order)).limit(limit)).all()
         far = count_progress(tx, [row.id for row in rows])
-    return [(campaign_from_row(row), far[row.id]) for row in rows]
+    return [(build_campaign(row), far[row.id]) for row in rows]
 
 
 def set_pacing(actor: Actor, campaign_id: UUID, pacing: Pacing) -> Campaign:
@@ -123,7 +118,7 @@ def confirm(actor: Actor, campaign_id: UUID, zone: str) -> Campaign:
     Raises: NotFound, and Conflict where it has begun.
     """
     user_id = require_owner(actor)
-    local_time.get_zone(zone)
+    local_time.require_zone(zone)
     with transaction(actor) as tx:
         _change_state(
             tx,
@@ -214,7 +209,7 @@ def _enrolment_values(user_id: UUID, campaign_id: UUID, to: Sequence[Recipient])
         }
         for seq, one in enumerate(to, 1)
     ]
-    days = settings.get().campaign_cold_days
+    days = settings.get().campaigns.cold_days
     return {"campaign": campaign_id, "user": user_id, "days": days, "rows": json.dumps(rows)}
 
 

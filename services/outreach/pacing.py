@@ -1,25 +1,21 @@
-"""The pacing of campaigns: when the next message may be sent. Pure: no database, no clock.
+"""The pacing of campaigns: whose message is next, and when it may be sent. Pure: no database, no clock.
 
 WhatsApp bans numbers that behave like a machine. So a campaign keeps to hours of the day, to a number of messages a day
 that grows while the number is new (warm-up), to a share of people who do not know the sender, and to a pace with random
-gaps. `next_send_decision` is the one place that decides: the release asks it before each message, and `forecast` asks
-it with a simulated clock. The gaps are drawn from the recipient's key, so both draw the same gaps.
+gaps. `next_step` is the one place that decides, over all campaigns of a sender: the release asks it once and carries
+the step out in the database, and the forecast asks it in a loop with a simulated clock. The gaps are drawn from the
+recipient's key, so both draw the same gaps.
 """
 
 import hashlib
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from services.messaging.pace import Pace
 from services.platform import local_time
-
-# Each gap is the pace times a factor from this range, as at the lanes.
-JITTER = (0.7, 1.6)
-# A forecast that runs longer than this is told as "later than".
-FORECAST_HORIZON = timedelta(days=400)
 
 
 class WaitReason(StrEnum):
@@ -92,8 +88,8 @@ class Rules:
 
     def gap(self, key: str) -> timedelta:
         """How long the session rests after the message of this key: the same for the same key."""
-        drawn = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) / 2**64
-        return timedelta(seconds=self.pace * (JITTER[0] + drawn * (JITTER[1] - JITTER[0])))
+        draw = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) / 2**64
+        return Pace(self.pace).gap_at(draw)
 
     def _opens_on(self, day: date) -> datetime:
         return local_time.to_utc(datetime.combine(day, self.opens), self.zone)
@@ -101,10 +97,14 @@ class Rules:
 
 @dataclass(frozen=True)
 class Usage:
-    """What left the session on the day of `zone` that is asked about, over all campaigns."""
+    """What left the session on one day of `zone`, over all campaigns."""
 
     total: int = 0
     cold: int = 0
+
+    def plus(self, *, cold: bool) -> "Usage":
+        """With one more message, to somebody who does not know the sender (`cold`) or to somebody who does."""
+        return Usage(self.total + 1, self.cold + cold)
 
 
 @dataclass(frozen=True)
@@ -145,107 +145,85 @@ def release_key(campaign_id: UUID, seq: int) -> str:
     return f"campaign:{campaign_id}:{seq}"
 
 
-# --- the forecast -----------------------------------------------------------------------------------------------------
+# --- whose turn it is -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Queue:
-    """A campaign as far as a forecast goes: its rules and who waits, in order, each with whether they are cold."""
+class QueueHead:
+    """Who is first in what one campaign has waiting. `started_at` is when it was confirmed: the first one goes first.
+
+    `warm` and `cold` are the places in its list of the first who knows the sender and of the first who does not; None
+    where nobody of them waits.
+    """
 
     campaign_id: UUID
+    started_at: datetime
     rules: Rules
-    waiting: Sequence[tuple[int, bool]]
+    warm: int | None
+    cold: int | None
+
+    def first(self, *, warm_only: bool) -> int | None:
+        """The place of the next one: the first in the list, or the first of those who know the sender."""
+        return min((seq for seq in (self.warm, None if warm_only else self.cold) if seq is not None), default=None)
 
 
 @dataclass(frozen=True)
 class Release:
-    """One message of a forecast."""
+    """A message that leaves at `at`; the session rests until `rested_at`."""
 
     at: datetime
     campaign_id: UUID
     seq: int
+    cold: bool
+    day: date
+    rested_at: datetime
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """What will become of a campaign if nothing happens to it.
+class Sender:
+    """What a session has behind it, over all campaigns: when it has rested, and what left on each day of its zone."""
 
-    `over_today`: how many of those that are left must wait for another day because today's allowance is used up;
-    `ends_at` is None where it cannot end, or not within 400 days. `days` counts its messages by day of its zone.
+    available_at: datetime
+    usage: Mapping[date, Usage]
+
+    def used_on(self, day: date) -> Usage:
+        """What left on `day`."""
+        return self.usage.get(day, Usage())
+
+    def after(self, release: Release) -> "Sender":
+        """The same sender once `release` has left."""
+        used = self.used_on(release.day).plus(cold=release.cold)
+        return Sender(release.rested_at, {**self.usage, release.day: used})
+
+
+def next_step(heads: Sequence[QueueHead], now: datetime, sender: Sender) -> Release | Wait | None:
+    """What a sender's campaigns do at `now`: one message leaves, or all wait; None where nobody is left.
+
+    The first confirmed goes first. While it waits for what does not hold up the next one, the next one goes.
     """
-
-    total: int
-    starts_at: datetime | None
-    ends_at: datetime | None
-    over_today: int
-    days: Mapping[date, int]
-
-
-def simulate(
-    queues: Sequence[Queue], now: datetime, available_at: datetime, spent: Mapping[date, Usage]
-) -> Iterator[Release]:
-    """Every release to come of a session's campaigns, the first of which goes first, as the worker will do them.
-
-    `spent` is what left on the days of the first queue's zone so far; campaigns of one session share their zone.
-    """
-    lines = [_SimulatedQueue(queue) for queue in queues]
-    by_day = {day: [one.total, one.cold] for day, one in spent.items()}
-    horizon = now + FORECAST_HORIZON
-    while now < horizon and (left := [line for line in lines if line.cold or line.warm]):
-        waits: list[datetime] = []
-        for line in left:
-            rules = line.queue.rules
-            used = by_day.setdefault(local_time.to_local(now, rules.zone).date(), [0, 0])
-            found = next_send_decision(
-                rules,
-                now,
-                available_at,
-                Usage(*used),
-                warm_waiting=bool(line.warm),
-                cold_waiting=bool(line.cold),
-            )
-            if isinstance(found, Wait):
-                waits.append(found.until)
-                continue
-            seq, cold = line.take(warm_only=found.warm_only)
-            used[0] += 1
-            used[1] += cold
-            available_at = now + rules.gap(release_key(line.queue.campaign_id, seq))
-            yield Release(now, line.queue.campaign_id, seq)
-            break
-        else:
-            now = min(waits)
+    waits: list[Wait] = []
+    for head in sorted(heads, key=lambda head: turn_order(head.started_at, head.campaign_id)):
+        if head.first(warm_only=False) is None:
+            continue
+        day = local_time.to_local(now, head.rules.zone).date()
+        decision = next_send_decision(
+            head.rules,
+            now,
+            sender.available_at,
+            sender.used_on(day),
+            warm_waiting=head.warm is not None,
+            cold_waiting=head.cold is not None,
+        )
+        if isinstance(decision, Wait):
+            waits.append(decision)
+            continue
+        seq = head.first(warm_only=decision.warm_only)
+        assert seq is not None, "where only strangers wait and none may go, the decision is to wait"
+        rested_at = now + head.rules.gap(release_key(head.campaign_id, seq))
+        return Release(now, head.campaign_id, seq, seq == head.cold, day, rested_at)
+    return min(waits, key=lambda wait: wait.until, default=None)
 
 
-def forecast(
-    queues: Sequence[Queue], campaign_id: UUID, now: datetime, available_at: datetime, spent: Mapping[date, Usage]
-) -> Forecast:
-    """What will become of one of `queues` beside the others."""
-    place = next(number for number, queue in enumerate(queues) if queue.campaign_id == campaign_id)
-    asked = queues[place]
-    mine = [one.at for one in simulate(queues, now, available_at, spent) if one.campaign_id == campaign_id]
-    zone, total = asked.rules.zone, len(asked.waiting)
-    today = local_time.to_local(now, zone).date()
-    before = spent.get(today, Usage()).total + sum(len(queue.waiting) for queue in queues[:place])
-    room = max(asked.rules.allowance(today) - before, 0)
-    return Forecast(
-        total=total,
-        starts_at=mine[0] if mine else None,
-        ends_at=mine[-1] if mine and len(mine) == total else None,
-        over_today=max(total - room, 0),
-        days=dict(sorted(Counter(local_time.to_local(at, zone).date() for at in mine).items())),
-    )
-
-
-class _SimulatedQueue:
-    """Who waits in one campaign; the next one is the first in order that may go."""
-
-    def __init__(self, queue: Queue) -> None:
-        self.queue = queue
-        self.warm = deque(seq for seq, cold in queue.waiting if not cold)
-        self.cold = deque(seq for seq, cold in queue.waiting if cold)
-
-    def take(self, *, warm_only: bool) -> tuple[int, bool]:
-        if self.cold and not warm_only and (not self.warm or self.cold[0] < self.warm[0]):
-            return self.cold.popleft(), True
-        return self.warm.popleft(), False
+def turn_order(started_at: datetime, campaign_id: UUID) -> tuple[datetime, UUID]:
+    """What orders the campaigns of a sender: the first confirmed has the first turn."""
+    return started_at, campaign_id

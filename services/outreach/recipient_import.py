@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from services.errors import EmptyList, ListTooLong, NoPhoneColumn
+from services.errors import N_
+from services.outreach.errors import EmptyList, ListTooLong, UnreadableList
 from services.outreach.recipient_row import RecipientRow, parse_address
 from services.outreach.spreadsheet import CELL_LIMIT, MAX_ROWS, SAMPLE_ROWS, ImportedSheet
 from services.outreach.template_language import variable_name
@@ -22,6 +23,12 @@ NAME_HEADERS = ("nome", "name", "cliente", "contato", "destinatario", "pessoa")
 _PHONE_LIKE = re.compile(r"(?:\+|\()?\s?[0-9][0-9 ().\-\u2010-\u2015\u2212\u00a0]*[0-9]")
 # What stands around a name in pasted text.
 _NAME_DELIMITERS = " \t<>()[]{}\"':;,.|/–—-*•"
+
+
+class NoPhoneColumn(UnreadableList):
+    code = "lista_sem_telefone"
+    message = N_("Nenhuma coluna dessa lista tem números de telefone.")
+    hint = N_("Inclua uma coluna com DDD e número, por exemplo (11) 99999-9999.")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services.errors import InvalidPhone
+from services.wppconnect.errors import InvalidPhone
 from services.wppconnect.phone import is_group, normalise
 
 # As Excel writes long numbers into a CSV: the digits behind are gone.

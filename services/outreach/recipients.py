@@ -16,24 +16,18 @@ import structlog
 from services.contacts import number_checks, opt_outs
 from services.db.actor import Actor
 from services.db.engine import transaction
-from services.errors import (
-    N_,
-    ConfigurationError,
-    EmptyList,
-    EmptyMessage,
-    ListTooLong,
-    MessageTooLong,
-    MissingVariable,
-    SessionNotConnected,
-    WppError,
-)
+from services.errors import N_, ConfigurationError
 from services.fleet.session import Status
 from services.messaging import outbox
-from services.messaging.content import Content
+from services.messaging.content import Content, EmptyMessage, MessageTooLong
+from services.messaging.errors import SessionNotConnected
 from services.outreach import template_content, templates
 from services.outreach.address_book import get_session_row
+from services.outreach.errors import EmptyList, ListTooLong
 from services.outreach.recipient_row import RecipientRow, is_rounded, parse_address
 from services.outreach.template_content import NAME_VARIABLE, PHONE_VARIABLE, Template, TemplateDraft
+from services.outreach.template_language import MissingVariable
+from services.wppconnect.errors import WppError
 from services.wppconnect.phone import format_phone, is_group, list_spellings
 
 log = structlog.get_logger(__name__)
@@ -243,7 +237,7 @@ def _with_number_check(one: Recipient, known: Mapping[str, number_checks.KnownNu
     answer = known.get(one.phone)
     if answer is None:
         return replace(one, problem=Problem.UNCHECKED)
-    return one if answer.exists else replace(one, problem=Problem.NOT_ON_WHATSAPP)
+    return one if answer.on_whatsapp else replace(one, problem=Problem.NOT_ON_WHATSAPP)
 
 
 def _check_fillable(one: Recipient, template: Template | TemplateDraft, common: Mapping[str, str] | None) -> Recipient:

@@ -13,11 +13,9 @@ from uuid import UUID
 
 from dateutil.rrule import rrule, rruleset, rrulestr
 
-from services.errors import (
-    InvalidInput,
-    MomentPassed,
-)
+from services.errors import InvalidInput
 from services.messaging.content import Content
+from services.outreach.errors import MomentPassed
 from services.platform import local_time
 
 MAX_INTERVAL = 366

@@ -7,13 +7,8 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from services.db.actor import Actor
-from services.errors import (
-    EmptyMessage,
-    InvalidInput,
-    MessageTooLong,
-    NotFound,
-)
-from services.messaging.content import TEXT_LIMIT, Content, Kind
+from services.errors import InvalidInput, NotFound
+from services.messaging.content import TEXT_LIMIT, Content, EmptyMessage, Kind, MessageTooLong
 from services.outreach import template_content, templates
 from services.outreach.recurrence import ScheduleDraft, ScheduleRecipient
 from services.wppconnect.phone import format_phone, list_spellings, normalise

@@ -9,7 +9,7 @@ from sqlalchemy import Select, func, select
 
 from services.db.actor import Actor
 from services.db.engine import transaction
-from services.db.tables.base import Record
+from services.db.rows import read_rows
 from services.db.tables.outreach import schedule_runs, schedules
 from services.errors import (
     N_,
@@ -60,7 +60,7 @@ def list_runs(actor: Actor, schedule_id: UUID | None = None, limit: int = 30) ->
         wanted = wanted.where(schedule_runs.c.schedule_id == schedule_id)
     with transaction(actor) as tx:
         rows = tx.execute(wanted.order_by(schedule_runs.c.due_at.desc()).limit(limit)).all()
-    return [_run_from_row(row) for row in rows]
+    return read_rows(ScheduleRun, rows)
 
 
 def list_calendar(actor: Actor, since: datetime, until: datetime) -> list[CalendarEntry]:
@@ -69,7 +69,7 @@ def list_calendar(actor: Actor, since: datetime, until: datetime) -> list[Calend
         schedule_runs.c.user_id == actor.user_id, schedule_runs.c.due_at >= since, schedule_runs.c.due_at < until
     )
     with transaction(actor) as tx:
-        past = [_run_from_row(row) for row in tx.execute(decided)]
+        past = read_rows(ScheduleRun, tx.execute(decided))
     known = {(one.schedule_id, one.wall) for one in past}
     entries = [CalendarEntry(one.due_at, one.schedule_id, one.name, one.state, False) for one in past]
     for schedule in list_schedules(actor):
@@ -85,18 +85,14 @@ def list_calendar(actor: Actor, since: datetime, until: datetime) -> list[Calend
 
 
 def _select_runs() -> Select[Any]:
-    return select(schedule_runs, schedules.c.name).join(schedules, schedules.c.id == schedule_runs.c.schedule_id)
-
-
-def _run_from_row(row: Record) -> ScheduleRun:
-    return ScheduleRun(
-        schedule_id=row.schedule_id,
-        name=row.name,
-        wall=row.local_time,
-        due_at=row.due_at,
-        state=RunState(row.state),
-        reason=row.reason,
-        message_ids=tuple(row.message_ids),
-        left_out=row.left_out,
-        at=row.decided_at,
-    )
+    return select(
+        schedule_runs.c.schedule_id,
+        schedules.c.name,
+        schedule_runs.c.local_time.label("wall"),
+        schedule_runs.c.due_at,
+        schedule_runs.c.state,
+        schedule_runs.c.reason,
+        schedule_runs.c.message_ids,
+        schedule_runs.c.left_out,
+        schedule_runs.c.decided_at.label("at"),
+    ).join(schedules, schedules.c.id == schedule_runs.c.schedule_id)

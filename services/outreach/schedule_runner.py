@@ -30,7 +30,7 @@ from services.outreach.recurrence import Occurrence, ScheduleDraft, ScheduleReci
 from services.outreach.schedule_content import render_contents
 from services.outreach.schedules import (
     RunState,
-    draft_from_row,
+    build_draft,
     next_columns,
     select_schedules,
     update_row,
@@ -66,14 +66,14 @@ def next_due_in() -> float | None:
 
 
 def _run_schedule(schedule_id: UUID, leased: datetime, now: datetime) -> None:
-    grace = timedelta(minutes=settings.get().schedule_grace_minutes)
+    grace = timedelta(minutes=settings.get().schedules.grace_minutes)
     with transaction(SYSTEM) as tx:
         row = tx.execute(
             _select_locked_schedule().where(schedules.c.id == schedule_id, schedules.c.next_check_at == leased)
         ).one_or_none()
         if row is None or row.next_local_time is None:
             return  # its owner changed it meanwhile
-        draft, hindrance = draft_from_row(row), _blocking_reason(row)
+        draft, hindrance = build_draft(row), _blocking_reason(row)
         coming = occurrences(draft, row.next_local_time - timedelta(seconds=1))
         due = next(coming, None)
         for _number in range(MAX_OCCURRENCES):

@@ -18,16 +18,14 @@ from sqlalchemy.dialects.postgresql import insert
 
 from services.db.actor import Actor
 from services.db.engine import transaction
+from services.db.rows import read_row
 from services.db.tables.base import Record
 from services.db.tables.outreach import schedule_runs, schedules
 from services.db.tables.platform import media as media_rows
-from services.errors import (
-    InvalidInput,
-    MomentPassed,
-    NotFound,
-)
-from services.messaging.content import Content, Kind
-from services.outreach.recurrence import Occurrence, ScheduleDraft, ScheduleRecipient, next_occurrence, occurrences
+from services.errors import InvalidInput, NotFound
+from services.messaging.content import Content
+from services.outreach.errors import MomentPassed
+from services.outreach.recurrence import Occurrence, ScheduleDraft, next_occurrence, occurrences
 from services.outreach.schedule_content import copy_template_file, render_contents, unique_recipients
 from services.platform.media_store import Media
 
@@ -69,7 +67,7 @@ def create(actor: Actor, draft: ScheduleDraft, now: datetime | None = None, key:
         schedule_id = key or uuid4()
         tx.execute(insert(schedules).values(id=schedule_id, user_id=user_id, **values).on_conflict_do_nothing())
         row = _lock_schedule(tx, user_id, schedule_id)
-    return _schedule_from_row(row)
+    return _build_schedule(row)
 
 
 def change(actor: Actor, schedule_id: UUID, draft: ScheduleDraft, now: datetime | None = None) -> Schedule:
@@ -86,7 +84,7 @@ def change(actor: Actor, schedule_id: UUID, draft: ScheduleDraft, now: datetime 
             values["next_check_at"] = None
         update_row(tx, schedule_id, ended_at=None, **values)
         row = tx.execute(select_schedules().where(schedules.c.id == schedule_id)).one()
-    return _schedule_from_row(row)
+    return _build_schedule(row)
 
 
 def set_paused(actor: Actor, schedule_id: UUID, *, on: bool, now: datetime | None = None) -> Schedule:
@@ -105,10 +103,10 @@ def set_paused(actor: Actor, schedule_id: UUID, *, on: bool, now: datetime | Non
                 tx,
                 schedule_id,
                 paused_at=None,
-                **next_columns(next_occurrence(draft_from_row(held), None, moment), moment),
+                **next_columns(next_occurrence(build_draft(held), None, moment), moment),
             )
         row = tx.execute(select_schedules().where(schedules.c.id == schedule_id)).one()
-    return _schedule_from_row(row)
+    return _build_schedule(row)
 
 
 def set_skipped(actor: Actor, schedule_id: UUID, wall: datetime, *, on: bool = True) -> None:
@@ -119,7 +117,7 @@ def set_skipped(actor: Actor, schedule_id: UUID, wall: datetime, *, on: bool = T
     user_id = _require_owner(actor)
     with transaction(actor) as tx:
         held = _lock_schedule(tx, user_id, schedule_id)
-        draft = draft_from_row(held)
+        draft = build_draft(held)
         # Far ahead it would take long to count there; before the first there is nothing to count from.
         now = datetime.now(UTC).replace(tzinfo=None)
         if wall < draft.first or wall - max(draft.first, now) > MAX_SKIP_AHEAD:
@@ -163,7 +161,7 @@ def list_schedules(
         here = tuple_(moment, schedules.c.id)
         wanted = wanted.where(here < tuple_(*after) if ended else here > tuple_(*after))
     with transaction(actor) as tx:
-        return [_schedule_from_row(row) for row in tx.execute(wanted.limit(limit))]
+        return [_build_schedule(row) for row in tx.execute(wanted.limit(limit))]
 
 
 def list_position(schedule: Schedule) -> tuple[datetime, UUID]:
@@ -183,7 +181,7 @@ def get_schedule(actor: Actor, schedule_id: UUID) -> Schedule:
         ).one_or_none()
     if row is None:
         raise NotFound(f"schedule {schedule_id}")
-    return _schedule_from_row(row)
+    return _build_schedule(row)
 
 
 def list_upcoming(actor: Actor, schedule: Schedule, count: int = 10) -> list[Occurrence]:
@@ -273,28 +271,17 @@ def select_schedules() -> Select[Any]:
     )
 
 
-def draft_from_row(row: Record) -> ScheduleDraft:
-    """Makes a `ScheduleDraft` from a row of `select_schedules`."""
-    media = Media(row.user_id, row.media_sha256, row.mimetype, row.size) if row.media_sha256 else None
-    content = Content(Kind(row.kind), row.body, media, row.filename, row.detail)
-    return ScheduleDraft(
-        name=row.name,
-        zone=row.time_zone,
-        first=row.first_local_time,
-        rule=row.rule,
-        to=tuple(ScheduleRecipient(one["phone"], one["name"], one["values"]) for one in row.recipients),
-        content=content if row.template_id is None else None,
-        template_id=row.template_id,
-        template_version=row.template_version,
+def build_draft(row: Record) -> ScheduleDraft:
+    """The draft of a row of `select_schedules`."""
+    content = None
+    if row.template_id is None:
+        media = read_row(Media, row, sha256=row.media_sha256) if row.media_sha256 else None
+        content = read_row(Content, row, media=media, quoted_wpp_id=None)
+    return read_row(
+        ScheduleDraft, row, zone=row.time_zone, first=row.first_local_time, to=row.recipients, content=content
     )
 
 
-def _schedule_from_row(row: Record) -> Schedule:
-    return Schedule(
-        id=row.id,
-        draft=draft_from_row(row),
-        next=Occurrence(row.next_local_time, row.next_at) if row.next_local_time is not None else None,
-        paused_at=row.paused_at,
-        ended_at=row.ended_at,
-        created_at=row.created_at,
-    )
+def _build_schedule(row: Record) -> Schedule:
+    due = Occurrence(wall=row.next_local_time, at=row.next_at) if row.next_local_time is not None else None
+    return read_row(Schedule, row, draft=build_draft(row), next=due)

@@ -18,7 +18,7 @@ from xml.etree.ElementTree import ParseError
 import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
 
-from services.errors import EmptyList, ListTooLong, UnreadableList
+from services.outreach.errors import EmptyList, ListTooLong, UnreadableList
 from services.outreach.recipient_row import parse_address
 from services.wppconnect.payload_fields import storable
 

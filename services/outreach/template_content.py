@@ -6,15 +6,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from services.errors import (
-    EmptyMessage,
-    InvalidInput,
-    MessageTooLong,
-    UnknownVariable,
-)
+from services.errors import InvalidInput
 from services.messaging import attachments
-from services.messaging.content import TEXT_LIMIT, WITH_FILE, Content, Kind, Origin
-from services.outreach.template_language import RESERVED_NAMES, fill, variable_name, variables
+from services.messaging.content import TEXT_LIMIT, WITH_FILE, Content, EmptyMessage, Kind, MessageTooLong, Origin
+from services.outreach.template_language import RESERVED_NAMES, UnknownVariable, fill, variable_name, variables
 from services.platform.media_store import Media
 from services.wppconnect.payload_fields import storable
 

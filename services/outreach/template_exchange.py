@@ -9,11 +9,9 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError
 
 from services.db.actor import Actor
-from services.errors import (
-    UnreadableList,
-)
 from services.messaging import attachments
 from services.messaging.content import Kind
+from services.outreach.errors import UnreadableList
 from services.outreach.template_content import Template, TemplateDraft, check_draft
 from services.outreach.templates import save, with_attachment
 from services.platform import media_store

@@ -9,19 +9,14 @@ import functools
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, UndefinedError, nodes
 from jinja2 import Template as Compiled
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from services.errors import (
-    MessageTooLong,
-    MissingVariable,
-    TemplateInvalid,
-    UnknownVariable,
-)
-from services.messaging.content import TEXT_LIMIT
+from services.errors import N_, InvalidInput
+from services.messaging.content import TEXT_LIMIT, MessageTooLong
 from services.wppconnect.payload_fields import storable
 
 # Jinja2's parser and Python's compiler recurse; nobody nests conditions so deep.
@@ -29,6 +24,31 @@ MAX_DEPTH = 12
 FILTERS = ("default", "upper", "lower", "title", "trim")
 # What Jinja2 itself puts under these names is no value of ours.
 RESERVED_NAMES = frozenset({"self", "loop", "super", "caller", "varargs", "kwargs"})
+
+
+class TemplateInvalid(InvalidInput):
+    """`params["line"]` counts from 1."""
+
+    code = "modelo_invalido"
+    message = N_("O texto do modelo não pode ser lido na linha {line}.")
+    hint = N_(
+        "Confira as chaves. Valem variáveis como {{{{nome}}}}, com default, upper, lower, title e trim, e "
+        "{{% if nome %}}…{{% else %}}…{{% endif %}}."
+    )
+
+
+class UnknownVariable(InvalidInput):
+    """`params["name"]` as it is written in the template."""
+
+    code = "variavel_desconhecida"
+    message = N_("A variável {{{{{name}}}}} não existe neste modelo.")
+    hint = N_("Corrija o nome no texto ou inclua a variável no modelo.")
+
+
+class MissingVariable(InvalidInput):
+    code = "variavel_sem_valor"
+    message = N_("Falta um valor para {{{{{name}}}}}.")
+    hint = N_("Preencha a variável ou dê a ela um valor padrão no modelo.")
 
 
 def variable_name(written: str) -> str:
@@ -70,9 +90,8 @@ def fill(body: str, values: Mapping[str, str], known: Sequence[str]) -> str:
 class _MissingVariable(StrictUndefined):
     """Says the name only: the sentence around it is ours."""
 
-    @property
-    def _undefined_message(self) -> str:
-        return str(self._undefined_name)
+    def __init__(self, hint: str | None = None, *, name: str | None = None, **about: Any) -> None:  # noqa: ARG002
+        super().__init__(hint=str(name), name=name, **about)
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from sqlalchemy.sql import Select
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.like import contains_pattern
+from services.db.rows import read_row
 from services.db.tables.base import Record
 from services.db.tables.outreach import template_versions, templates
 from services.db.tables.platform import media as media_rows
@@ -23,7 +24,7 @@ from services.errors import (
 )
 from services.messaging import attachments
 from services.messaging.attachments import Attachment
-from services.messaging.content import Content, Kind
+from services.messaging.content import Content
 from services.outreach.template_content import NAME_LIMIT, Template, TemplateDraft, check_draft
 from services.platform import media_store
 from services.platform.media_store import Media
@@ -55,7 +56,7 @@ def list_templates(
         wanted = wanted.where(tuple_(*_list_order()) > tuple_(func.lower(after[0]), after[1]))
     with transaction(actor) as tx:
         rows = tx.execute(wanted.order_by(*_list_order()).limit(limit)).all()
-    return [_template_from_row(row) for row in rows]
+    return [_build_template(row) for row in rows]
 
 
 def list_own(actor: Actor) -> list[Template]:
@@ -83,7 +84,7 @@ def read_template(tx: Connection, template_id: UUID, version: int | None = None)
     ).one_or_none()
     if row is None:
         raise NotFound(f"template {template_id}")
-    return _template_from_row(row)
+    return _build_template(row)
 
 
 def list_versions(actor: Actor, template_id: UUID) -> list[Template]:
@@ -97,7 +98,7 @@ def list_versions(actor: Actor, template_id: UUID) -> list[Template]:
         ).all()
     if not rows:
         raise NotFound(f"template {template_id}")
-    return [_template_from_row(row) for row in rows]
+    return [_build_template(row) for row in rows]
 
 
 def save(actor: Actor, draft: TemplateDraft, template_id: UUID | None = None) -> Template:
@@ -206,7 +207,7 @@ def _select_versions() -> Select[tuple[object, ...]]:
         template_versions.c.version,
         template_versions.c.kind,
         template_versions.c.body,
-        template_versions.c.media_sha256,
+        template_versions.c.media_sha256.label("sha256"),
         template_versions.c.mimetype,
         template_versions.c.filename,
         template_versions.c.defaults,
@@ -254,20 +255,5 @@ def _update_template(tx: Connection, template_id: UUID, only_of: UUID | None = N
         raise NotFound(f"template {template_id}")
 
 
-def _template_from_row(row: Record) -> Template:
-    file = row.media_sha256
-    return Template(
-        id=row.id,
-        user_id=row.user_id,
-        shared=row.shared,
-        name=row.name,
-        version=row.version,
-        newest=row.newest,
-        kind=Kind(row.kind),
-        body=row.body,
-        media=Media(row.user_id, file, row.mimetype, row.size) if file is not None else None,
-        filename=row.filename,
-        defaults=row.defaults,
-        created_at=row.created_at,
-        archived_at=row.archived_at,
-    )
+def _build_template(row: Record) -> Template:
+    return read_row(Template, row, media=read_row(Media, row) if row.sha256 is not None else None)

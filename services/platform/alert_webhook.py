@@ -16,7 +16,7 @@ POST_TIMEOUT_SECONDS = 5.0
 
 def post(body: Mapping[str, Any]) -> bool:
     """Post `body` as JSON to ALERT_WEBHOOK_URL; chat tools show its `text`. False where that did not work."""
-    address = settings.get().alert_webhook_url.get_secret_value()
+    address = settings.get().alerts.webhook_url.get_secret_value()
     content = json.dumps(body, ensure_ascii=False).encode()
     # Whoever set the address may reach their own networks with it.
     answer = safe_http.post(

@@ -1,7 +1,7 @@
-"""Local times ↔ moments in UTC, with one rule for the hours that daylight saving skips or repeats.
+"""Time zones by their names, and local times ↔ moments in UTC: the only place that knows how clocks are changed.
 
-A time that does not exist on a day becomes the next moment that does: the one at which the clock was put forward.
-Of a time that exists twice, the first is taken.
+There is one rule for the hours that daylight saving skips or repeats. A time that does not exist on a day becomes the
+next moment that does: the one at which the clock was put forward. Of a time that exists twice, the first is taken.
 """
 
 import functools
@@ -11,13 +11,18 @@ from zoneinfo import ZoneInfo, available_timezones
 from services.errors import InvalidInput
 
 
+def is_zone(name: str) -> bool:
+    """Whether `name` is a time zone's IANA name, as `America/Sao_Paulo`."""
+    return name in _zone_names()
+
+
 @functools.lru_cache(maxsize=64)
-def get_zone(name: str) -> ZoneInfo:
+def require_zone(name: str) -> ZoneInfo:
     """The time zone of an IANA name.
 
     Raises: InvalidInput for any other text.
     """
-    if name not in _zone_names():
+    if not is_zone(name):
         raise InvalidInput("no such time zone")
     return ZoneInfo(name)
 
@@ -29,7 +34,7 @@ def _zone_names() -> frozenset[str]:
 
 def to_utc(wall: datetime, name: str) -> datetime:
     """The moment, in UTC, at which the clocks of the zone `name` show `wall` (naive)."""
-    place = get_zone(name)
+    place = require_zone(name)
     before, after = (wall.replace(tzinfo=place, fold=fold).utcoffset() or timedelta(0) for fold in (0, 1))
     early, late = (wall - offset for offset in (after, before))
     # In a gap the offset from before it leads to a moment behind the change, the one from after it to one before.
@@ -40,7 +45,7 @@ def to_utc(wall: datetime, name: str) -> datetime:
 
 def to_local(moment: datetime, name: str) -> datetime:
     """What the clocks of the zone `name` show at `moment`, as a naive time."""
-    return moment.astimezone(get_zone(name)).replace(tzinfo=None)
+    return moment.astimezone(require_zone(name)).replace(tzinfo=None)
 
 
 def day_start(day: date, name: str) -> datetime:

@@ -22,16 +22,25 @@ from sqlalchemy.exc import DBAPIError
 from services import settings
 from services.db.actor import Actor
 from services.db.engine import get_sqlstate, transaction
-from services.db.tables.base import Record
+from services.db.rows import read_row
 from services.db.tables.platform import media as rows
-from services.errors import Forbidden, MediaUnavailable, NotFound
+from services.errors import N_, Forbidden, NotFound, ServiceError
 
 FOLDER_MODE = 0o700
-# The SQLSTATE of migration 0041: a clean-up is deleting the file of this content.
+# The SQLSTATE of app.refuse_media_deleting: a clean-up is deleting the file of this content.
 BEING_DELETED_SQLSTATE = "PL003"
 # How long whoever keeps it again waits for that, and how often they look.
 DELETION_WAIT_SECONDS = 10.0
 DELETION_POLL_SECONDS = 0.05
+
+
+class MediaUnavailable(ServiceError):
+    code = "midia_indisponivel"
+    http_status = 503
+    permanent = False
+    safe_to_retry = True
+    message = N_("O arquivo não pôde ser guardado ou lido agora.")
+    hint = N_("Nada foi enviado. Tente de novo em alguns segundos.")
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ class ListedMedia:
     """One content of the actor's, and since when it is kept."""
 
     media: Media
-    since: datetime
+    created_at: datetime
 
 
 def save(actor: Actor, content: bytes, mimetype: str, user_id: UUID | None = None) -> Media:
@@ -90,7 +99,7 @@ def get(actor: Actor, sha256: bytes, user_id: UUID | None = None) -> Media:
         row = tx.execute(select(rows).where(rows.c.user_id == owner, rows.c.sha256 == sha256)).one_or_none()
     if row is None:
         raise NotFound("media")
-    return _media_from_row(row)
+    return read_row(Media, row)
 
 
 def read(actor: Actor, sha256: bytes, user_id: UUID | None = None) -> bytes:
@@ -121,7 +130,7 @@ def list_media(actor: Actor, limit: int, before: tuple[datetime, bytes] | None =
     if before is not None:
         wanted = wanted.where(tuple_(rows.c.created_at, rows.c.sha256) < before)
     with transaction(actor) as tx:
-        return [ListedMedia(_media_from_row(row), row.created_at) for row in tx.execute(wanted)]
+        return [read_row(ListedMedia, row, media=read_row(Media, row)) for row in tx.execute(wanted)]
 
 
 def restore_file(path: str, content: bytes) -> None:
@@ -188,7 +197,7 @@ def get_path(user_id: UUID, sha256: bytes) -> str:
 
 @functools.cache
 def _filesystem() -> tuple[AbstractFileSystem, str]:
-    configured = settings.get()
+    configured = settings.get().storage
     url = configured.media_url.get_secret_value()
     if not url:
         folder = (configured.data_dir / "media").absolute()
@@ -196,7 +205,3 @@ def _filesystem() -> tuple[AbstractFileSystem, str]:
         url = f"file://{folder}"
     store, root = fsspec.url_to_fs(url)
     return store, str(root).rstrip("/")
-
-
-def _media_from_row(row: Record) -> Media:
-    return Media(row.user_id, row.sha256, row.mimetype, row.size)

@@ -94,7 +94,7 @@ def _topics_of(what: str, who: str) -> tuple[str, ...]:
 async def open_hub() -> AsyncIterator[Hub]:
     """This process's hub with its one listener, for the block. The database may still be away."""
     hub = Hub(asyncio.get_running_loop())
-    url = settings.get().console_database_url.get_secret_value()
+    url = settings.get().database.console_url.get_secret_value()
     listener = Listener(url, (CHANNEL,), lambda _channel, payload: hub.hear(payload), hub.catch_up).start()
     try:
         yield hub

@@ -60,12 +60,10 @@ class _Limiter:
     """The limits of one process."""
 
     def __init__(self) -> None:
-        configured = settings.get()
-        limited = {door: configured.rate_limit(door) for door in Limit}
-        self._items: dict[Limit, RateLimitItem] = {
-            door: parse(limit) for door, limit in limited.items() if limit != settings.OFF
-        }
-        url = configured.rate_limit_url.get_secret_value()
+        configured = settings.get().rate_limits
+        limits = {door: configured.limit(door) for door in Limit}
+        self._items: dict[Limit, RateLimitItem] = {door: parse(limit) for door, limit in limits.items() if limit}
+        url = configured.url.get_secret_value()
         self._shared = _open_storage(url) if url else None
         self._leases: dict[tuple[Limit, SubjectKind, str], _Lease] = {}
         self._lock = threading.Lock()

@@ -1,12 +1,19 @@
 """The loop of a worker over a table.
 
-It works until it finds nothing, then waits until it is notified or the next row is due.
+It works until it finds nothing, then waits until it is notified or the next row is due. What has no rows to wait for
+is done in rounds (`Periodic`).
 """
 
 import threading
+import time
 from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
 
 from services import counters
+from services.db.actor import SYSTEM
+from services.db.engine import transaction
 from services.failure_log import FailureLog
 
 # The safety reread for a lost notification, and the pause after an error.
@@ -67,3 +74,50 @@ class WorkerLoop:
         if more:
             return 0.0
         return IDLE_SECONDS if due is None else min(max(due, MIN_PAUSE_SECONDS), IDLE_SECONDS)
+
+
+class Periodic:
+    """Rounds of one worker, with a pause after each that left nothing to do. `step` and `idle_seconds` are for a loop.
+
+    The pauses are those of this process: what must be done once for the whole installation sees to that itself.
+    """
+
+    def __init__(
+        self, work: Callable[[], bool], pause_seconds: Callable[[float], float], hurry_seconds: float = 0.0
+    ) -> None:
+        """`work` is one round, True where there is more to do at once; a round that raises is due still.
+
+        `pause_seconds` is asked after a round with nothing left: how long to rest, given how long the round took.
+        `hurry_seconds` is the least time from the beginning of one round to that of a hurried one.
+        """
+        self._work = work
+        self._pause_seconds = pause_seconds
+        self._hurry_seconds = hurry_seconds
+        self._next = self._last = 0.0
+
+    def hurry(self) -> None:
+        """Make the next round due."""
+        self._next = min(self._next, self._last + self._hurry_seconds)
+
+    def step(self) -> bool:
+        """One round where it is due. True where there is more to do at once."""
+        started = time.monotonic()
+        if started < self._next:
+            return False
+        self._last = started
+        more = self._work()
+        if not more:
+            pause = self._pause_seconds(time.monotonic() - started)
+            self._next = time.monotonic() + pause
+        return more
+
+    def idle_seconds(self) -> float:
+        """Seconds until the next round."""
+        return max(self._next - time.monotonic(), 0.0)
+
+
+def get_seconds_until(moment: ColumnElement[Any]) -> float | None:
+    """Seconds until `moment` by the database's clock: 0 once it is over, None where it is null."""
+    with transaction(SYSTEM) as tx:
+        seconds = tx.execute(select(func.extract("epoch", moment - func.clock_timestamp()))).scalar_one()
+    return None if seconds is None else max(float(seconds), 0.0)

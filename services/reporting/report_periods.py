@@ -1,10 +1,10 @@
 """Periods of reports: whole days of a time zone, and the moments between which they lie."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import UTC, date, datetime, timedelta
 
 from services.errors import InvalidInput
+from services.platform import local_time
 
 QUARTER_HOUR = timedelta(minutes=15)
 # Beyond this a chart says nothing and a page would wait.
@@ -35,16 +35,16 @@ class Period:
     @property
     def span(self) -> Span:
         """From midnight to midnight, wherever daylight saving puts them."""
-        return Span(_midnight_of(self.first, self.zone), _midnight_of(self.last + timedelta(days=1), self.zone))
+        until = local_time.day_start(self.last + timedelta(days=1), self.zone)
+        return Span(local_time.day_start(self.first, self.zone), until)
 
     def before(self, now: datetime) -> Span:
         """The same number of days before. Of a period that is not over only as much: by the clock, to the quarter."""
         earlier = timedelta(days=self.days)
-        since, until = _midnight_of(self.first - earlier, self.zone), _midnight_of(self.first, self.zone)
+        since, until = (local_time.day_start(day, self.zone) for day in (self.first - earlier, self.first))
         if not self.span.since <= now < self.span.until:
             return Span(since, until)
-        seen = now.astimezone(get_zone(self.zone))
-        by_then = (seen.replace(tzinfo=None) - earlier).replace(tzinfo=get_zone(self.zone)).astimezone(UTC)
+        by_then = local_time.to_utc(local_time.to_local(now, self.zone) - earlier, self.zone)
         return Span(since, min(_next_quarter(by_then), until))
 
 
@@ -53,25 +53,9 @@ def check_period(period: Period) -> None:
 
     Raises: InvalidInput for an unknown zone, and for a period that runs backwards or is longer than `MAX_DAYS`.
     """
-    get_zone(period.zone)
+    local_time.require_zone(period.zone)
     if not 1 <= period.days <= MAX_DAYS:
         raise InvalidInput(f"{period.days} days")
-
-
-def get_zone(name: str) -> ZoneInfo:
-    """The time zone of an IANA name.
-
-    Raises: InvalidInput for a name that is unknown.
-    """
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise InvalidInput(f"zone {name!r}") from error
-
-
-def _midnight_of(day: date, zone: str) -> datetime:
-    """When `day` begins. Where daylight saving skips midnight that is the first moment after the gap."""
-    return datetime.combine(day, time.min, get_zone(zone)).astimezone(UTC)
 
 
 def _next_quarter(moment: datetime) -> datetime:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Table, select, text
 
+from services.db.rows import read_row, read_rows
 from services.db.tables.base import Record
 from services.reporting.report_model import (
     Availability,
@@ -18,7 +19,6 @@ from services.reporting.report_model import (
     FailureCount,
     Grain,
     Measure,
-    RankingRow,
     Totals,
     WeekdayHour,
 )
@@ -176,21 +176,10 @@ def get_totals(tx: Connection, whose: UUID | None, span: Span) -> Totals:
     row = tx.execute(_query(_TOTALS, whose), _params(whose, span)).one()
     bands = tx.execute(_query(_DURATIONS, whose), _params(whose, span)).all()
     reached = {(Measure(one.measure), float(one.share)): float(one.seconds) for one in bands}
-    return Totals(
-        total=row.total,
-        waiting=row.waiting,
-        sent=row.sent,
-        delivered=row.delivered,
-        read=row.read,
-        failed=row.failed,
-        uncertain=row.uncertain,
-        received=row.received,
-        opt_outs=row.opt_outs,
-        times={measure: _durations_from_row(row, measure, reached) for measure in Measure},
-    )
+    return read_row(Totals, row, times={measure: _get_durations(row, measure, reached) for measure in Measure})
 
 
-def _durations_from_row(row: Record, measure: Measure, reached: Mapping[tuple[Measure, float], float]) -> Durations:
+def _get_durations(row: Record, measure: Measure, reached: Mapping[tuple[Measure, float], float]) -> Durations:
     count, ms = row._mapping[f"{measure}_count"], row._mapping[f"{measure}_ms"]
     if not count:
         return Durations()
@@ -200,25 +189,18 @@ def _durations_from_row(row: Record, measure: Measure, reached: Mapping[tuple[Me
 def get_chart_points(tx: Connection, whose: UUID | None, period: Period, grain: Grain) -> list[ChartPoint]:
     """Counts the messages of a period by hour or by day of its zone (`grain`), for one user or for everybody (None)."""
     given = _params(whose, period.span, zone=period.zone, grain=grain)
-    return [
-        ChartPoint(row.starts_at, row.sent, row.delivered, row.read, row.failed, row.received)
-        for row in tx.execute(_query(_POINTS, whose), given)
-    ]
+    return read_rows(ChartPoint, tx.execute(_query(_POINTS, whose), given))
 
 
 def get_weekday_hours(tx: Connection, whose: UUID | None, period: Period) -> list[WeekdayHour]:
     """Counts the messages of a period by weekday and hour of its zone, for one user or for everybody (None)."""
     given = _params(whose, period.span, zone=period.zone)
-    return [
-        WeekdayHour(row.weekday, row.hour, row.sent, row.received)
-        for row in tx.execute(_query(_WEEKDAY_HOURS, whose), given)
-    ]
+    return read_rows(WeekdayHour, tx.execute(_query(_WEEKDAY_HOURS, whose), given))
 
 
 def get_failures(tx: Connection, whose: UUID | None, span: Span) -> list[FailureCount]:
     """The most frequent failure codes of a span, up to `TOP_ROWS`, for one user or for everybody (None)."""
-    rows = tx.execute(_query(_FAILURES, whose), _params(whose, span, top=TOP_ROWS))
-    return [FailureCount(row.code, row.messages) for row in rows]
+    return read_rows(FailureCount, tx.execute(_query(_FAILURES, whose), _params(whose, span, top=TOP_ROWS)))
 
 
 def get_breakdown(
@@ -229,10 +211,7 @@ def get_breakdown(
         return []
     rows = tx.execute(_query(_BREAKDOWN, whose, column=column), _params(whose, span, top=TOP_ROWS)).all()
     names = _get_names(tx, table, [row.id for row in rows])
-    return [
-        BreakdownRow(row.id, names.get(row.id), row.total, row.sent, row.delivered, row.read, row.failed)
-        for row in rows
-    ]
+    return [read_row(BreakdownRow, row, name=names.get(row.id)) for row in rows]
 
 
 def _get_names(tx: Connection, table: Table, ids: list[UUID]) -> dict[UUID, str]:
@@ -246,20 +225,4 @@ def get_availability(tx: Connection, whose: UUID | None, span: Span) -> Availabi
     given = _params(whose, span)
     time_up = tx.execute(text(_UPTIME.format(whose=mine)), given).one()
     pairing = tx.execute(text(_PAIRING.format(whose=mine)), given).one()
-    return Availability(time_up.up, time_up.known, pairing.attempts, pairing.paired, pairing.median)
-
-
-def ranking_row_from_row(row: Record) -> RankingRow:
-    """Makes a `RankingRow` from a row of `RANKING`."""
-    return RankingRow(
-        user_id=row.user_id,
-        email=row.email,
-        total=row.total,
-        sent=row.sent,
-        delivered=row.delivered,
-        read=row.read,
-        failed=row.failed,
-        uncertain=row.uncertain,
-        received=row.received,
-        response=None if row.response is None else float(row.response),
-    )
+    return read_row(Availability, pairing, up=time_up.up, known=time_up.known)

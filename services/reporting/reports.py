@@ -8,16 +8,17 @@ anybody's and everybody's. A report never shows a text.
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from services.db.actor import Actor, ActorKind
 from services.db.engine import get_sqlstate, transaction
 from services.db.like import contains_pattern
+from services.db.rows import read_rows
 from services.db.tables.accounts import directory
 from services.db.tables.outreach import campaigns, templates
 from services.errors import Forbidden, InvalidInput
-from services.reporting.report_model import Grain, Person, Ranking, RankingOrder, Report
+from services.reporting.report_model import Grain, Person, Ranking, RankingOrder, RankingRow, Report
 from services.reporting.report_periods import Period, check_period, split_off_whole_days
 from services.reporting.report_queries import (
     RANKING,
@@ -28,7 +29,6 @@ from services.reporting.report_queries import (
     get_failures,
     get_totals,
     get_weekday_hours,
-    ranking_row_from_row,
 )
 
 PAGE_SIZE = 50
@@ -80,7 +80,7 @@ def get_ranking(
     given = {**split_off_whole_days(period.span), "limit": size, "offset": (page - 1) * size}
     with transaction(actor) as tx:
         rows = tx.execute(text(RANKING.format(order=RANKING_ORDERS[order])), given).all()
-    return Ranking([ranking_row_from_row(row) for row in rows], rows[0].people if rows else 0)
+    return Ranking(read_rows(RankingRow, rows), rows[0].people if rows else 0)
 
 
 def list_people(actor: Actor, typed: str = "") -> list[Person]:
@@ -90,12 +90,12 @@ def list_people(actor: Actor, typed: str = "") -> list[Person]:
     """
     actor.require_staff("reports of others")
     part = contains_pattern(typed)
-    found = select(directory.c.user_id, directory.c.email).where(
+    # Somebody found by their name may have no e-mail.
+    found = select(directory.c.user_id, func.coalesce(directory.c.email, "").label("email")).where(
         directory.c.email.ilike(part) | directory.c.name.ilike(part)
     )
     with transaction(actor) as tx:
-        rows = tx.execute(found.order_by(directory.c.email).limit(MAX_PEOPLE)).all()
-    return [Person(row.user_id, row.email) for row in rows]
+        return read_rows(Person, tx.execute(found.order_by(directory.c.email).limit(MAX_PEOPLE)))
 
 
 def _get_report_owner(actor: Actor, user_id: UUID | None) -> UUID | None:

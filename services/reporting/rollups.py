@@ -10,13 +10,13 @@ answer is what a person wrote (no campaign, no schedule, not failed) after the o
 time counts from the first inbound message that nobody had answered.
 """
 
-import time
 from collections.abc import Callable
 
 from sqlalchemy import Connection, text
 
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
+from services.platform.worker_loop import Periodic
 
 # How old a figure may be before the next round looks: what a person waits for at most, beside the round itself.
 ROUND_SECONDS = 1.0
@@ -26,26 +26,9 @@ REST_FACTOR = 4
 NOTES_PER_ROUND = 2_000
 
 
-class RollupRounds:
-    """The rounds of one worker: does nothing while the last one is too young."""
-
-    def __init__(self) -> None:
-        self._next = 0.0
-
-    def step(self) -> bool:
-        """One round where it is due. True where there is more to do at once."""
-        started = time.monotonic()
-        if started < self._next:
-            return False
-        more = run_round()
-        if not more:
-            ended = time.monotonic()
-            self._next = ended + max(ROUND_SECONDS, REST_FACTOR * (ended - started))
-        return more
-
-    def idle_seconds(self) -> float:
-        """Seconds until the next round."""
-        return max(self._next - time.monotonic(), 0.0)
+def build_rounds() -> Periodic:
+    """The rounds of one worker; the longer a round took, the longer the rest after it."""
+    return Periodic(run_round, lambda took: max(ROUND_SECONDS, REST_FACTOR * took))
 
 
 def run_round(limit: int = NOTES_PER_ROUND) -> bool:

@@ -5,11 +5,20 @@ from typing import Any
 
 from services import settings
 from services.db.actor import SYSTEM
-from services.errors import AlertNotPosted
-from services.platform import alert_webhook
+from services.errors import N_, ServiceError
+from services.platform import alert_webhook, local_time
 from services.reporting.report_model import Report
-from services.reporting.report_periods import Period, get_zone
+from services.reporting.report_periods import Period
 from services.reporting.reports import get_report
+
+
+class AlertNotPosted(ServiceError):
+    code = "aviso_nao_entregue"
+    http_status = 503
+    permanent = False
+    safe_to_retry = True
+    message = N_("O endereço dos avisos não respondeu.")
+    hint = N_("Confira ALERT_WEBHOOK_URL; tentaremos de novo em instantes.")
 
 
 def post_last_week(now: datetime | None = None) -> bool:
@@ -17,11 +26,11 @@ def post_last_week(now: datetime | None = None) -> bool:
 
     Raises: AlertNotPosted where the address does not take it: the job tries again.
     """
-    if not settings.get().alert_webhook_url.get_secret_value():
+    if not settings.get().alerts.webhook_url.get_secret_value():
         return False
     moment = now or datetime.now(UTC)
-    zone = settings.get().report_time_zone
-    today = moment.astimezone(get_zone(zone)).date()
+    zone = settings.get().reports.time_zone
+    today = local_time.to_local(moment, zone).date()
     monday = today - timedelta(days=today.weekday())
     found = get_report(SYSTEM, Period(monday - timedelta(days=7), monday - timedelta(days=1), zone), now=moment)
     if not alert_webhook.post(_summary_payload(found)):

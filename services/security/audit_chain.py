@@ -1,6 +1,6 @@
 """The hash chain of the audit log: each record's hash covers the record and the hash before it.
 
-The trigger of migration 0018 makes the hashes. Here they are computed again in the database, but not with its own
+The trigger app.chain_audit makes the hashes. Here they are computed again in the database, but not with its own
 function: who can change records can change that function too. The owner of the database can rebuild the whole chain; a
 head that was written down elsewhere (`manage.py audit-verify`) is then no longer in it.
 """
@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Any, Literal
 
 import structlog
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 
 from services.db.actor import Actor
 from services.db.engine import transaction
+from services.db.rows import read_row
 from services.db.tables.accounts import directory
 from services.db.tables.base import Record
 from services.db.tables.security import audit_head, audit_log
@@ -35,7 +36,7 @@ _SELECT_HEAD = text(
     "select h.seq, h.hash, (select coalesce(a.seq, 0) from public.audit_log a where a.seq < 1 or a.seq > h.seq"
     " or a.seq is null order by a.seq limit 1) as foreign_seq from public.audit_head h"
 )
-# The canonical text must stay, to the letter, that of app.audit_digest (migration 0018).
+# The canonical text must stay, to the letter, that of app.audit_digest.
 _VERIFY_BATCH = text(
     """
     with batch as (
@@ -86,8 +87,11 @@ class RecordedVerification:
     at: datetime
     by: str
     records: int
-    sound: bool
     broken: int | None
+
+    @property
+    def sound(self) -> bool:
+        return self.broken is None
 
 
 @dataclass(frozen=True)
@@ -132,17 +136,17 @@ def get_state(actor: Actor) -> ChainState:
     Raises: Forbidden for anybody but staff.
     """
     actor.require_staff("audit chain")
-    by = select(directory.c.email).where(directory.c.user_id == audit_log.c.actor_id).scalar_subquery().label("by")
-    checks = select(audit_log.c.occurred_at, audit_log.c.detail, by).where(audit_log.c.action == VERIFY_ACTION)
+    by = select(directory.c.email).where(directory.c.user_id == audit_log.c.actor_id).scalar_subquery()
+    checks = select(
+        audit_log.c.occurred_at.label("at"),
+        func.coalesce(by, "").label("by"),
+        func.coalesce(audit_log.c.detail["records"].as_integer(), 0).label("records"),
+        audit_log.c.detail["broken"].as_integer().label("broken"),
+    ).where(audit_log.c.action == VERIFY_ACTION)
     with transaction(actor) as tx:
         head = tx.execute(select(audit_head)).one_or_none()
         row = tx.execute(checks.order_by(audit_log.c.occurred_at.desc(), audit_log.c.seq.desc()).limit(1)).one_or_none()
-    checked = None
-    if row is not None:
-        broken = row.detail.get("broken")
-        checked = RecordedVerification(
-            row.occurred_at, row.by or "", int(row.detail.get("records", 0)), broken is None, broken
-        )
+    checked = read_row(RecordedVerification, row) if row is not None else None
     return ChainState(head.seq if head else 0, head.hash.hex() if head else "", checked)
 
 

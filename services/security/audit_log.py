@@ -1,8 +1,8 @@
 """Writes who did what (`audit_log`, verified by `audit_chain`), and what looked like an attack (`security_events`).
 
 Both are written inside the caller's transaction: an action and its record are committed together or not at all. The
-policies of migration 0002 let a person write only in their own name, and the system only without a name. The triggers
-of migration 0018 let nobody change what is written.
+policies let a person write only in their own name, and the system only without a name. The triggers let nobody change
+what is written.
 """
 
 import json
@@ -22,7 +22,7 @@ _INSERT_SECURITY_EVENT = text(
     "insert into public.security_events (kind, subject, ip, detail, request_id, actor_id)"
     " values (:kind, :subject, :ip, cast(:detail as jsonb), :request_id, auth.uid())"
 )
-# Once per kind, subject, person and minute: migration 0018 has the index.
+# Once per kind, subject, person and minute: a unique index says so.
 _INSERT_REFUSAL = text(f"{_INSERT_SECURITY_EVENT.text} on conflict do nothing")
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, or_
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.like import contains_pattern
+from services.db.rows import read_row
 from services.db.tables.accounts import directory
 from services.db.tables.base import Record
 from services.db.tables.security import audit_log, security_events
@@ -213,16 +214,14 @@ def _user_id_of_subject(subject: str | None) -> UUID | None:
 
 def _actions(found: list[_RowWithEmails]) -> list[Action]:
     return [
-        Action(
+        read_row(
+            Action,
+            row,
             at=row.occurred_at,
-            seq=row.seq,
             actor=_email_or_id(emails, row.actor_id),
             role=row.actor_role,
-            action=row.action,
-            subject=row.subject,
             subject_email=emails.get(_user_id_of_subject(row.subject) or UUID(int=0)),
             detail=_detail_text(row.detail),
-            request_id=row.request_id,
             hash=row.hash.hex(),
         )
         for row, emails in found
@@ -231,16 +230,13 @@ def _actions(found: list[_RowWithEmails]) -> list[Action]:
 
 def _security_events(found: list[_RowWithEmails]) -> list[SecurityEvent]:
     return [
-        SecurityEvent(
+        read_row(
+            SecurityEvent,
+            row,
             at=row.occurred_at,
-            id=row.id,
-            kind=row.kind,
-            subject=row.subject,
             subject_email=emails.get(_user_id_of_subject(row.subject) or UUID(int=0)),
-            ip=row.ip,
             actor=_email_or_id(emails, row.actor_id),
             detail=_detail_text(row.detail),
-            request_id=row.request_id,
         )
         for row, emails in found
     ]

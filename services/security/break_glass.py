@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from services.db.actor import Actor
 from services.db.engine import transaction
-from services.db.tables.base import Record
+from services.db.rows import read_row, read_rows
 from services.db.tables.security import break_glass_grants
 from services.errors import N_, InvalidInput, NotFound
 from services.security import audit_log
@@ -53,7 +53,7 @@ class InvalidMinutes(InvalidInput):
 
 @dataclass(frozen=True)
 class AccessGrant:
-    """One access of one staff member to one user's own, until `until` or, where it was mended, `ended_at`."""
+    """One access of one staff member to one user's own, until `expires_at` or, where it was mended, `ended_at`."""
 
     id: UUID
     actor_id: UUID
@@ -61,7 +61,7 @@ class AccessGrant:
     scope: Scope
     reason: str
     started_at: datetime
-    until: datetime
+    expires_at: datetime
     ended_at: datetime | None
 
 
@@ -84,7 +84,7 @@ def grant_access(actor: Actor, user_id: UUID, scope: str, reason: str, minutes: 
     with transaction(actor) as tx:
         row = tx.execute(insert(break_glass_grants).values(values).returning(break_glass_grants)).one()
         audit_log.record(tx, actor, "glass.break", f"user_{user_id}", scope=chosen, reason=said, minutes=minutes)
-    return _grant_from_row(row)
+    return read_row(AccessGrant, row)
 
 
 def get_active_grant(actor: Actor, user_id: UUID, scope: str) -> AccessGrant | None:
@@ -105,7 +105,7 @@ def get_active_grant(actor: Actor, user_id: UUID, scope: str) -> AccessGrant | N
     )
     with transaction(actor) as tx:
         row = tx.execute(newest).one_or_none()
-    return _grant_from_row(row) if row else None
+    return read_row(AccessGrant, row) if row else None
 
 
 def list_recent_grants(actor: Actor, limit: int = 3) -> list[AccessGrant]:
@@ -120,7 +120,7 @@ def list_recent_grants(actor: Actor, limit: int = 3) -> list[AccessGrant]:
         .limit(limit)
     )
     with transaction(actor) as tx:
-        return [_grant_from_row(row) for row in tx.execute(looks)]
+        return read_rows(AccessGrant, tx.execute(looks))
 
 
 def is_granted(tx: Connection, user_id: UUID, scope: Scope) -> bool:
@@ -144,17 +144,4 @@ def end_access(actor: Actor, glass_id: UUID) -> AccessGrant:
             raise NotFound(f"glass {glass_id}")
         if ended is not None:
             audit_log.record(tx, actor, "glass.mend", f"user_{row.user_id}", scope=row.scope)
-    return _grant_from_row(row)
-
-
-def _grant_from_row(row: Record) -> AccessGrant:
-    return AccessGrant(
-        id=row.id,
-        actor_id=row.actor_id,
-        user_id=row.user_id,
-        scope=Scope(row.scope),
-        reason=row.reason,
-        started_at=row.started_at,
-        until=row.expires_at,
-        ended_at=row.ended_at,
-    )
+    return read_row(AccessGrant, row)

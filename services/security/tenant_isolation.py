@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from services.db.actor import ANONYMOUS, Actor, Role, person
 from services.db.engine import get_sqlstate, transaction
+from services.db.rows import read_row, read_rows
 from services.db.tables.security import audit_log
 from services.errors import ServiceError
 from services.security import audit_log as audit
@@ -35,21 +36,21 @@ FUNCTIONS_FOR_USERS = frozenset(
     f"app.{name}"
     for name in (
         *("has_break_glass", "revoke_tokens", "tenant_tables", "count_expired", "manages_users"),
-        *("session_evidence", "message_evidence", "message_acks"),
-        *("choose_server", "register_servers", "note_look", "note_scan"),
+        *("get_session_facts", "get_message_facts", "list_message_acks"),
+        *("choose_server", "register_servers", "record_server_check", "record_server_scan"),
         *("list_break_glass_users", "search_messages", "count_unread", "count_uncertain"),
     )
 )
 
 _CATALOGUE = text(
     """
-    select t.schema_name, t.table_name, t.is_view, t.filled, c.columns
+    select t.schema_name as schema, t.table_name as name, t.is_view, t.filled, c.columns
       from app.tenant_tables() t, lateral (
         select coalesce(json_agg(json_build_object(
                  'name', a.attname,
                  'kind', format_type(a.atttypid, null),
-                 'insert', has_column_privilege('authenticated', a.attrelid, a.attnum, 'insert'),
-                 'update', has_column_privilege('authenticated', a.attrelid, a.attnum, 'update')) order by a.attnum),
+                 'insertable', has_column_privilege('authenticated', a.attrelid, a.attnum, 'insert'),
+                 'updatable', has_column_privilege('authenticated', a.attrelid, a.attnum, 'update')) order by a.attnum),
                '[]') as columns
           from pg_attribute a
          where a.attrelid = format('%I.%I', t.schema_name, t.table_name)::regclass
@@ -187,19 +188,18 @@ def get_last_run(actor: Actor) -> Run | None:
     Raises: Forbidden for anybody but staff.
     """
     actor.require_staff("isolation")
-    runs = select(audit_log.c.occurred_at, audit_log.c.detail).where(audit_log.c.action == PROVE_ACTION)
+    counts = (audit_log.c.detail[name].as_integer().label(name) for name in ("refused", "leaks"))
+    runs = select(audit_log.c.occurred_at.label("at"), *counts).where(audit_log.c.action == PROVE_ACTION)
     with transaction(actor) as tx:
         row = tx.execute(runs.order_by(audit_log.c.occurred_at.desc(), audit_log.c.seq.desc()).limit(1)).one_or_none()
-    return Run(row.occurred_at, int(row.detail["refused"]), int(row.detail["leaks"])) if row else None
+    return read_row(Run, row) if row else None
 
 
 # --- what is tried ----------------------------------------------------------------------------------------------------
 
 
 def _plan_attempts(tx: Connection, victim: UUID) -> Iterator[_Plan]:
-    for row in tx.execute(_CATALOGUE).all():
-        columns = (_Column(one["name"], one["kind"], one["insert"], one["update"]) for one in row.columns)
-        table = _Table(row.schema_name, row.table_name, row.is_view, row.filled, tuple(columns))
+    for table in read_rows(_Table, tx.execute(_CATALOGUE)):
         yield _Plan(table.full_name, Operation.READ, table.filled, _read_statement(table.identifier), count=True)
         if not table.is_view:
             yield _Plan(table.full_name, Operation.INSERT, None, _insert_statement(table, victim))

@@ -17,8 +17,7 @@ from urllib.parse import urlsplit
 
 import bcrypt
 
-from services import errors
-from services.wppconnect import contract, contract_facts
+from services.wppconnect import contract, contract_facts, errors
 from services.wppconnect.check_http import Caller, Listener
 from services.wppconnect.check_run import WEBHOOK_SECONDS, ContractRun, OnFact
 from services.wppconnect.contract import Answer

@@ -27,8 +27,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from services import errors
-from services.wppconnect import responses, routes
+from services.errors import InvalidInput
+from services.wppconnect import errors, responses, routes
 from services.wppconnect.events import Annotation, InboundMessage
 from services.wppconnect.http_caller import WppCaller
 from services.wppconnect.phone import MAX_DIGITS, ChatKind, get_chat_kind
@@ -308,7 +308,7 @@ class WppClient(WppCaller):
         Raises: InvalidInput, WppChatNotFound, WppError.
         """
         if not _CHAT_ADDRESS.fullmatch(chat):
-            raise errors.InvalidInput("not the address of a chat")
+            raise InvalidInput("not the address of a chat")
         found, page = self._chat_of(server_url, session, chat, count, before_id, responses.parse_history)
         return replace(page, chat=found)
 

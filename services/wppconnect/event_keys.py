@@ -65,7 +65,7 @@ def get_message_key(message_id: str) -> str:
     """What a message's id has in common with its other names: who wrote it, and the stanza id.
 
     One message is called `true_<phone>@c.us_<stanza>_out`, `true_<lid>@lid_<stanza>_out` and, once the server was
-    started anew, the same without `_out` (measured). `app.message_key` of the database says the same.
+    started anew, the same without `_out` (measured). `app.get_message_key` of the database says the same.
     """
     parts = message_id.split("_")
     return f"{parts[0]}_{parts[2]}" if len(parts) > 2 and parts[2] else message_id

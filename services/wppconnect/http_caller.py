@@ -11,8 +11,9 @@ from urllib.parse import quote
 import httpx
 import structlog
 
-from services import counters, errors
-from services.wppconnect import responses
+from services import counters
+from services.errors import ConfigurationError, InvalidInput
+from services.wppconnect import errors, responses
 from services.wppconnect.http_transport import base_url, get_transport_error, read_body
 from services.wppconnect.responses import Answer
 from services.wppconnect.routes import Route
@@ -123,9 +124,9 @@ class WppCaller:
         server = (server_url or "").rstrip("/")  # the column admits null
         secret = self._servers.get(server)
         if secret is None:
-            raise errors.ConfigurationError("WPP_SERVER_URL: the session's server is not a configured one")
+            raise ConfigurationError("WPP_SERVER_URL: the session's server is not a configured one")
         if session and not _SESSION_NAME.fullmatch(session):
-            raise errors.InvalidInput("a session's name has only letters, digits, - and _")
+            raise InvalidInput("a session's name has only letters, digits, - and _")
         private = quote(secret, safe="") if route.secret_in_url else ""
         path = "/".join(part for part in (session, private, route.name, quote(tail, safe="@")) if part)
         timeout = httpx.Timeout(self._seconds(route), connect=self._timeouts.connect, pool=self._timeouts.connect)

@@ -8,7 +8,8 @@ import time
 
 import httpx
 
-from services import errors
+from services.errors import ConfigurationError
+from services.wppconnect import errors
 from services.wppconnect.routes import Route
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -34,7 +35,7 @@ def base_url(url: str) -> str:
     except httpx.InvalidURL:
         usable = False
     if not usable:
-        raise errors.ConfigurationError("WPP_SERVER_URL: must be an http:// or https:// address")
+        raise ConfigurationError("WPP_SERVER_URL: must be an http:// or https:// address")
     return url.rstrip("/")
 
 

@@ -18,8 +18,8 @@ def get_detail(type_: str, payload: Mapping[str, Any]) -> dict[str, Any]:
 def _read_location(payload: Mapping[str, Any]) -> dict[str, Any]:
     title, _, address = (payload_fields.text(payload.get("loc")) or "").partition("\n")
     return {
-        "lat": payload_fields.coordinate(payload.get("lat")),
-        "lng": payload_fields.coordinate(payload.get("lng")),
+        "lat": payload_fields.degrees(payload.get("lat")),
+        "lng": payload_fields.degrees(payload.get("lng")),
         "title": title or None,
         "address": address or None,
     }

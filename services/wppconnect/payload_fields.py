@@ -42,15 +42,6 @@ def number(value: Any) -> int | None:
     return value if isinstance(value, int) and abs(value) <= MAX_INTEGER else None
 
 
-def coordinate(value: Any) -> float | None:
-    """`value` as a finite number of degrees, also from text; else None."""
-    try:
-        degrees = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
-    except (ValueError, OverflowError):
-        return None
-    return degrees if math.isfinite(degrees) and abs(degrees) <= 360 else None
-
-
 def unix_time(value: Any) -> int | None:
     """A moment in Unix seconds, also from milliseconds; None outside the years 1970–2100."""
     moment = number(value)
@@ -60,12 +51,14 @@ def unix_time(value: Any) -> int | None:
 
 
 def degrees(value: Any) -> float | None:
-    """A latitude or longitude, also where it comes as text."""
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
+    """A latitude or longitude, also where it comes as text; None for anything else."""
+    if not isinstance(value, int | float | str) or isinstance(value, bool):
         return None
-    return found if -180 <= found <= 180 else None
+    try:
+        angle = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return angle if -180 <= angle <= 180 else None
 
 
 def identifier(value: Any) -> str | None:

@@ -7,7 +7,7 @@ from typing import Final
 
 import phonenumbers
 
-from services.errors import InvalidPhone
+from services.wppconnect.errors import InvalidPhone
 
 MAX_DIGITS = 14  # what is longer, wppconnect-server takes for a @lid (measured against 2.10.4)
 GROUP_ADDRESS = re.compile(r"[0-9]{5,25}(?:-[0-9]{5,15})?@g\.us")

@@ -3,8 +3,7 @@
 import re
 from typing import Any
 
-from services import errors
-from services.wppconnect import responses
+from services.wppconnect import errors, responses
 from services.wppconnect.phone import is_group
 
 _LID_DIGITS = re.compile(r"[0-9]{5,20}")

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from services import errors
-from services.wppconnect import event_parsing, message_parsing, payload_fields
+from services.wppconnect import errors, event_parsing, message_parsing, payload_fields
 from services.wppconnect.events import Annotation, InboundMessage
 from services.wppconnect.phone import ChatKind, get_chat_kind
 from services.wppconnect.results import (

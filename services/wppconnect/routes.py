@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from services import errors
+from services.wppconnect import errors
 
 
 @dataclass(frozen=True)

@@ -9,4 +9,4 @@ from services.wppconnect.client import WppClient
 @functools.cache
 def get_client() -> WppClient:
     """The pooled client for the configured servers."""
-    return WppClient(settings.get().servers())
+    return WppClient(settings.get().wppconnect.servers())

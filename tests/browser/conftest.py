@@ -1,7 +1,6 @@
 """Real Chromium, and a whole installation for it to look at."""
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +14,9 @@ from services.accounts.sign_in import open_sign_in
 from services.db.actor import Role, person
 from services.db.embedded import EmbeddedPostgres
 from services.fleet import commands
-from tests.support.installation import wait_for
-from tests.support.installations import QUICK, House, lived_in, open_house
+from tests.support.browser_user import BrowserUser, NewBrowserUser
+from tests.support.installation import FAST_SETTINGS, Installation, open_installation, use_settings_of
+from tests.support.waiting import wait_for
 
 TIMEOUT_MS = 45_000
 SNAPSHOT_MS = 5_000
@@ -54,79 +54,69 @@ def new_context(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[C
 
 
 @pytest.fixture(scope="package")  # no longer: what nobody looks at takes its share of the processors all the same
-def shared_house(cluster: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """All processes, up for as long as there are walks. Modules take `house`."""
-    with open_house(cluster, template, tmp_path_factory.mktemp("house"), **QUICK) as opened:
+def shared_installation(
+    cluster: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    """All processes, up for as long as there are browser tests. Modules take `installation`."""
+    with open_installation(cluster, template, tmp_path_factory.mktemp("installation"), **FAST_SETTINGS) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def house(shared_house: House) -> Iterator[House]:
+def installation(shared_installation: Installation) -> Iterator[Installation]:
     """All processes, with nobody's rows, for a module's tests; each test brings people of its own."""
-    shared_house.tidy()
-    with lived_in(shared_house):
-        yield shared_house
-
-
-@dataclass(frozen=True)
-class Visitor:
-    """A signed-in person at their browser."""
-
-    user_id: UUID
-    page: Page
-    house: House
-
-    @property
-    def session(self) -> str:
-        return f"user_{self.user_id}"
-
-    def go(self, path: str) -> None:
-        self.page.goto(self.house.processes.console_url + path)
+    shared_installation.reset()
+    with use_settings_of(shared_installation):
+        yield shared_installation
 
 
 @pytest.fixture
-def visit(house: House, new_context: Callable[..., BrowserContext]) -> Iterator[Callable[..., Visitor]]:
-    """Signs a new person in, in a browser of their own: `visit()`, `visit(Role.ADMIN, color_scheme="dark")`.
+def new_browser_user(
+    installation: Installation, new_context: Callable[..., BrowserContext]
+) -> Iterator[NewBrowserUser]:
+    """Signs a new person in, in a browser of their own. Options are the browser's: `color_scheme="dark"`.
 
-    `visit(paired=True, path="/send")` does so for somebody whose WhatsApp is connected already. Where `path` is None
-    no page is opened yet: to open one takes a second of the processors.
+    Where they are `paired` their WhatsApp is connected already. Where `path` is None no page is opened yet: to open one
+    takes a second of the processors.
     """
 
-    def make(role: Role = Role.USER, *, paired: bool = False, path: str | None = "/", **options: Any) -> Visitor:
-        number = house.database.one("select count(*) from auth.users")
+    def make(role: Role = Role.USER, *, paired: bool = False, path: str | None = "/", **options: Any) -> BrowserUser:
+        number = installation.database.one("select count(*) from auth.users")
         user_id = provisioning.create_user(
             f"pessoa{number}@example.com", "uma senha bem longa", role, f"Pessoa {number}"
         )
         if paired:
-            _pair(house, user_id)
-        page, address = new_context(**options).new_page(), house.processes.console_url
+            _pair(installation, user_id)
+        page, address = new_context(**options).new_page(), installation.processes.console_url
         token = cookie_tokens.encode_token(open_sign_in(user_id))
         if path is None:
             admit(page.context, address, token)
         else:
             sign_in(page, address + path, token)
-        return Visitor(user_id, page, house)
+        return BrowserUser(user_id, page, installation)
 
     yield make
-    # A walk that failed half-way must not fail those after it.
-    house.processes.control.clear_faults()
-    house.database.execute("update wpp_servers set drained_at = null where drained_at is not null")
+    # A test that failed half-way must not fail those after it.
+    installation.processes.control.clear_faults()
+    installation.database.execute("update wpp_servers set drained_at = null where drained_at is not null")
 
 
-def _pair(house: House, user_id: UUID) -> None:
+def _pair(installation: Installation, user_id: UUID) -> None:
     """What "Conectar" and a phone's camera do."""
     name = f"user_{user_id}"
     commands.connect(person(user_id, Role.USER))
-    wait_for(lambda: (found := house.processes.control.session(name)) and found["status"] == "QRCODE")
-    house.processes.control.scan(name, PHONE)
-    wait_for(lambda: house.database.one("select status from whatsapp_sessions where user_id = %s", user_id) == UP)
+    wait_for(lambda: (found := installation.processes.control.session(name)) and found["status"] == "QRCODE")
+    installation.processes.control.scan(name, PHONE)
+    wait_for(
+        lambda: installation.database.one("select status from whatsapp_sessions where user_id = %s", user_id) == UP
+    )
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """What a walk that failed had on its screens: the failure says only what was not there."""
+    """What a test that failed had on its screens: the failure says only what was not there."""
     report = yield
     if report.when == "call" and report.failed:
         pages = [page for context in item.stash.get(OPENED, []) for page in context.pages]

@@ -1,21 +1,18 @@
 """Auditoria, Isolamento and the broken glass as staff use them, against all the real processes."""
 
-from collections.abc import Callable
-
 import pytest
 from playwright.sync_api import expect
 
 from services.db.actor import Role
-from tests.browser.conftest import Visitor
+from tests.support.browser_user import NewBrowserUser
 
 pytestmark = pytest.mark.browser
 
-Visit = Callable[..., Visitor]
 WIDE = {"width": 1300, "height": 1000}
 
 
-def test_it_shows_a_code_only_with_a_reason_and_tells_its_owner(visit: Visit) -> None:
-    owner, staff = visit(), visit(Role.OPERATOR, path=None, viewport=WIDE)
+def test_it_shows_a_code_only_with_a_reason_and_tells_its_owner(new_browser_user: NewBrowserUser) -> None:
+    owner, staff = new_browser_user(), new_browser_user(Role.OPERATOR, path=None, viewport=WIDE)
     owner.page.get_by_role("button", name="Conectar", exact=True).click()
     expect(owner.page.locator(".picture svg")).to_be_visible()
     page = staff.page
@@ -35,15 +32,17 @@ def test_it_shows_a_code_only_with_a_reason_and_tells_its_owner(visit: Visit) ->
     expect(page.get_by_text("registros encadeados.")).to_be_visible()
     page.get_by_role("button", name="Conferir agora").click()
     expect(page.get_by_text("Cada registro está como foi escrito.")).to_be_visible()
-    actions = staff.house.database.execute(
+    actions = staff.installation.database.execute(
         "select action from audit_log where actor_id = %s order by seq", staff.user_id
     )
     assert actions == [("glass.break",), ("glass.mend",), ("audit.verify",)]
 
 
-def test_it_notes_a_refused_page_exports_it_and_shows_an_edit_by_the_owner_of_the_database(visit: Visit) -> None:
-    user, staff = visit(path=None), visit(Role.OPERATOR, path=None, viewport=WIDE)
-    database = staff.house.database
+def test_it_notes_a_refused_page_exports_it_and_shows_an_edit_by_the_owner_of_the_database(
+    new_browser_user: NewBrowserUser,
+) -> None:
+    user, staff = new_browser_user(path=None), new_browser_user(Role.OPERATOR, path=None, viewport=WIDE)
+    database = staff.installation.database
     database.execute(
         "insert into audit_log (actor_role, action) values ('owner', 'test.first'), ('owner', 'test.second')"
     )
@@ -65,7 +64,7 @@ def test_it_notes_a_refused_page_exports_it_and_shows_an_edit_by_the_owner_of_th
     expect(page.get_by_text("não está como foi escrito.")).to_be_visible()
 
 
-def test_it_proves_the_isolation_before_ones_eyes(visit: Visit) -> None:
-    staff = visit(Role.OPERATOR, path="/isolation", viewport=WIDE)
+def test_it_proves_the_isolation_before_ones_eyes(new_browser_user: NewBrowserUser) -> None:
+    staff = new_browser_user(Role.OPERATOR, path="/isolation", viewport=WIDE)
     staff.page.get_by_role("button", name="Provar agora").click()
     expect(staff.page.get_by_text("Nenhum vazamento:")).to_be_visible(timeout=90_000)

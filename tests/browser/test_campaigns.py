@@ -1,6 +1,5 @@
 """The page "Campanhas" as a person uses it, against all the real processes."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,32 +7,30 @@ from playwright.sync_api import Locator, Page, expect
 
 from services.db.actor import Role, person
 from services.outreach import template_content, templates
-from tests.browser.conftest import Visitor
-from tests.browser.test_schedules import fill
-from tests.support.installation import wait_for
+from tests.support.browser_steps import fill_in
+from tests.support.browser_user import BrowserUser, NewBrowserUser
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.browser
 
-Visit = Callable[..., Visitor]
-
 
 @pytest.fixture
-def sender(visit: Visit) -> Visitor:
+def sender(new_browser_user: NewBrowserUser) -> BrowserUser:
     """Somebody connected, with a template, at a new campaign."""
-    visitor = visit(paired=True, path=None)
+    user = new_browser_user(paired=True, path=None)
     templates.save(
-        person(visitor.user_id, Role.USER), template_content.TemplateDraft("Oferta", "Oi, {{nome}}, temos novidade.")
+        person(user.user_id, Role.USER), template_content.TemplateDraft("Oferta", "Oi, {{nome}}, temos novidade.")
     )
-    return visitor
+    return user
 
 
-def begin(visitor: Visitor, numbers: str, name: str = "Novidades de novembro") -> Page:
-    page = visitor.page
-    visitor.go("/campaigns?id=novo")
-    fill(page, "Nome da campanha", name)
+def begin(user: BrowserUser, numbers: str, name: str = "Novidades de novembro") -> Page:
+    page = user.page
+    user.go("/campaigns?id=novo")
+    fill_in(page, "Nome da campanha", name)
     page.get_by_label("Modelo", exact=True).click()
     page.get_by_role("option", name="Oferta").click()
-    fill(page, "Números", numbers)
+    fill_in(page, "Números", numbers)
     return page
 
 
@@ -45,12 +42,12 @@ def listed(count: int) -> str:
     return "\n".join(f"Pessoa {n}; (11) 98000-{n:04d}" for n in range(1, count + 1))
 
 
-def test_it_foretells_sends_is_held_at_once_and_says_what_became_of_each(sender: Visitor, tmp_path: Path) -> None:
+def test_it_foretells_sends_is_held_at_once_and_says_what_became_of_each(sender: BrowserUser, tmp_path: Path) -> None:
     page = begin(sender, listed(8))
     expect(page.get_by_text("Prontos: 8")).to_be_visible()
     page.get_by_role("button", name="Ver a previsão").click()
     expect(page.get_by_text("8 mensagens, termina")).to_be_visible()
-    control = sender.house.processes.control
+    control = sender.installation.processes.control
     assert control.sent(sender.session) == []
     page.get_by_role("button", name="Começar: 8 mensagens").click()
     wait_for(lambda: control.sent(sender.session))
@@ -76,14 +73,14 @@ def test_it_foretells_sends_is_held_at_once_and_says_what_became_of_each(sender:
     assert '"5511980000001"' in lines[1]
 
 
-def queued(visitor: Visitor) -> int:
-    count: int = visitor.house.database.one(
-        "select count(*) from messages where user_id = %s and state in ('queued', 'sending')", visitor.user_id
+def queued(user: BrowserUser) -> int:
+    count: int = user.installation.database.one(
+        "select count(*) from messages where user_id = %s and state in ('queued', 'sending')", user.user_id
     )
     return count
 
 
-def test_it_stops_everything_and_cancels(sender: Visitor) -> None:
+def test_it_stops_everything_and_cancels(sender: BrowserUser) -> None:
     page = begin(sender, listed(20), "=Novidades")
     page.get_by_role("button", name="Ver a previsão").click()
     page.get_by_role("button", name="Começar: 20 mensagens").click()
@@ -104,10 +101,10 @@ def test_it_stops_everything_and_cancels(sender: Visitor) -> None:
     sender.go("/send")
     page.get_by_role("button", name="Voltar a enviar").click()
     expect(page.get_by_text("Os envios estão parados desde")).to_have_count(0)
-    assert len(sender.house.processes.control.sent(sender.session)) < 20
+    assert len(sender.installation.processes.control.sent(sender.session)) < 20
 
 
-def test_ten_thousand_rows_and_none(sender: Visitor, tmp_path: Path) -> None:
+def test_ten_thousand_rows_and_none(sender: BrowserUser, tmp_path: Path) -> None:
     page = begin(sender, "")
     page.get_by_role("button", name="Ver a previsão").click()
     expect(page.get_by_text("A lista está vazia.")).to_be_visible()
@@ -120,4 +117,4 @@ def test_ten_thousand_rows_and_none(sender: Visitor, tmp_path: Path) -> None:
     page.get_by_role("button", name="Ver a previsão").click()
     expect(page.get_by_text("10000 mensagens, termina")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("passa do limite de hoje em 9500")).to_be_visible()
-    assert sender.house.database.one("select count(*) from campaign_recipients") >= 10_000
+    assert sender.installation.database.one("select count(*) from campaign_recipients") >= 10_000

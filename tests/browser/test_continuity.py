@@ -1,19 +1,18 @@
 """The pages "Integrações", "Regras" and "Lacunas" as people use them, against all the real processes."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import expect
 
 from services.db.actor import Role
-from tests.browser.conftest import Visitor
-from tests.support.installation import wait_for
+from tests.support.browser_user import NewBrowserUser
+from tests.support.waiting import wait_for
 from tests.support.webhook_consumer import WebhookConsumer, running_consumer
 
 pytestmark = pytest.mark.browser
 
-Visit = Callable[..., Visitor]
 ANA = "5511976543210"
 
 
@@ -23,9 +22,11 @@ def system() -> Iterator[WebhookConsumer]:
         yield made
 
 
-def test_it_forwards_what_comes_in_and_replays_what_was_not_heard(visit: Visit, system: WebhookConsumer) -> None:
-    person = visit(paired=True, path="/forwarding")
-    page, database = person.page, person.house.database
+def test_it_forwards_what_comes_in_and_replays_what_was_not_heard(
+    new_browser_user: NewBrowserUser, system: WebhookConsumer
+) -> None:
+    person = new_browser_user(paired=True, path="/forwarding")
+    page, database = person.page, person.installation.database
     expect(page.get_by_text("Standard Webhooks")).to_be_visible()
     page.get_by_label("Endereço do seu sistema").fill("ftp://erp.exemplo.com.br")
     page.get_by_role("button", name="Criar integração").click()
@@ -39,7 +40,7 @@ def test_it_forwards_what_comes_in_and_replays_what_was_not_heard(visit: Visit, 
     expect(page.get_by_text("Ligada").first).to_be_visible()
     assert secret not in page.content()
 
-    person.house.processes.control.inbound(person.session, ANA, "Chegou o pedido?")
+    person.installation.processes.control.inbound(person.session, ANA, "Chegou o pedido?")
     expect(page.get_by_text("Entregue · 200")).to_be_visible()
     payload = system.first().verified(secret)
     assert (payload["type"], payload["data"]["body"]) == ("message.received", "Chegou o pedido?")
@@ -66,13 +67,13 @@ def test_it_forwards_what_comes_in_and_replays_what_was_not_heard(visit: Visit, 
     page.get_by_role("button", name="Testar").click()
     wait_for(lambda: len(system.heard) == 4)
     assert system.heard[3].verified(fresh) == system.heard[3].verified(secret)
-    logs = person.house.processes.logs()
+    logs = person.installation.processes.logs()
     assert not [one for one in (secret, fresh, "Chegou o pedido?", "a-token-of-theirs") if one in logs]
 
 
-def test_it_answers_and_labels_by_rules(visit: Visit) -> None:
-    person = visit(paired=True, path="/rules")
-    page, house = person.page, person.house
+def test_it_answers_and_labels_by_rules(new_browser_user: NewBrowserUser) -> None:
+    person = new_browser_user(paired=True, path="/rules")
+    page, installation = person.page, person.installation
     page.get_by_label("Resposta", exact=True).fill("Estamos fechados.")
     for day in ("Segunda", "Terça", "Quarta", "Quinta", "Sexta"):
         page.get_by_text(day, exact=True).click()
@@ -83,18 +84,20 @@ def test_it_answers_and_labels_by_rules(visit: Visit) -> None:
     page.get_by_label("Pôr no contato a etiqueta").fill("Interessado")
     page.get_by_role("button", name="Criar regra").click()
     expect(page.get_by_text("orçamento, preço")).to_be_visible()
-    house.processes.control.inbound(person.session, ANA, "Qual o PREÇO?")
+    installation.processes.control.inbound(person.session, ANA, "Qual o PREÇO?")
     page.get_by_role("tab", name="O que fizeram").click()
     expect(page.get_by_text("Respondeu", exact=True)).to_be_visible()
     expect(page.get_by_text("Pôs a etiqueta", exact=True)).to_be_visible()
-    wait_for(lambda: [one["body"] for one in house.processes.control.sent(person.session)] == ["Estamos fechados."])
+    wait_for(
+        lambda: [one["body"] for one in installation.processes.control.sent(person.session)] == ["Estamos fechados."]
+    )
     labels = "select labels from contacts where user_id = %s"
-    assert house.database.one(labels, person.user_id) == ["Interessado"]
+    assert installation.database.one(labels, person.user_id) == ["Interessado"]
 
 
-def test_it_shows_what_was_brought_back_after_the_receiver_was_away(visit: Visit) -> None:
-    person, operator = visit(paired=True, path="/gaps"), visit(Role.OPERATOR, path=None)
-    page, processes = person.page, person.house.processes
+def test_it_shows_what_was_brought_back_after_the_receiver_was_away(new_browser_user: NewBrowserUser) -> None:
+    person, operator = new_browser_user(paired=True, path="/gaps"), new_browser_user(Role.OPERATOR, path=None)
+    page, processes = person.page, person.installation.processes
     expect(page.get_by_text("Nenhuma lacuna.")).to_be_visible()
     processes.stop("webhook")
     for number in range(3):

@@ -4,18 +4,16 @@ import base64
 import io
 import re
 import wave
-from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import expect
 
 from services.db.actor import Role
-from tests.browser.conftest import Visitor
-from tests.support.installation import wait_for
+from tests.support.browser_user import BrowserUser, NewBrowserUser
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.browser
 
-Visit = Callable[..., Visitor]
 ANA, BIA = "5511912345678", "5511987650000"
 
 
@@ -29,15 +27,15 @@ def recording() -> str:
 
 
 @pytest.fixture
-def reader(visit: Visit) -> Visitor:
+def reader(new_browser_user: NewBrowserUser) -> BrowserUser:
     """Somebody connected, at the page "Conversas"."""
-    visitor = visit(paired=True, path="/conversations")
-    expect(visitor.page.get_by_text("Nenhuma conversa ainda.")).to_be_visible()
-    return visitor
+    user = new_browser_user(paired=True, path="/conversations")
+    expect(user.page.get_by_text("Nenhuma conversa ainda.")).to_be_visible()
+    return user
 
 
-def test_it_reads_answers_reacts_searches_and_plays(reader: Visitor, visit: Visit) -> None:
-    page, control = reader.page, reader.house.processes.control
+def test_it_reads_answers_reacts_searches_and_plays(reader: BrowserUser, new_browser_user: NewBrowserUser) -> None:
+    page, control = reader.page, reader.installation.processes.control
     control.inbound(reader.session, ANA, "Quanto fica o orçamento?", name="Ana")
     control.inbound(reader.session, BIA, "Bom dia *gente*", name="Bia")
     ana = page.get_by_role("button", name=re.compile("Ana.*1"))
@@ -79,7 +77,7 @@ def test_it_reads_answers_reacts_searches_and_plays(reader: Visitor, visit: Visi
     hit = page.locator(".st-key-chats").get_by_text("Quanto fica o orçamento?")
     expect(hit).to_be_visible()
 
-    stranger = visit()
+    stranger = new_browser_user()
     address = audio.get_attribute("src") or ""
     status = "address => fetch(address).then(answer => answer.status)"
     assert page.evaluate(status, address) == 200
@@ -90,11 +88,13 @@ def test_it_reads_answers_reacts_searches_and_plays(reader: Visitor, visit: Visi
     expect(stranger.page.get_by_text("orçamento")).to_have_count(0)
 
 
-def test_it_shows_staff_a_users_chats_only_for_a_reason_and_tells_the_user(reader: Visitor, visit: Visit) -> None:
-    reader.house.processes.control.inbound(reader.session, ANA, "segredo nosso", name="Ana")
+def test_it_shows_staff_a_users_chats_only_for_a_reason_and_tells_the_user(
+    reader: BrowserUser, new_browser_user: NewBrowserUser
+) -> None:
+    reader.installation.processes.control.inbound(reader.session, ANA, "segredo nosso", name="Ana")
     expect(reader.page.get_by_role("button", name="Ana")).to_be_visible()
-    staff = visit(Role.OPERATOR, path=None)
-    staff.page.goto(f"{reader.house.processes.console_url}/conversations?pessoa={reader.user_id}")
+    staff = new_browser_user(Role.OPERATOR, path=None)
+    staff.page.goto(f"{reader.installation.processes.console_url}/conversations?pessoa={reader.user_id}")
     expect(staff.page.get_by_text("As conversas são da pessoa. Para vê-las")).to_be_visible()
     expect(staff.page.get_by_role("button", name="Ana")).to_have_count(0)
     staff.page.get_by_role("button", name="Ver as conversas").click()

@@ -1,7 +1,7 @@
 """The page "Eventos" as staff use it, against all the real processes."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,21 +9,19 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from services.db.actor import Role
-from tests.browser.conftest import Visitor
-from tests.browser.test_fleet import FIRST_ROW, choose_first_row, email_of
-from tests.support.installation import wait_for
+from tests.support.browser_steps import FIRST_ROW, choose_first_row, email_of
+from tests.support.browser_user import BrowserUser, NewBrowserUser
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.browser
-
-Visit = Callable[..., Visitor]
 
 ROW_HEIGHT = 35
 TEXT = "um texto que ninguém da equipe deve ler"
 
 
-def failed_event(user: Visitor, word: str = "phoneNotConnected") -> int:
+def failed_event(user: BrowserUser, word: str = "phoneNotConnected") -> int:
     """An event of the user's session that failed while it was handled."""
-    database = user.house.database
+    database = user.installation.database
     event: int = database.one(
         "insert into events (session, kind, verdict, attempts, handled_at, error, request_id, body)"
         " values (%s, 'status-find', 'failed', 3, now(),"
@@ -35,13 +33,13 @@ def failed_event(user: Visitor, word: str = "phoneNotConnected") -> int:
     return event
 
 
-def verdict_of(user: Visitor, event: int) -> Any:
-    return user.house.database.one("select verdict from events where id = %s", event)
+def verdict_of(user: BrowserUser, event: int) -> Any:
+    return user.installation.database.one("select verdict from events where id = %s", event)
 
 
 @pytest.fixture
-def operator(visit: Visit) -> Visitor:
-    return visit(Role.OPERATOR, path=None, viewport={"width": 1300, "height": 1500})
+def operator(new_browser_user: NewBrowserUser) -> BrowserUser:
+    return new_browser_user(Role.OPERATOR, path=None, viewport={"width": 1300, "height": 1500})
 
 
 def choose_row(page: Page, number: int) -> None:
@@ -73,9 +71,9 @@ def choose(page: Page, box: str, option: str) -> None:
 
 
 def test_it_finds_opens_rehearses_and_replays_a_failed_event_that_came_while_it_was_open(
-    visit: Visit, operator: Visitor
+    new_browser_user: NewBrowserUser, operator: BrowserUser
 ) -> None:
-    user = visit(paired=True, path=None)
+    user = new_browser_user(paired=True, path=None)
     page = operator.page
     operator.go("/events")
     expect(page.get_by_text("Eventos por minuto")).to_be_visible()
@@ -97,13 +95,15 @@ def test_it_finds_opens_rehearses_and_replays_a_failed_event_that_came_while_it_
     expect(page.get_by_text("1 evento voltou para a fila.")).to_be_visible()
     wait_for(lambda: verdict_of(user, event) == "handled")
     expect(page.get_by_text("Nenhum evento com este filtro.")).to_be_visible()
-    assert operator.house.database.execute("select action from audit_log where actor_id = %s", operator.user_id) == [
-        ("event.replay",)
-    ]
+    assert operator.installation.database.execute(
+        "select action from audit_log where actor_id = %s", operator.user_id
+    ) == [("event.replay",)]
 
 
-def test_it_rehearses_several_and_replays_all_after_asking(visit: Visit, operator: Visitor) -> None:
-    user = visit(paired=True, path=None)
+def test_it_rehearses_several_and_replays_all_after_asking(
+    new_browser_user: NewBrowserUser, operator: BrowserUser
+) -> None:
+    user = new_browser_user(paired=True, path=None)
     events = [failed_event(user) for _ in range(3)]
     page = operator.page
     operator.go("/events")
@@ -117,7 +117,9 @@ def test_it_rehearses_several_and_replays_all_after_asking(visit: Visit, operato
     page.get_by_role("button", name="Ensaiar").click()
     expect(page.get_by_text("Mudaria algo: 2.")).to_be_visible()
     # What was chosen stays chosen although an event came in above it.
-    tried = user.house.database.execute("select event_id from event_dry_runs where actor_id = %s", operator.user_id)
+    tried = user.installation.database.execute(
+        "select event_id from event_dry_runs where actor_id = %s", operator.user_id
+    )
     assert {event for (event,) in tried} == {events[-1], events[-2]}
     choose_row(page, 2)
     expect(page.get_by_text(f"Evento {events[-1]}")).to_be_visible()
@@ -132,10 +134,10 @@ def test_it_rehearses_several_and_replays_all_after_asking(visit: Visit, operato
     wait_for(lambda: {verdict_of(user, event) for event in [*events, newer]} == {"handled"})
 
 
-def test_it_shows_staff_no_text_and_no_qr(visit: Visit, operator: Visitor) -> None:
-    user = visit(paired=True, path=None)
-    user.house.processes.control.inbound(user.session, "5511988887777", TEXT)
-    database = user.house.database
+def test_it_shows_staff_no_text_and_no_qr(new_browser_user: NewBrowserUser, operator: BrowserUser) -> None:
+    user = new_browser_user(paired=True, path=None)
+    user.installation.processes.control.inbound(user.session, "5511988887777", TEXT)
+    database = user.installation.database
     codes = wait_for(
         lambda: database.execute(
             "select body::jsonb ->> 'urlcode' from events where session = %s and kind = 'qrcode'", user.session
@@ -164,8 +166,8 @@ def test_it_shows_staff_no_text_and_no_qr(visit: Visit, operator: Visitor) -> No
     assert not [code for (code,) in codes if code in everything]
 
 
-def test_it_says_what_to_do_where_nothing_is_found(visit: Visit, operator: Visitor) -> None:
-    failed_event(visit(path=None))
+def test_it_says_what_to_do_where_nothing_is_found(new_browser_user: NewBrowserUser, operator: BrowserUser) -> None:
+    failed_event(new_browser_user(path=None))
     operator.go("/events")
     look_for(operator.page, "ninguém com este nome")
     expect(operator.page.get_by_text("Nenhum evento com este filtro.")).to_be_visible()

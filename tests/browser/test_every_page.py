@@ -15,8 +15,8 @@ from bench.browser import admit, idle
 from demo import message_history, month, people, session_history
 from services.accounts import cookie_tokens, sign_in
 from services.db.embedded import EmbeddedPostgres
-from tests.support.installation import ROOT
-from tests.support.installations import House, lived_in, open_house
+from tests.support.installation import Installation, open_installation, use_settings_of
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.browser
 
@@ -50,11 +50,13 @@ WIDER_THAN_THE_SCREEN = """() => {
 
 
 @pytest.fixture(scope="module")
-def house(cluster: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def installation(
+    cluster: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
     """An installation with a small demo in it."""
     with (
-        open_house(cluster, template, tmp_path_factory.mktemp("demo"), **QUIET) as opened,
-        lived_in(opened),
+        open_installation(cluster, template, tmp_path_factory.mktemp("demo"), **QUIET) as opened,
+        use_settings_of(opened),
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setattr(message_history, "MESSAGE_COUNT", 3000)
@@ -63,9 +65,9 @@ def house(cluster: EmbeddedPostgres, template: str, tmp_path_factory: pytest.Tem
         yield opened
 
 
-def addresses(house: House, user_id: UUID) -> dict[str, str]:
+def addresses(installation: Installation, user_id: UUID) -> dict[str, str]:
     """Page → address, with what it needs to show something."""
-    message = house.database.one(
+    message = installation.database.one(
         "select id from messages where user_id = %s and direction = 'out' and state = 'failed' limit 1", user_id
     )
     query = {"session": f"?user={user_id}", "message": f"?id={message}", "diagnostics": f"?user={user_id}"}
@@ -76,23 +78,26 @@ def addresses(house: House, user_id: UUID) -> dict[str, str]:
 @pytest.mark.parametrize(("language", "theme"), [("pt-BR", "light"), ("en-US", "dark")], ids=["portuguese", "english"])
 @pytest.mark.timeout(400)
 def test_it_can_be_read_by_everybody_and_on_a_phone(
-    house: House, new_context: Callable[..., BrowserContext], language: str, theme: str
+    installation: Installation, new_context: Callable[..., BrowserContext], language: str, theme: str
 ) -> None:
-    sender = house.database.one("select user_id from messages where state = 'failed' group by 1 order by count(*) desc,"
-                                " 1 limit 1")  # fmt: skip
-    admin = house.database.one("select id from auth.users where email = %s", people.ADMIN_EMAIL)
+    sender = installation.database.one(
+        "select user_id from messages where state = 'failed' group by 1 order by count(*) desc, 1 limit 1"
+    )
+    admin = installation.database.one("select id from auth.users where email = %s", people.ADMIN_EMAIL)
     faults: list[str] = []
     # What everybody has looks the same in both; staff's own copies of it are seen once.
     for person in (admin, sender) if language == "en-US" else (admin,):
         page = new_context(locale=language, color_scheme=theme, viewport=DESKTOP).new_page()
-        admit(page.context, house.processes.console_url, cookie_tokens.encode_token(sign_in.open_sign_in(person)))
-        for name, address in addresses(house, sender).items():
+        admit(
+            page.context, installation.processes.console_url, cookie_tokens.encode_token(sign_in.open_sign_in(person))
+        )
+        for name, address in addresses(installation, sender).items():
             if person == sender and not _is_for_everybody(name):
                 continue
-            page.goto(house.processes.console_url + address)
+            page.goto(installation.processes.console_url + address)
             faults += [f"{name}: {fault}" for fault in _faults(page, language)]
     page = new_context(locale=language, color_scheme=theme, viewport=DESKTOP).new_page()
-    page.goto(house.processes.console_url)
+    page.goto(installation.processes.console_url)
     page.get_by_test_id("stForm").wait_for()
     faults += [f"sign-in: {fault}" for fault in _faults(page, language)]
     assert not faults, "\n".join(faults)

@@ -6,16 +6,16 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Visitor
+from tests.support.browser_user import BrowserUser
 
 pytestmark = pytest.mark.browser
 
 STATE = "/functions/v1/sessao-de-whatsapp"
 
 
-def test_it_makes_a_key_shows_it_once_and_takes_it_back(visit: Callable[..., Visitor]) -> None:
-    person = visit(path="/keys")
-    page, api = person.page, person.house.processes.webhook_url
+def test_it_makes_a_key_shows_it_once_and_takes_it_back(new_browser_user: Callable[..., BrowserUser]) -> None:
+    person = new_browser_user(path="/keys")
+    page, api = person.page, person.installation.processes.webhook_url
     expect(page.get_by_text("Assim um programa envia com a chave")).to_be_visible()
 
     page.get_by_label("Para qual programa?").fill("ERP da loja")
@@ -31,7 +31,7 @@ def test_it_makes_a_key_shows_it_once_and_takes_it_back(visit: Callable[..., Vis
 
     expect(page.get_by_text("ERP da loja")).to_be_visible()
     assert secret not in page.content()
-    assert secret not in person.house.processes.logs()
+    assert secret not in person.installation.processes.logs()
 
     page.get_by_role("button", name="Revogar").click()
     expect(dialog.get_by_text("param de funcionar na hora")).to_be_visible()

@@ -1,25 +1,24 @@
-"""The log lines of a whole walk: JSON all of them, joined by a request id from the page to the WPPConnect server."""
+"""The log lines from pairing to an answer: JSON all of them, joined by a request id from page to WPPConnect server."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Visitor
-from tests.browser.test_pairing import connect
-from tests.support.installation import ALL_PROCESSES, Installation, wait_for
+from tests.support.browser_steps import pair
+from tests.support.browser_user import NewBrowserUser
+from tests.support.processes import ALL_PROCESSES, Processes
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.browser
 
-Visit = Callable[..., Visitor]
 TEXT = "Um texto que ninguém deve ler no log"
 PHONE = "5511912345678"
 
 
-def lines(processes: Installation) -> list[dict[str, Any]]:
+def lines(processes: Processes) -> list[dict[str, Any]]:
     """Every line of every process, parsed; one that is no JSON object fails."""
     found = []
     for name in ALL_PROCESSES:
@@ -30,7 +29,7 @@ def lines(processes: Installation) -> list[dict[str, Any]]:
     return found
 
 
-def told_with(processes: Installation, request_id: str) -> set[tuple[str, str]]:
+def told_with(processes: Processes, request_id: str) -> set[tuple[str, str]]:
     """(process, event or route) of each line with that request id."""
     return {
         (line["process"], line.get("route", line["event"]))
@@ -39,10 +38,10 @@ def told_with(processes: Installation, request_id: str) -> set[tuple[str, str]]:
     }
 
 
-def test_it_joins_page_worker_and_server_and_tells_nothing_private(visit: Visit) -> None:
-    user = visit()
-    processes, database = user.house.processes, user.house.database
-    connect(user)
+def test_it_joins_page_worker_and_server_and_tells_nothing_private(new_browser_user: NewBrowserUser) -> None:
+    user = new_browser_user()
+    processes, database = user.installation.processes, user.installation.database
+    pair(user)
     user.page.get_by_text("Enviar uma mensagem").click()
     user.page.get_by_label("Para (WhatsApp)").fill("(11) 91234-5678")
     user.page.get_by_role("textbox", name="Mensagem").fill(TEXT)
@@ -57,7 +56,7 @@ def test_it_joins_page_worker_and_server_and_tells_nothing_private(visit: Visit)
     assert {("console", "message_queued"), ("worker", "send-message"), ("worker", "delivered")} <= ways
     arrived = processes.control.state()["request_ids"]
     assert ["send-message", sent] in arrived
-    # The house may have had other guests before.
+    # Earlier tests may have had people of their own here.
     started = {request_id for route, request_id in arrived if route == "start-session"}
     assert any(("console", "start-session") in told_with(processes, one) for one in started)
 
@@ -68,9 +67,9 @@ def test_it_joins_page_worker_and_server_and_tells_nothing_private(visit: Visit)
         assert private not in said, private
 
 
-def test_it_joins_the_api_too(visit: Visit) -> None:
+def test_it_joins_the_api_too(new_browser_user: NewBrowserUser) -> None:
     """What the API answers names the line that tells why."""
-    processes = visit(path=None).house.processes
+    processes = new_browser_user(path=None).installation.processes
     answer = httpx.get(
         f"{processes.webhook_url}/functions/v1/sessao-de-whatsapp", headers={"Authorization": "Bearer x"}
     )

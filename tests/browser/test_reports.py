@@ -2,7 +2,6 @@
 
 import io
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,11 @@ from openpyxl import load_workbook
 from playwright.sync_api import Page, expect
 
 from services.db.actor import Role
-from tests.browser.conftest import Visitor
-from tests.support.installation import wait_for
+from tests.support.browser_user import NewBrowserUser
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.browser
 
-Visit = Callable[..., Visitor]
 # Where to leave pictures of what the tests see, for whoever wants to look.
 PICTURES = os.environ.get("PLUSHIFY_TEST_PICTURES")
 MONTH = """
@@ -48,9 +46,9 @@ def figure(page: Page, name: str) -> str:
     return page.get_by_test_id("stMetric").filter(has_text=name).first.get_by_test_id("stMetricValue").inner_text()
 
 
-def test_it_fills_before_ones_eyes_and_leaves_as_files(visit: Visit) -> None:
-    user = visit(path="/reports")
-    page, database = user.page, user.house.database
+def test_it_fills_before_ones_eyes_and_leaves_as_files(new_browser_user: NewBrowserUser) -> None:
+    user = new_browser_user(path="/reports")
+    page, database = user.page, user.installation.database
     expect(page.get_by_text("Nada neste período.")).to_be_visible()
     session_id = database.one(
         "insert into whatsapp_sessions (user_id, session_id, status) values (%s, %s, 'desconectado') returning id",
@@ -80,10 +78,10 @@ def test_it_fills_before_ones_eyes_and_leaves_as_files(visit: Visit) -> None:
     assert Path(download.value.path()).read_bytes().startswith(b"%PDF-")
 
 
-def test_staff_see_everybody_and_anybody_in_the_dark_and_on_a_phone(visit: Visit) -> None:
-    owner = visit(path=None)
-    staff = visit(Role.OPERATOR, path=None, color_scheme="dark")
-    page, database = staff.page, staff.house.database
+def test_staff_see_everybody_and_anybody_in_the_dark_and_on_a_phone(new_browser_user: NewBrowserUser) -> None:
+    owner = new_browser_user(path=None)
+    staff = new_browser_user(Role.OPERATOR, path=None, color_scheme="dark")
+    page, database = staff.page, staff.installation.database
     database.execute("delete from messages")
     email = database.one("select email from auth.users where id = %s", owner.user_id)
     database.execute(

@@ -1,6 +1,5 @@
 """The page "Agendamentos" as a person uses it, against all the real processes."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -8,21 +7,15 @@ import pytest
 from babel.dates import format_date
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Visitor
-from tests.support.installation import wait_for
+from tests.support.browser_steps import fill_in
+from tests.support.browser_user import NewBrowserUser
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.browser
 
-Visit = Callable[..., Visitor]
 ZONE = ZoneInfo("America/Sao_Paulo")
 DAY = {"day": "%d", "month": "%m", "year": "%Y"}
 HOUR = {"hour": "%H", "minute": "%M"}
-
-
-def fill(page: Page, label: str, text: str) -> None:
-    field = page.get_by_label(label, exact=True)
-    field.fill(text)
-    field.press("Tab")
 
 
 def at(page: Page, moment: datetime) -> None:
@@ -50,16 +43,16 @@ def shows(field: Locator, moment: datetime, parts: dict[str, str]) -> bool:
 
 
 @pytest.mark.timeout(300)
-def test_it_sends_a_minute_later_what_was_scheduled(visit: Visit) -> None:
-    visitor = visit(paired=True, path="/schedules")
-    page = visitor.page
+def test_it_sends_a_minute_later_what_was_scheduled(new_browser_user: NewBrowserUser) -> None:
+    user = new_browser_user(paired=True, path="/schedules")
+    page = user.page
     expect(page.get_by_text("Nenhum agendamento.")).to_be_visible()
     page.get_by_role("button", name="Novo agendamento").click()
-    fill(page, "Nome do agendamento", "Lembrete da consulta")
-    fill(page, "Mensagem", "Sua consulta é amanhã.")
+    fill_in(page, "Nome do agendamento", "Lembrete da consulta")
+    fill_in(page, "Mensagem", "Sua consulta é amanhã.")
     page.get_by_role("button", name="Agendar", exact=True).click()
     expect(page.get_by_text("A lista está vazia.")).to_be_visible()
-    fill(page, "Números", "(11) 91234-5678")
+    fill_in(page, "Números", "(11) 91234-5678")
     at(page, datetime.now(ZONE) - timedelta(days=1))
     expect(page.get_by_text("Esse horário já passou.")).to_be_visible()
     due = (datetime.now(ZONE) + timedelta(minutes=1)).replace(second=0, microsecond=0)
@@ -71,23 +64,23 @@ def test_it_sends_a_minute_later_what_was_scheduled(visit: Visit) -> None:
     card = page.locator("[class*='st-key-schedule_']").filter(has_text="Lembrete da consulta").first
     expect(card).to_be_visible()
     expect(card.get_by_text(f"{due:%d/%m/%Y %H:%M}").first).to_be_visible()
-    control = visitor.house.processes.control
-    assert control.sent(visitor.session) == []
-    wait_for(lambda: control.sent(visitor.session), 150)
+    control = user.installation.processes.control
+    assert control.sent(user.session) == []
+    wait_for(lambda: control.sent(user.session), 150)
     assert datetime.now(ZONE) >= due
-    assert [one["body"] for one in control.sent(visitor.session)] == ["Sua consulta é amanhã."]
+    assert [one["body"] for one in control.sent(user.session)] == ["Sua consulta é amanhã."]
     expect(page.get_by_text("Posto na fila")).to_be_visible()
     expect(page.get_by_text("Nenhum agendamento.")).to_be_visible()
 
 
-def test_it_holds_skips_changes_and_shows_a_month(visit: Visit) -> None:
-    visitor = visit(path=None)
-    page, database = visitor.page, visitor.house.database
+def test_it_holds_skips_changes_and_shows_a_month(new_browser_user: NewBrowserUser) -> None:
+    user = new_browser_user(path=None)
+    page, database = user.page, user.installation.database
     tomorrow = (datetime.now(ZONE) + timedelta(days=1)).replace(hour=9, minute=30)
-    visitor.go("/schedules?id=novo")
-    fill(page, "Nome do agendamento", "Bom dia da equipe")
-    fill(page, "Mensagem", "Bom dia!")
-    fill(page, "Números", "(11) 91234-5678")
+    user.go("/schedules?id=novo")
+    fill_in(page, "Nome do agendamento", "Bom dia da equipe")
+    fill_in(page, "Mensagem", "Bom dia!")
+    fill_in(page, "Números", "(11) 91234-5678")
     at(page, tomorrow)
     page.get_by_label("Repetição").click()
     page.get_by_role("option", name="Todo dia").click()
@@ -96,13 +89,13 @@ def test_it_holds_skips_changes_and_shows_a_month(visit: Visit) -> None:
     page.get_by_text("Próximas dez datas").click()
     page.get_by_role("button", name="Pular").first.click()
     expect(page.get_by_role("button", name="Desfazer")).to_be_visible()
-    assert database.one("select count(*) from schedule_runs where user_id = %s", visitor.user_id) == 1
+    assert database.one("select count(*) from schedule_runs where user_id = %s", user.user_id) == 1
     page.get_by_role("button", name="Pausar").click()
     expect(page.get_by_text("Pausado")).to_be_visible()
     page.get_by_role("button", name="Retomar").click()
     expect(page.get_by_text("Pausado")).to_have_count(0)
     page.get_by_role("button", name="Editar").click()
-    fill(page, "Mensagem", "Boa tarde!")
+    fill_in(page, "Mensagem", "Boa tarde!")
     at(page, tomorrow.replace(hour=14))
     page.get_by_role("button", name="Guardar").click()
     expect(page.get_by_role("button", name="Novo agendamento")).to_be_visible()

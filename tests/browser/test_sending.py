@@ -4,7 +4,6 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -12,58 +11,51 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Error, expect
 
-from tests.browser.conftest import Visitor
-from tests.support.installation import wait_for
+from tests.support.browser_steps import send_text
+from tests.support.browser_user import BrowserUser, NewBrowserUser
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.browser
 
-Visit = Callable[..., Visitor]
-
 
 @pytest.fixture
-def sender(visit: Visit) -> Visitor:
+def sender(new_browser_user: NewBrowserUser) -> BrowserUser:
     """Somebody connected, at the page "Enviar"."""
-    visitor = visit(paired=True, path="/send")
-    expect(visitor.page.get_by_label("Mensagem")).to_be_visible()
-    return visitor
+    user = new_browser_user(paired=True, path="/send")
+    expect(user.page.get_by_label("Mensagem")).to_be_visible()
+    return user
 
 
-def send(visitor: Visitor, phone: str = "(11) 91234-5678", text: str = "Olá!") -> None:
-    visitor.page.get_by_label("Para (WhatsApp)").fill(phone)
-    visitor.page.get_by_label("Mensagem").fill(text)
-    visitor.page.get_by_role("button", name="Enviar", exact=True).click()
-
-
-def outbox(visitor: Visitor) -> list[str]:
+def outbox(user: BrowserUser) -> list[str]:
     """What truly left, by the sandbox's own list."""
-    return [message["body"] for message in visitor.house.processes.control.sent(visitor.session)]
+    return [message["body"] for message in user.installation.processes.control.sent(user.session)]
 
 
-def test_it_moves_a_message_to_read_before_ones_eyes(sender: Visitor) -> None:
-    send(sender, text="Seu pedido saiu.")
+def test_it_moves_a_message_to_read_before_ones_eyes(sender: BrowserUser) -> None:
+    send_text(sender, text="Seu pedido saiu.")
     expect(sender.page.get_by_text("Mensagem na fila.")).to_be_visible()
     expect(sender.page.get_by_text("Lida")).to_be_visible()
     assert outbox(sender) == ["Seu pedido saiu."]
 
 
-def test_it_empties_the_form_only_once_the_message_is_queued(sender: Visitor) -> None:
-    send(sender, phone="123", text="Guarde este texto")
+def test_it_empties_the_form_only_once_the_message_is_queued(sender: BrowserUser) -> None:
+    send_text(sender, phone="123", text="Guarde este texto")
     expect(sender.page.get_by_text("Esse número de telefone não é válido.")).to_be_visible()
     expect(sender.page.get_by_label("Mensagem")).to_have_value("Guarde este texto")
-    send(sender, text="Guarde este texto")
+    send_text(sender, text="Guarde este texto")
     expect(sender.page.get_by_label("Mensagem")).to_have_value("")
 
 
-def test_it_sends_once_on_a_double_click(sender: Visitor) -> None:
+def test_it_sends_once_on_a_double_click(sender: BrowserUser) -> None:
     sender.page.get_by_label("Para (WhatsApp)").fill("(11) 91234-5678")
     sender.page.get_by_label("Mensagem").fill("Só uma vez")
     sender.page.get_by_role("button", name="Enviar", exact=True).dblclick()
     expect(sender.page.get_by_text("Lida")).to_be_visible()
     assert outbox(sender) == ["Só uma vez"]
-    assert sender.house.database.one("select count(*) from messages where user_id = %s", sender.user_id) == 1
+    assert sender.installation.database.one("select count(*) from messages where user_id = %s", sender.user_id) == 1
 
 
-def test_its_button_stays_under_the_press_whatever_appears(sender: Visitor) -> None:
+def test_its_button_stays_under_the_press_whatever_appears(sender: BrowserUser) -> None:
     button = sender.page.get_by_role("button", name="Enviar", exact=True)
     before = button.bounding_box()
     sender.page.get_by_label("Mensagem").fill("Olá!")
@@ -80,46 +72,48 @@ def test_its_button_stays_under_the_press_whatever_appears(sender: Visitor) -> N
         ("(11) 91234-5678", "x" * 4097, "A mensagem passa de 4096 caracteres."),
     ],
 )
-def test_it_refuses_with_a_sentence_and_sends_nothing(sender: Visitor, phone: str, text: str, sentence: str) -> None:
-    send(sender, phone, text)
+def test_it_refuses_with_a_sentence_and_sends_nothing(
+    sender: BrowserUser, phone: str, text: str, sentence: str
+) -> None:
+    send_text(sender, phone, text)
     expect(sender.page.get_by_text(sentence)).to_be_visible()
-    assert sender.house.database.one("select count(*) from messages where user_id = %s", sender.user_id) == 0
+    assert sender.installation.database.one("select count(*) from messages where user_id = %s", sender.user_id) == 0
 
 
-def test_it_says_that_a_number_is_not_on_whatsapp_and_sends_nothing(sender: Visitor) -> None:
-    sender.house.processes.control.number("5511912340000", exists=False)
-    send(sender, phone="(11) 91234-0000")
+def test_it_says_that_a_number_is_not_on_whatsapp_and_sends_nothing(sender: BrowserUser) -> None:
+    sender.installation.processes.control.number("5511912340000", exists=False)
+    send_text(sender, phone="(11) 91234-0000")
     expect(sender.page.get_by_text("Esse número não está no WhatsApp; nada foi enviado.")).to_be_visible()
     expect(sender.page.get_by_text("Falhou")).to_be_visible()
     assert outbox(sender) == []
 
 
-def test_it_says_that_a_message_is_uncertain_and_settles_it_by_reading_the_chat(sender: Visitor) -> None:
-    send(sender, text="primeiro contato")
+def test_it_says_that_a_message_is_uncertain_and_settles_it_by_reading_the_chat(sender: BrowserUser) -> None:
+    send_text(sender, text="primeiro contato")
     expect(sender.page.get_by_text("Lida")).to_be_visible()
-    sender.house.processes.control.fault("error_but_delivered", sender.session, times=1)
-    sender.house.processes.control.fault("webhook_lost", sender.session, event="onack")
-    send(sender, text="saiu mesmo com erro")
+    sender.installation.processes.control.fault("error_but_delivered", sender.session, times=1)
+    sender.installation.processes.control.fault("webhook_lost", sender.session, event="onack")
+    send_text(sender, text="saiu mesmo com erro")
     expect(sender.page.get_by_text("Incerta")).to_be_visible()
     expect(sender.page.get_by_text("Não sabemos se a mensagem saiu")).to_be_visible()
     expect(sender.page.get_by_text("Incerta")).to_have_count(0, timeout=25_000)
     assert outbox(sender).count("saiu mesmo com erro") == 1
 
 
-def test_it_offers_to_connect_where_nothing_is_connected(visit: Visit) -> None:
-    visitor = visit(path="/send")
-    expect(visitor.page.get_by_text("Seu WhatsApp não está conectado.")).to_be_visible()
-    visitor.page.get_by_text("Ir para Meu WhatsApp").click()
-    expect(visitor.page.get_by_text("Conecte seu WhatsApp")).to_be_visible()
+def test_it_offers_to_connect_where_nothing_is_connected(new_browser_user: NewBrowserUser) -> None:
+    user = new_browser_user(path="/send")
+    expect(user.page.get_by_text("Seu WhatsApp não está conectado.")).to_be_visible()
+    user.page.get_by_text("Ir para Meu WhatsApp").click()
+    expect(user.page.get_by_text("Conecte seu WhatsApp")).to_be_visible()
 
 
-def test_it_refuses_when_the_session_went_down_while_one_was_writing(sender: Visitor) -> None:
+def test_it_refuses_when_the_session_went_down_while_one_was_writing(sender: BrowserUser) -> None:
     sender.page.get_by_label("Para (WhatsApp)").fill("(11) 91234-5678")
     sender.page.get_by_label("Mensagem").fill("tarde demais")
-    sender.house.processes.control.phone_logout(sender.session)
+    sender.installation.processes.control.phone_logout(sender.session)
     wait_for(
         lambda: (
-            sender.house.database.one("select status from whatsapp_sessions where user_id = %s", sender.user_id)
+            sender.installation.database.one("select status from whatsapp_sessions where user_id = %s", sender.user_id)
             == "desconectado"
         )
     )
@@ -130,7 +124,7 @@ def test_it_refuses_when_the_session_went_down_while_one_was_writing(sender: Vis
 
 
 def test_it_sends_a_picture_says_what_is_wrong_with_a_file_and_takes_a_message_back(
-    sender: Visitor, tmp_path: Path
+    sender: BrowserUser, tmp_path: Path
 ) -> None:
     page = sender.page
     page.get_by_text("Imagem", exact=True).click()
@@ -151,7 +145,7 @@ def test_it_sends_a_picture_says_what_is_wrong_with_a_file_and_takes_a_message_b
     expect(preview.get_by_role("img")).to_be_visible()
     page.get_by_role("button", name="Enviar", exact=True).click()
     expect(page.get_by_text("Lida")).to_be_visible()
-    (sent,) = sender.house.processes.control.sent(sender.session)
+    (sent,) = sender.installation.processes.control.sent(sender.session)
     assert (sent["type"], sent["body"], sent["filename"]) == ("image", "Nossa *loja* nova", "loja.jpg")
     # The recent list shows it by its owner's own route, which knows nobody else.
     shown = page.locator(".plushify-bubble img").last
@@ -159,20 +153,20 @@ def test_it_sends_a_picture_says_what_is_wrong_with_a_file_and_takes_a_message_b
     assert httpx.get(str(shown.get_attribute("src")), headers={"Sec-Fetch-Site": "same-origin"}).status_code == 401
 
     # One that waits can be taken back; its lane is stopped, so that it does wait.
-    sender.house.database.execute("update lanes set stopped_at = now()")
+    sender.installation.database.execute("update lanes set stopped_at = now()")
     page.get_by_text("Texto", exact=True).click()
-    send(sender, text="mudei de ideia")
+    send_text(sender, text="mudei de ideia")
     page.get_by_role("button", name="Cancelar").click()
     expect(page.get_by_text(re.compile("Cancelada$"))).to_be_visible()  # the toast says it in other letters
-    sender.house.database.execute("update lanes set stopped_at = null")
+    sender.installation.database.execute("update lanes set stopped_at = null")
     if shots := os.environ.get("PLUSHIFY_SHOTS"):
         page.screenshot(path=f"{shots}/send.png", full_page=True)
 
 
-def test_a_person_decides_what_stays_uncertain(sender: Visitor) -> None:
+def test_a_person_decides_what_stays_uncertain(sender: BrowserUser) -> None:
     page = sender.page
-    sender.house.processes.control.fault("error_but_delivered", sender.session, times=1, delivered=False)
-    send(sender, text="saiu ou não?")
+    sender.installation.processes.control.fault("error_but_delivered", sender.session, times=1, delivered=False)
+    send_text(sender, text="saiu ou não?")
     expect(page.get_by_text("Incerta")).to_be_visible()
     page.get_by_role("link", name="Incertos").click()
     expect(page.get_by_text("saiu ou não?")).to_be_visible()
@@ -187,16 +181,16 @@ def test_a_person_decides_what_stays_uncertain(sender: Visitor) -> None:
     wait_for(lambda: outbox(sender) == ["saiu ou não?"])
 
 
-def test_a_reload_does_not_forget_that_a_draft_was_sent(sender: Visitor) -> None:
+def test_a_reload_does_not_forget_that_a_draft_was_sent(sender: BrowserUser) -> None:
     page = sender.page
     page.get_by_label("Mensagem").fill("x")
     page.wait_for_url("**rascunho=*")
     before = page.url
-    send(sender, text="uma vez só")
+    send_text(sender, text="uma vez só")
     expect(page.get_by_text("Lida")).to_be_visible()
     # As if the page had been reloaded before it heard that the message was queued.
     page.goto(before)
-    send(sender, text="uma vez só")
+    send_text(sender, text="uma vez só")
     expect(page.get_by_label("Mensagem")).to_have_value("")
-    assert sender.house.database.one("select count(*) from messages where user_id = %s", sender.user_id) == 1
+    assert sender.installation.database.one("select count(*) from messages where user_id = %s", sender.user_id) == 1
     assert outbox(sender) == ["uma vez só"]

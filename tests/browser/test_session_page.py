@@ -1,25 +1,22 @@
 """The fleet and one session as staff run them: what is wrong, what was done, and everything that can be done."""
 
 import contextlib
-from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, TimeoutError, expect
 
 from services.db.actor import Role, person
 from services.messaging import outbox
-from tests.browser.conftest import Visitor
-from tests.browser.test_fleet import choose_first_row, email_of, search
-from tests.support.installation import wait_for
+from tests.support.browser_steps import choose_first_row, email_of, search_session
+from tests.support.browser_user import BrowserUser, NewBrowserUser
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.browser
 
-Visit = Callable[..., Visitor]
-
 
 @pytest.fixture
-def staff(visit: Visit) -> Visitor:
-    return visit(Role.OPERATOR, path=None, viewport={"width": 1300, "height": 1000})
+def staff(new_browser_user: NewBrowserUser) -> BrowserUser:
+    return new_browser_user(Role.OPERATOR, path=None, viewport={"width": 1300, "height": 1000})
 
 
 def confirm(page: Page, label: str) -> None:
@@ -37,10 +34,10 @@ def open_session(page: Page) -> None:
     expect(page.get_by_text("Aparelho:")).to_be_visible()
 
 
-def test_it_runs_one_session_from_the_list_to_its_end(visit: Visit, staff: Visitor) -> None:
-    user, page = visit(paired=True), staff.page
+def test_it_runs_one_session_from_the_list_to_its_end(new_browser_user: NewBrowserUser, staff: BrowserUser) -> None:
+    user, page = new_browser_user(paired=True), staff.page
     staff.go("/sessions")
-    search(page, email_of(user))
+    search_session(page, email_of(user))
     choose_first_row(page)
     open_session(page)
     confirm(page, "Reiniciar")
@@ -56,9 +53,9 @@ def test_it_runs_one_session_from_the_list_to_its_end(visit: Visit, staff: Visit
     assert page.locator(".picture").count() == 0
 
 
-def test_it_shows_a_dead_session_as_such_and_its_healing(visit: Visit, staff: Visitor) -> None:
-    user, page = visit(paired=True), staff.page
-    user.house.processes.control.kill(user.session)
+def test_it_shows_a_dead_session_as_such_and_its_healing(new_browser_user: NewBrowserUser, staff: BrowserUser) -> None:
+    user, page = new_browser_user(paired=True), staff.page
+    user.installation.processes.control.kill(user.session)
     # The check of its number hangs, which makes the session suspect: WhatsApp is asked about that number again.
     outbox.queue(person(user.user_id, Role.USER), "5511977770001", "oi", "dead")
     staff.go(f"/session?user={user.user_id}")
@@ -68,20 +65,20 @@ def test_it_shows_a_dead_session_as_such_and_its_healing(visit: Visit, staff: Vi
     expect(user.page.get_by_text("Conectado!")).to_be_visible()
 
 
-def test_it_restarts_many_in_waves_that_can_be_held(visit: Visit, staff: Visitor) -> None:
+def test_it_restarts_many_in_waves_that_can_be_held(new_browser_user: NewBrowserUser, staff: BrowserUser) -> None:
     for _ in range(2):
-        visit(paired=True, path=None)
+        new_browser_user(paired=True, path=None)
     page = staff.page
     staff.go("/sessions")
     page.get_by_role("button", name="Reiniciar em ondas").click()
     page.get_by_role("dialog").get_by_role("button", name="Começar").click()
     expect(page.get_by_text("reiniciadas").or_(page.get_by_text("Último reinício em ondas")).first).to_be_visible()
-    wait_for(lambda: staff.house.database.one("select ended_at is not null from rolling_restarts"), 60)
+    wait_for(lambda: staff.installation.database.one("select ended_at is not null from rolling_restarts"), 60)
     expect(page.get_by_text("Último reinício em ondas")).to_be_visible()
-    assert staff.house.database.one("select count(*) > 1 from rolling_restart_items where state = 'done'")
+    assert staff.installation.database.one("select count(*) > 1 from rolling_restart_items where state = 'done'")
 
 
-def test_it_says_so_where_nobody_is_chosen(staff: Visitor) -> None:
+def test_it_says_so_where_nobody_is_chosen(staff: BrowserUser) -> None:
     staff.go("/session")
     expect(staff.page.get_by_text("Escolha uma sessão na lista.")).to_be_visible()
     staff.go("/session?user=00000000-0000-4000-8000-000000000000")

@@ -16,10 +16,10 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from services import settings
 from services.accounts import provisioning
+from services.accounts.sign_in import SignInLocked, SignInRefused
 from services.db.actor import Role
-from services.errors import SignInLocked, SignInRefused
-from tests.conftest import Database
-from tests.support.installations import House
+from tests.support.databases import Database
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 
@@ -38,15 +38,15 @@ class Console:
 
 
 @pytest.fixture
-def database(house: House) -> Database:
-    """The house's, with nobody in it: each test has the same person."""
-    house.tidy()
-    return house.database
+def database(installation: Installation) -> Database:
+    """The installation's, with nobody in it: each test has the same person."""
+    installation.reset()
+    return installation.database
 
 
 @pytest.fixture
-def console(house: House) -> Console:
-    return Console(house.processes.console_url, house.processes.log_file("console"))
+def console(installation: Installation) -> Console:
+    return Console(installation.processes.console_url, installation.processes.log_file("console"))
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def ana(database: Database) -> UUID:
 @pytest.fixture
 def tab(console: Console, ana: UUID, new_context: Callable[[], BrowserContext]) -> Page:
     """A fresh browser's first tab, at the sign-in form."""
-    return visit(new_context(), console)
+    return new_browser_user(new_context(), console)
 
 
 def until(condition: Callable[[], object], message: str) -> None:
@@ -67,7 +67,7 @@ def until(condition: Callable[[], object], message: str) -> None:
         time.sleep(0.02)
 
 
-def visit(context: BrowserContext, console: Console, path: str = "/") -> Page:
+def new_browser_user(context: BrowserContext, console: Console, path: str = "/") -> Page:
     page = context.new_page()
     page.goto(console.url + path)
     return page
@@ -114,7 +114,7 @@ def test_it_stays_signed_in_after_a_reload_and_in_a_second_tab(tab: Page, consol
     until(lambda: has_cookie(tab), "no cookie was set")
     tab.reload()
     expect_in(tab)
-    expect_in(visit(tab.context, console))
+    expect_in(new_browser_user(tab.context, console))
 
 
 def test_it_sets_a_cookie_that_no_script_can_read(tab: Page) -> None:
@@ -131,7 +131,7 @@ def test_it_sets_a_cookie_that_no_script_can_read(tab: Page) -> None:
 def test_it_keeps_the_address_that_somebody_came_with(
     console: Console, ana: UUID, new_context: Callable[[], BrowserContext]
 ) -> None:
-    page = visit(new_context(), console, "/send")
+    page = new_browser_user(new_context(), console, "/send")
     expect_out(page)
     sign_in(page)
     assert page.url == f"{console.url}/send"
@@ -147,13 +147,13 @@ def test_it_signs_out_for_good(tab: Page, console: Console) -> None:
     tab.reload()
     expect_out(tab)
     tab.context.add_cookies(copy)  # type: ignore[arg-type]
-    expect_out(visit(tab.context, console))
+    expect_out(new_browser_user(tab.context, console))
 
 
 def test_it_signs_out_the_other_tabs_of_the_browser(tab: Page, console: Console) -> None:
     sign_in(tab)
     until(lambda: has_cookie(tab), "no cookie was set")
-    other = visit(tab.context, console)
+    other = new_browser_user(tab.context, console)
     expect_in(other)
     sign_out(tab)
     rerun(other)
@@ -187,14 +187,14 @@ def test_it_says_the_same_for_a_wrong_password_and_an_unknown_name(tab: Page) ->
 def test_it_locks_a_name_out_across_browsers(
     tab: Page, console: Console, new_context: Callable[[], BrowserContext], database: Database, email: str
 ) -> None:
-    other = visit(new_context(), console)
+    other = new_browser_user(new_context(), console)
     for number in range(5):
         page = (tab, other)[number % 2]
         submit(page, email, f"palpite número {number}")
         attempts = partial(database.one, "select count(*) = %s from sign_in_attempts", number + 1)
         until(attempts, "the attempt was not recorded")
         expect(page.get_by_text(SignInRefused.message)).to_be_visible()
-    for page in (tab, other, visit(new_context(), console)):
+    for page in (tab, other, new_browser_user(new_context(), console)):
         submit(page, email, PASSWORD)
         expect(page.get_by_text(SignInLocked.message)).to_be_visible()
         expect(page.get_by_text(re.compile(r"Espere 1[45] min"))).to_be_visible()
@@ -248,7 +248,7 @@ def test_it_follows_a_change_of_role_in_an_open_tab(tab: Page, database: Databas
 def test_it_shows_staff_pages_to_nobody_else_by_their_address(tab: Page, console: Console) -> None:
     sign_in(tab)
     until(lambda: has_cookie(tab), "no cookie was set")
-    page = visit(tab.context, console, "/sessions")
+    page = new_browser_user(tab.context, console, "/sessions")
     expect_in(page)
     expect(page.get_by_role("heading", name="Sessões")).to_have_count(0)
 

@@ -1,17 +1,14 @@
 """Templates and recipients as a person uses them: written, shown, and sent to several people of a list."""
 
-from collections.abc import Callable
-
 import pytest
 from playwright.sync_api import FilePayload, Page, expect
 
 from services.db.actor import Role
-from tests.browser.conftest import Visitor
-from tests.support.installation import wait_for
+from tests.support.browser_user import NewBrowserUser
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.browser
 
-Visit = Callable[..., Visitor]
 # As a Brazilian Excel saves it.
 LIST = (
     "Nome;Telefone;Pedido\nJoão;(11) 91111-1111;=1+1\nMaria;11 92222-2222;12\nJoão;11 1111-1111;\nZé;123;\n"
@@ -30,9 +27,9 @@ def upload(page: Page, name: str, content: bytes) -> None:
     page.locator("input[type=file]").last.set_input_files([file])
 
 
-def test_it_sends_a_template_to_three_people(visit: Visit) -> None:
-    person = visit(paired=True, path="/templates")
-    control, database = person.house.processes.control, person.house.database
+def test_it_sends_a_template_to_three_people(new_browser_user: NewBrowserUser) -> None:
+    person = new_browser_user(paired=True, path="/templates")
+    control, database = person.installation.processes.control, person.installation.database
     control.number("5511944444444", exists=False)
     page = person.page
 
@@ -86,10 +83,10 @@ def test_it_sends_a_template_to_three_people(visit: Visit) -> None:
     assert database.one("select count(*) from messages where user_id = %s", person.user_id) == 3
 
 
-def test_staff_share_one_and_a_user_copies_it(visit: Visit) -> None:
+def test_staff_share_one_and_a_user_copies_it(new_browser_user: NewBrowserUser) -> None:
     admin, user = (
-        visit(Role.ADMIN, path=None),
-        visit(path=None, color_scheme="dark", viewport={"width": 390, "height": 844}),
+        new_browser_user(Role.ADMIN, path=None),
+        new_browser_user(path=None, color_scheme="dark", viewport={"width": 390, "height": 844}),
     )
     page = admin.page
     admin.go("/templates")

@@ -1,7 +1,7 @@
 """Two WPPConnect servers under one console: where a new session goes, and a wave that restarts those of both."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -10,14 +10,15 @@ from services.accounts import provisioning
 from services.db.actor import Role, person
 from services.db.embedded import EmbeddedPostgres
 from services.fleet import commands
-from tests.browser.conftest import Visitor
-from tests.browser.test_pairing import start_pairing
-from tests.support.installation import Installation, SandboxControl, running_installation, wait_for
-from tests.support.installations import QUICK, House, lived_in, open_house
+from tests.support.browser_steps import start_pairing
+from tests.support.browser_user import BrowserUser, NewBrowserUser
+from tests.support.installation import FAST_SETTINGS, Installation, open_installation, use_settings_of
+from tests.support.processes import Processes, running_processes
+from tests.support.sandbox_control import SandboxControl
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.browser
 
-Visit = Callable[..., Visitor]
 PHONE = "5511987654321"
 WIDE = {"width": 1300, "height": 1000}
 
@@ -25,32 +26,35 @@ WIDE = {"width": 1300, "height": 1000}
 @pytest.fixture(scope="module")
 def servers(
     cluster: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Installation, Installation]]:
+) -> Iterator[tuple[Processes, Processes]]:
     """The servers, each in a process of its own: no part of the console's installation."""
     url, folder = cluster.url(template), tmp_path_factory.mktemp("servers")
     with (
-        running_installation(url, folder / "one", ("sandbox",)) as one,
-        running_installation(url, folder / "other", ("sandbox",)) as other,
+        running_processes(url, folder / "one", ("sandbox",)) as one,
+        running_processes(url, folder / "other", ("sandbox",)) as other,
     ):
         yield one, other
 
 
 @pytest.fixture(scope="module")
-def house(
+def installation(
     cluster: EmbeddedPostgres,
     template: str,
     tmp_path_factory: pytest.TempPathFactory,
-    servers: tuple[Installation, Installation],
-) -> Iterator[House]:
+    servers: tuple[Processes, Processes],
+) -> Iterator[Installation]:
     """An installation of two servers that restarts one session of each at a time."""
     one, other = servers
-    env = QUICK | {
+    env = FAST_SETTINGS | {
         "SANDBOX_PORT": one.environment["SANDBOX_PORT"],
         "WPP_SERVER_URL": f"{one.sandbox_url},{other.sandbox_url}",
         "HEALTH_HEALS_PER_SERVER": "1",
     }
     processes = ("webhook", "worker", "console")
-    with open_house(cluster, template, tmp_path_factory.mktemp("two"), processes, **env) as opened, lived_in(opened):
+    with (
+        open_installation(cluster, template, tmp_path_factory.mktemp("two"), processes, **env) as opened,
+        use_settings_of(opened),
+    ):
         yield opened
 
 
@@ -68,30 +72,30 @@ def look(page: Page, answering: str) -> None:
     expect(page.get_by_text(answering, exact=True)).to_be_visible()
 
 
-def pair(visitor: Visitor, there: SandboxControl) -> None:
+def pair(user: BrowserUser, there: SandboxControl) -> None:
     """Press "Conectar" and read the code with a phone: it is the code of this server."""
-    start_pairing(visitor)
-    there.scan(visitor.session, PHONE)
-    expect(visitor.page.get_by_text("Conectado!")).to_be_visible()
+    start_pairing(user)
+    there.scan(user.session, PHONE)
+    expect(user.page.get_by_text("Conectado!")).to_be_visible()
 
 
-def paired(house: House, there: SandboxControl, number: int) -> None:
+def paired(installation: Installation, there: SandboxControl, number: int) -> None:
     """Somebody more, without a browser."""
     user_id = provisioning.create_user(f"mais{number}@example.com", "uma senha bem longa", Role.USER, f"Mais {number}")
     commands.connect(person(user_id, Role.USER, f"mais{number}@example.com"))
     state = "select {} from whatsapp_sessions where user_id = %s"
-    wait_for(lambda: house.database.one(state.format("qr_urlcode"), user_id), what="a code")
+    wait_for(lambda: installation.database.one(state.format("qr_urlcode"), user_id), what="a code")
     there.scan(f"user_{user_id}", PHONE)
-    wait_for(lambda: house.database.one(state.format("status"), user_id) == "conectado", what="a session")
+    wait_for(lambda: installation.database.one(state.format("status"), user_id) == "conectado", what="a session")
 
 
 @pytest.mark.timeout(300)
 def test_it_places_sessions_on_two_servers_and_restarts_both_in_a_wave(
-    visit: Visit, house: House, servers: tuple[Installation, Installation]
+    new_browser_user: NewBrowserUser, installation: Installation, servers: tuple[Processes, Processes]
 ) -> None:
-    admin, (first, second) = visit(Role.ADMIN, path=None, viewport=WIDE), servers
+    admin, (first, second) = new_browser_user(Role.ADMIN, path=None, viewport=WIDE), servers
     one, other = first.control, second.control
-    page, database = admin.page, house.database
+    page, database = admin.page, installation.database
     admin.go("/servers")
     look(page, "2 de 2")
     set_capacity(page, 1, 5)
@@ -100,18 +104,18 @@ def test_it_places_sessions_on_two_servers_and_restarts_both_in_a_wave(
     # Most room is of no use where nobody answers.
     second.stop("sandbox")
     look(page, "1 de 2")
-    pair(visit(), one)
+    pair(new_browser_user(), one)
     second.start("sandbox")
     look(page, "2 de 2")
-    pair(visit(), other)
+    pair(new_browser_user(), other)
     page.get_by_role("button", name="Esvaziar").last.click()
     page.get_by_role("dialog").get_by_role("button", name="Esvaziar").click()
     expect(page.get_by_role("button", name="Reativar")).to_be_visible()
-    pair(visit(), one)
+    pair(new_browser_user(), one)
     page.get_by_role("button", name="Reativar").click()
     expect(page.get_by_role("button", name="Esvaziar")).to_have_count(2)
     for number in range(3):
-        paired(house, other, number)
+        paired(installation, other, number)
     wait_for(lambda: [len(each.state()["sessions"]) for each in (one, other)] == [2, 4])
 
     admin.go("/sessions")

@@ -6,18 +6,17 @@ import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from services.db.actor import Role
-from tests.browser.conftest import Visitor
+from tests.support.browser_user import NewBrowserUser
 
 pytestmark = pytest.mark.browser
 
-Visit = Callable[..., Visitor]
 PASSWORD = "uma senha bem longa"
 
 
 def test_it_invites_and_the_invited_person_signs_in_once_by_the_link(
-    visit: Visit, new_context: Callable[..., BrowserContext]
+    new_browser_user: NewBrowserUser, new_context: Callable[..., BrowserContext]
 ) -> None:
-    admin = visit(Role.ADMIN, path=None)
+    admin = new_browser_user(Role.ADMIN, path=None)
     page = admin.page
     admin.go("/users")
     page.get_by_text("Convidar alguém").click()
@@ -25,7 +24,7 @@ def test_it_invites_and_the_invited_person_signs_in_once_by_the_link(
     page.get_by_role("button", name="Criar o convite").click()
     expect(page.get_by_text("Link de uso único.")).to_be_visible()
     link = page.get_by_test_id("stCode").inner_text().strip()
-    assert link.startswith(admin.house.processes.console_url)
+    assert link.startswith(admin.installation.processes.console_url)
 
     invited = new_context().new_page()
     invited.goto(link)
@@ -44,10 +43,10 @@ def test_it_invites_and_the_invited_person_signs_in_once_by_the_link(
     again = new_context().new_page()
     again.goto(link)
     expect(again.get_by_text("Este link não vale mais")).to_be_visible()
-    assert link.partition("=")[2] not in admin.house.processes.logs()
+    assert link.partition("=")[2] not in admin.installation.processes.logs()
 
 
-def test_it_shows_operators_and_changes_nothing(visit: Visit) -> None:
-    operator = visit(Role.OPERATOR, path="/users")
+def test_it_shows_operators_and_changes_nothing(new_browser_user: NewBrowserUser) -> None:
+    operator = new_browser_user(Role.OPERATOR, path="/users")
     expect(operator.page.get_by_text("Só a administração pode convidar")).to_be_visible()
     expect(operator.page.get_by_text("Convidar alguém")).to_have_count(0)

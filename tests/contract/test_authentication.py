@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from sandbox.calls import make_token
-from tests.contract.conftest import SECRET, Sandbox, eventually
+from tests.support.contract_sandbox import SECRET, Sandbox, eventually
 
 NO_TOKEN = {"message": "Token is not present. Check your header and try again"}
 BAD_TOKEN = {"error": "Check that the Session and Token are correct"}

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from services.errors import WppUnreachable
-from services.settings import Settings
+from services import settings
 from services.wppconnect import check, check_run, contract_facts
 from services.wppconnect.check import CHECK_SESSION_NAME
 from services.wppconnect.check_http import Caller
 from services.wppconnect.contract_facts import Outcome, Report
-from tests.contract.conftest import SECRET, Sandbox, sandbox_with
-from tests.support.installation import ROOT, wait_for
+from services.wppconnect.errors import WppUnreachable
+from tests.support.contract_sandbox import SECRET, Sandbox, sandbox_with
+from tests.support.paths import ROOT
+from tests.support.waiting import wait_for
 
 CLOCK = 0.02
 
@@ -37,7 +38,7 @@ def command(url: str, *options: str) -> list[str]:
 
 
 def environment(folder: Path, **variables: str) -> dict[str, str]:
-    names = [name.upper() for name in Settings.model_fields]
+    names = settings.variables()
     kept = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in names}
     return {**kept, "PYTHONPATH": str(ROOT), "DATA_DIR": str(folder / "data"), **variables}
 

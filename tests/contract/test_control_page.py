@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from tests.contract.conftest import Sandbox, eventually
+from tests.support.contract_sandbox import Sandbox, eventually
 
 
 def test_it_shows_a_page_that_needs_nothing_from_outside(sandbox: Sandbox) -> None:

@@ -8,7 +8,7 @@ import json
 import httpx
 import pytest
 
-from tests.contract.conftest import Sandbox
+from tests.support.contract_sandbox import Sandbox
 
 POLLING = {"EIO": "4", "transport": "polling"}
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from sandbox.faults import CATALOGUE
-from tests.contract.conftest import SECRET, WEBHOOK_PASSWORD, Sandbox, eventually, sandbox_with
+from tests.support.contract_sandbox import SECRET, WEBHOOK_PASSWORD, Sandbox, eventually, sandbox_with
 
 TEXT = {"phone": "5511999999999", "message": "oi"}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from sandbox.calls import make_token
-from tests.contract.conftest import eventually
+from tests.support.contract_sandbox import eventually
 
 ROOT = Path(__file__).parents[2]
 SECRET = "a-secret-of-the-process"

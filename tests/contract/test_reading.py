@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract.conftest import Sandbox, eventually
+from tests.support.contract_sandbox import Sandbox, eventually
 
 CONTACT = "5511988887777@c.us"
 JPEG = base64.b64encode(b"\xff\xd8 not really").decode()

@@ -16,8 +16,8 @@ from services.wppconnect import contract, contract_facts, contract_shapes
 from services.wppconnect.contract import Answer, Post
 from services.wppconnect.contract_facts import Difference
 from services.wppconnect.contract_shapes import Part
-from tests.contract.conftest import Sandbox
-from tests.contract.walker import SCENARIOS, Scenario
+from tests.support.contract_sandbox import Sandbox
+from tests.support.contract_scenarios import SCENARIOS, Scenario
 
 AT_ONCE = 8
 READERS = ("responses.py", "client.py", "events.py", "payload_fields.py")
@@ -57,32 +57,32 @@ def is_unread(one: Difference, read: set[str]) -> bool:
     return one.part in (Part.MISSING, Part.EXTRA) and key is not None and key[0] not in read
 
 
-Walked = Mapping[str, "Future[list[Difference]]"]
+Outcomes = Mapping[str, "Future[list[Difference]]"]
 
 
 @pytest.fixture(scope="module")
-def walked() -> Iterator[Walked]:
-    """The differences of each scenario; they wait more than they work, so they walk side by side."""
+def outcomes() -> Iterator[Outcomes]:
+    """The differences of each scenario; they wait more than they work, so they run side by side."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield {scenario.name: pool.submit(scenario.differences) for scenario in SCENARIOS}
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_it_answers_and_posts_as_recorded(scenario: Scenario, walked: Walked) -> None:
+def test_it_answers_and_posts_as_recorded(scenario: Scenario, outcomes: Outcomes) -> None:
     read = words_read()
-    told = [one for one in walked[scenario.name].result() if not is_unread(one, read)]
+    told = [one for one in outcomes[scenario.name].result() if not is_unread(one, read)]
     unlisted = [str(one) for one in told if not any(listed.covers(one) for listed in LISTED)]
     assert not unlisted, "\n".join(unlisted)
 
 
-def test_it_lists_only_what_still_differs(walked: Walked) -> None:
+def test_it_lists_only_what_still_differs(outcomes: Outcomes) -> None:
     read = words_read()
-    told = [one for walk in walked.values() for one in walk.result() if not is_unread(one, read)]
+    told = [one for outcome in outcomes.values() for one in outcome.result() if not is_unread(one, read)]
     stale = [listed.pattern for listed in LISTED if not any(listed.covers(one) for one in told)]
     assert not stale, "these no longer differ: take them off the list"
 
 
-def test_it_walks_through_every_recorded_situation() -> None:
+def test_it_meets_every_recorded_situation() -> None:
     met = [situation for scenario in SCENARIOS for situation in scenario.meets]
     recorded = {*contract.get_recorded_answers(), *contract.get_recorded_posts(), contract_facts.WEBHOOK_CREDENTIALS}
     assert set(met) == recorded
@@ -155,7 +155,7 @@ def test_it_merges_the_shapes_of_a_list_and_says_what_is_not_in_all() -> None:
 
 
 def test_it_says_what_is_no_longer_imitated_by_name(sandbox: Sandbox) -> None:
-    """A recorded situation is compared by its answer of now: change the sandbox's, and the walk tells."""
+    """A recorded situation is compared by its answer of now: change the sandbox's, and the comparison tells."""
     before = contract.find_answer_differences("no token", _answer(sandbox, {}))
     after = contract.find_answer_differences("no token", _answer(sandbox, {"Authorization": "Bearer x"}))
     assert before == []

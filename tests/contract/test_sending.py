@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract.conftest import Sandbox, eventually, sandbox_with
+from tests.support.contract_sandbox import Sandbox, eventually, sandbox_with
 
 PNG = "data:image/png;base64," + base64.b64encode(b"\x89PNG not really").decode()
 OGG = "data:audio/ogg;base64," + base64.b64encode(b"OggS").decode()

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.contract.conftest import SECRET, Sandbox, eventually, sandbox_with
+from tests.support.contract_sandbox import SECRET, Sandbox, eventually, sandbox_with
 
 DISCONNECTED = {"response": None, "status": "Disconnected", "message": "A sessão do WhatsApp não está ativa."}
 CLOSED = {"status": True, "message": "Session successfully closed"}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sandbox.models import wid
-from tests.contract.conftest import WEBHOOK_PASSWORD, Sandbox, eventually
+from tests.support.contract_sandbox import WEBHOOK_PASSWORD, Sandbox, eventually
 
 
 def _inbound(sandbox: Sandbox, **body: Any) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from demo import message_history, month, people, session_history, texts
+from demo.month import DemoRefused
 from services.accounts import api_keys, provisioning, sign_in, users
 from services.db.actor import SYSTEM, Actor, Role
 from services.diagnostics import message_trace
-from services.errors import DemoRefused
 from services.fleet import incidents, overview, timeline
 from services.inbound import automations, conversations, event_log, outages
 from services.integrations import webhook_endpoints
@@ -17,7 +17,7 @@ from services.messaging.state import State
 from services.outreach import campaign_state, campaigns, schedule_history, schedules, template_content, templates
 from services.reporting import report_model, report_periods, reports
 from services.security import audit_chain, audit_search
-from tests.conftest import Database
+from tests.support.databases import Database
 
 
 def test_it_fills_every_kind_of_an_empty_installation(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

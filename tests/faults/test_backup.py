@@ -13,38 +13,31 @@ from services.messaging import outbox as messaging_outbox
 from services.messaging.state import State
 from services.operations import backup, backup_restore
 from services.security import audit_chain
-from tests.conftest import Database, forget_process_state
-from tests.faults.test_kill import (
-    LEFT,
-    Stage,
-    assert_none_stands_twice,
-    outbox,
-    paired,
-    posting,
-    queue,
-    stage,
-    wait_until_settled,
-)
-from tests.support.installation import running_installation, wait_for
+from tests.support.databases import Database
+from tests.support.event_sender import posting_events
+from tests.support.killable_installation import KillableInstallation, pair_people, queue_despite_outages
+from tests.support.losses import LEFT, assert_none_stands_twice, outbox, wait_until_settled
+from tests.support.process_state import forget_process_state
+from tests.support.processes import running_processes
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults
-__all__ = ["stage"]
 
 PASSWORD = "uma senha bem longa"
 
 
 def test_it_brings_everything_back_that_was_answered_before_the_backup_and_sends_nothing_twice(
-    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    installation: KillableInstallation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    people = paired(stage, 3)
+    people = pair_people(installation, 3)
     chief = provisioning.create_user("chefe@example.com", PASSWORD, Role.ADMIN, "Chefe")
     cookie = cookie_tokens.encode_token(sign_in.open_sign_in(chief))
     sign_in.sign_out_everywhere(people[0])
-    # One leaves the house and hangs there, so that the backup catches a call under way.
-    stage.processes.control.fault("send_timeout", f"user_{people[0].user_id}", times=1)
+    # One leaves for WhatsApp and hangs there, so that the backup catches a call under way.
+    installation.processes.control.fault("send_timeout", f"user_{people[0].user_id}", times=1)
     queued = [f"mensagem {number} de {actor.user_id}" for number in range(40) for actor in people]
     archive = tmp_path / "backup.zip"
-    with posting(stage) as sender:
+    with posting_events(installation) as sender:
         sending = threading.Thread(target=_queue_all, args=(people * 40, queued))
         sending.start()
         sender.wait_for_more_than(1000)
@@ -53,13 +46,13 @@ def test_it_brings_everything_back_that_was_answered_before_the_backup_and_sends
         answered_after = len(sender.answered)
         sending.join()
     assert answered_after > len(answered_before), "nothing went on while the backup was taken"
-    wait_until_settled(stage)  # the day goes on: everything leaves, which the backup cannot know
-    source_rows = stage.database.one("select count(*) from events")
+    wait_until_settled(installation)  # the day goes on: everything leaves, which the backup cannot know
+    source_rows = installation.database.one("select count(*) from events")
     assert archive.stat().st_mode & 0o777 == 0o600
 
-    stage.processes.kill("worker", "webhook")  # the machine is gone
-    back = another_database(stage, "plushify_back")
-    secrets = {"AUTH_COOKIE_KEY": stage.processes.environment["AUTH_COOKIE_KEY"]}
+    installation.processes.kill("worker", "webhook")  # the machine is gone
+    back = another_database(installation, "plushify_back")
+    secrets = {"AUTH_COOKIE_KEY": installation.processes.environment["AUTH_COOKIE_KEY"]}
     monkeypatch.setenv("DATABASE_URL", back.url)
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "anew"))
     forget_process_state()
@@ -72,13 +65,13 @@ def test_it_brings_everything_back_that_was_answered_before_the_backup_and_sends
     assert not set(answered_before) - stored, "an event answered before the backup is not in it"
     assert back.one("select count(*) from events") == taken.rows["public.events"] < source_rows
     assert audit_chain.verify(SYSTEM).sound
-    again = Stage(stage.postgres, back, stage.processes)
+    again = KillableInstallation(installation.postgres, back, installation.processes)
     doubted = {body for body, state in outbox(again).items() if state is State.UNCERTAIN}
     assert doubted, "the backup caught nothing under way: it proves nothing"
 
     # A worker on what came back, at the same WPPConnect server: what had left is found, and nothing leaves again.
-    sandbox = {"SANDBOX_PORT": stage.processes.environment["SANDBOX_PORT"], "SEND_PACE_SECONDS": "0", **secrets}
-    with running_installation(back.url, tmp_path / "anew", ("webhook", "worker"), **sandbox) as processes:
+    sandbox = {"SANDBOX_PORT": installation.processes.environment["SANDBOX_PORT"], "SEND_PACE_SECONDS": "0", **secrets}
+    with running_processes(back.url, tmp_path / "anew", ("webhook", "worker"), **sandbox) as processes:
         wait_for(lambda: any(outbox(again).get(body) in LEFT for body in doubted), 30, "a doubt to be settled")
         assert sign_in.sign_in("chefe@example.com", PASSWORD)
         assert cookie_tokens.verify_token(cookie) is not None
@@ -86,17 +79,17 @@ def test_it_brings_everything_back_that_was_answered_before_the_backup_and_sends
         messaging_outbox.queue(people[1], "11987654321", "depois da volta", "depois da volta")
         wait_for(lambda: outbox(again)["depois da volta"] in LEFT, 20, "a new message to leave")
         assert_none_stands_twice(again)
-    left = Counter(one["body"] for one in stage.processes.control.sent())
+    left = Counter(one["body"] for one in installation.processes.control.sent())
     assert {body: count for body, count in left.items() if count > 1} == {}
     assert set(left) == {*queued, "depois da volta"}
 
 
 def _queue_all(people: list[Actor], bodies: list[str]) -> None:
     for actor, body in zip(people, bodies, strict=True):
-        queue(actor, body)
+        queue_despite_outages(actor, body)
 
 
-def another_database(stage: Stage, name: str) -> Database:
-    with psycopg.connect(stage.postgres.url("postgres"), autocommit=True) as owner:
+def another_database(installation: KillableInstallation, name: str) -> Database:
+    with psycopg.connect(installation.postgres.url("postgres"), autocommit=True) as owner:
         owner.execute(f"create database {name}")
-    return Database(stage.postgres.url(name))
+    return Database(installation.postgres.url(name))

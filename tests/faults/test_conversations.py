@@ -10,11 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import connected
-from tests.faults.test_kill import WEBHOOK, Stage
-from tests.faults.test_kill import stage as stage
 from tests.support import conversation_history
-from tests.support.installation import SHARED_TOKEN, wait_for
+from tests.support.event_sender import WEBHOOK
+from tests.support.killable_installation import KillableInstallation
+from tests.support.processes import SHARED_TOKEN
+from tests.support.sessions import connected
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults
 
@@ -24,15 +25,17 @@ POSTERS = 4
 SEED = 20_261_125
 
 
-def test_it_makes_the_conversations_that_it_should_whatever_is_killed(stage: Stage) -> None:
-    user = stage.new_user()
-    connected(stage.database, user)
+def test_it_makes_the_conversations_that_it_should_whatever_is_killed(installation: KillableInstallation) -> None:
+    user = installation.new_user()
+    connected(installation.database, user)
     told, chance = conversation_history.make_history(SEED, EVENTS), random.Random(SEED)
     waiting = iter([{**event, "session": f"user_{user.user_id}"} for event in told.events])
     lock = threading.Lock()
 
     def post() -> None:
-        with httpx.Client(base_url=stage.processes.webhook_url, headers={"x-verify": SHARED_TOKEN}, timeout=40) as http:
+        with httpx.Client(
+            base_url=installation.processes.webhook_url, headers={"x-verify": SHARED_TOKEN}, timeout=40
+        ) as http:
             while True:
                 with lock:
                     event = next(waiting, None)
@@ -45,21 +48,21 @@ def test_it_makes_the_conversations_that_it_should_whatever_is_killed(stage: Sta
         kills = 0
         while not all(one.done() for one in posting) or kills < 3:
             (
-                lambda: stage.processes.restart("webhook"),
-                lambda: stage.processes.restart("worker"),
-                stage.kill_postgres,
+                lambda: installation.processes.restart("webhook"),
+                lambda: installation.processes.restart("worker"),
+                installation.kill_postgres,
             )[kills % 3]()
             kills += 1
             time.sleep(chance.uniform(0, 0.5))
         for one in posting:
             one.result()
-    stage.processes.restart("worker")
+    installation.processes.restart("worker")
     left = "select count(*) from events where verdict = 'received'"
-    wait_for(lambda: stage.database.one(left) == 0, 300, "everything to be handled")
-    assert stage.database.one("select count(*) from events where verdict = 'failed'") == 0
+    wait_for(lambda: installation.database.one(left) == 0, 300, "everything to be handled")
+    assert installation.database.one("select count(*) from events where verdict = 'failed'") == 0
     files = "select count(*) from messages where fetch_at is not null"
-    wait_for(lambda: stage.database.one(files) == 0, 90, "every file to be put aside")
-    conversation_history.assert_recorded(stage.database, told)
+    wait_for(lambda: installation.database.one(files) == 0, 90, "every file to be put aside")
+    conversation_history.assert_recorded(installation.database, told)
 
 
 def _until_taken(http: httpx.Client, event: dict[str, Any]) -> None:

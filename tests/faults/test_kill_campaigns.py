@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -13,13 +13,12 @@ from services.outreach import campaign_state, campaigns, schedules, template_con
 from services.outreach.recipients import Recipient
 from services.outreach.recurrence import ScheduleDraft, ScheduleRecipient
 from services.platform import local_time
-from tests.faults.test_kill import ENVIRONMENT, Stage, paired, stage
-from tests.support.installation import wait_for
+from tests.support.killable_installation import FAULT_SETTINGS, KillableInstallation, pair_people
+from tests.support.local_times import SAO_PAULO
+from tests.support.waiting import wait_for
 
-__all__ = ["stage"]
 pytestmark = pytest.mark.faults
 
-ZONE = "America/Sao_Paulo"
 RECIPIENTS = 40
 KILLS = 6
 # No rule but the lock and the keys stands between two messages.
@@ -27,55 +26,52 @@ FREE = {"CAMPAIGN_PACE_SECONDS": "0", "CAMPAIGN_OPENS": "00:00", "CAMPAIGN_CLOSE
 FREE |= {"CAMPAIGN_WARMUP_DAYS": "0", "CAMPAIGN_COLD_SHARE": "1"}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def no_rules() -> Iterator[None]:
-    """For the processes of this module's stages, which start with it."""
-    before = dict(ENVIRONMENT)
-    ENVIRONMENT.update(FREE)
-    yield
-    ENVIRONMENT.clear()
-    ENVIRONMENT.update(before)
+@pytest.fixture
+def process_settings() -> Mapping[str, str]:
+    return {**FAULT_SETTINGS, **FREE}
 
 
 @pytest.mark.timeout(240)
-def test_it_writes_to_everybody_once_whenever_the_worker_is_killed(stage: Stage) -> None:
-    (sender,) = paired(stage, 1)
+def test_it_writes_to_everybody_once_whenever_the_worker_is_killed(installation: KillableInstallation) -> None:
+    (sender,) = pair_people(installation, 1)
     template = templates.save(sender, template_content.TemplateDraft("Oferta", "{{nome}}"))
     to = [Recipient(n, "", str(5511980000000 + n), f"P{n}", {"nome": f"P{n}"}) for n in range(1, RECIPIENTS + 1)]
     made = campaigns.create(sender, "Novidades", template, to)
-    wall = local_time.to_local(datetime.now(UTC), ZONE).replace(second=0, microsecond=0) + timedelta(minutes=1)
+    wall = local_time.to_local(datetime.now(UTC), SAO_PAULO).replace(second=0, microsecond=0) + timedelta(minutes=1)
     for n in range(10):
         schedules.create(
             sender,
-            ScheduleDraft("x", ZONE, wall, None, (ScheduleRecipient(f"55219800000{n:02}"),), Content(body=f"S{n}")),
+            ScheduleDraft(
+                "x", SAO_PAULO, wall, None, (ScheduleRecipient(f"55219800000{n:02}"),), Content(body=f"S{n}")
+            ),
         )
     # Due now: the form admits what is still to come only.
     minute = "interval '1 minute'"
-    stage.database.execute(
+    installation.database.execute(
         f"update schedules set first_local_time = first_local_time - {minute},"
         f" next_local_time = next_local_time - {minute},"
         f" next_at = next_at - {minute}, next_check_at = next_check_at - {minute}, updated_at = now()"
     )
-    campaigns.confirm(sender, made.id, ZONE)
+    campaigns.confirm(sender, made.id, SAO_PAULO)
     for _number in range(KILLS):
-        wanted = min(released(stage) + random.randint(1, 5), RECIPIENTS)
-        wait_for(partial(has_released, stage, wanted), 30)
-        stage.processes.restart("worker")
+        wanted = min(released(installation) + random.randint(1, 5), RECIPIENTS)
+        wait_for(partial(has_released, installation, wanted), 30)
+        installation.processes.restart("worker")
     wait_for(lambda: campaign_state.get_campaign(sender, made.id).state is campaign_state.CampaignState.ENDED, 90)
     expected = {f"P{n}" for n in range(1, RECIPIENTS + 1)} | {f"S{n}" for n in range(10)}
     waiting = "select count(*) from messages where state in ('queued', 'sending')"
-    wait_for(lambda: not stage.database.one(waiting), 60, "every message to leave")
-    left = Counter(one["body"] for one in stage.processes.control.sent())
+    wait_for(lambda: not installation.database.one(waiting), 60, "every message to leave")
+    left = Counter(one["body"] for one in installation.processes.control.sent())
     assert {body for body, count in left.items() if count > 1} == set()
     # What never left is said so, or listed as uncertain.
     listed = "select body from messages where state in ('failed', 'uncertain')"
-    assert set(left) | {body for (body,) in stage.database.execute(listed)} == expected
+    assert set(left) | {body for (body,) in installation.database.execute(listed)} == expected
 
 
-def has_released(stage: Stage, wanted: int) -> bool:
-    return released(stage) >= wanted
+def has_released(installation: KillableInstallation, wanted: int) -> bool:
+    return released(installation) >= wanted
 
 
-def released(stage: Stage) -> int:
-    count: int = stage.database.one("select count(*) from campaign_recipients where state = 'released'")
+def released(installation: KillableInstallation) -> int:
+    count: int = installation.database.one("select count(*) from campaign_recipients where state = 'released'")
     return count

@@ -24,8 +24,11 @@ from services.fleet import session as fleet_session
 from services.fleet.session import Session, Status
 from services.fleet.session_texts import FAILURES
 from services.messaging import outbox
-from tests.conftest import Database, forget_process_state
-from tests.support.installation import SERVER_TOKEN, Installation, SandboxControl, running_installation, wait_for
+from tests.support.databases import Database
+from tests.support.process_state import forget_process_state
+from tests.support.processes import SERVER_TOKEN, Processes, running_processes
+from tests.support.sandbox_control import SandboxControl
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
@@ -64,12 +67,12 @@ LIVES = st.lists(st.tuples(st.integers(0, 2), st.sampled_from(ACTS)), min_size=4
 
 
 @dataclass
-class World:
+class RandomSessions:
     """Three people, their server, and the console's processes."""
 
     server: SandboxServer
     control: SandboxControl
-    processes: Installation
+    processes: Processes
     people: list[Actor]
     queued: dict[str, UUID] = field(default_factory=dict)
 
@@ -163,17 +166,17 @@ def _name(actor: Actor) -> str:
 
 
 @pytest.fixture
-def world(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
+def sessions(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[RandomSessions]:
     with running_sandbox(
         Config(secret=SERVER_TOKEN, clock_scale=CLOCK_SCALE, numbers_remembered=NUMBERS_REMEMBERED)
     ) as server:
         where = {"WPP_SERVER_URL": server.url}
-        with running_installation(database.url, tmp_path, ("webhook", "worker"), **ENVIRONMENT, **where) as processes:
+        with running_processes(database.url, tmp_path, ("webhook", "worker"), **ENVIRONMENT, **where) as processes:
             for name, value in processes.environment.items():
                 monkeypatch.setenv(name, value)
             forget_process_state()
             control = SandboxControl(server.url)
-            yield World(server, control, processes, [])
+            yield RandomSessions(server, control, processes, [])
             control.close()
             forget_process_state()
 
@@ -188,25 +191,27 @@ def world(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 @given(lives=LIVES)
 @example(lives=[(0, "wait"), (1, "wait"), (0, "restart"), (1, "connect"), (1, "zombie")])
 @example(lives=[(2, "page_crashes"), (2, "zombie"), (2, "page_crashes"), (1, "close"), (0, "close")])
-def test_no_life_strands_a_session(world: World, database: Database, lives: list[tuple[int, str]]) -> None:
-    world.people = [_somebody(database) for _ in range(3)]
-    world.queued.clear()
+def test_no_life_strands_a_session(sessions: RandomSessions, database: Database, lives: list[tuple[int, str]]) -> None:
+    sessions.people = [_somebody(database) for _ in range(3)]
+    sessions.queued.clear()
     for number in range(3):
-        world.act(number, "connect")
-        wait_for(partial(lambda of: bool(world.on_server(of).get("scannable")), world.people[number]))
-        world.act(number, "scan")
+        sessions.act(number, "connect")
+        wait_for(partial(lambda of: bool(sessions.on_server(of).get("scannable")), sessions.people[number]))
+        sessions.act(number, "scan")
     for number, act in lives:
-        world.act(number, act)
-    for actor in world.people:
-        wait_for(partial(world.settled, actor), SETTLED_WITHIN, f"a settled session after {lives}: {_told(world)}")
-        wait_for(partial(world.way_on, actor), SETTLED_WITHIN, f"a way on after {lives}: {_told(world)}")
-    sent = Counter(row["body"] for row in world.control.sent())
-    assert [body for body in world.queued if sent[body] > 1] == [], "sent twice"
-    assert world.control.state()["locked_starts"] == 0, f"a start met another browser on its profile, in {lives}"
+        sessions.act(number, act)
+    for actor in sessions.people:
+        wait_for(
+            partial(sessions.settled, actor), SETTLED_WITHIN, f"a settled session after {lives}: {_describe(sessions)}"
+        )
+        wait_for(partial(sessions.way_on, actor), SETTLED_WITHIN, f"a way on after {lives}: {_describe(sessions)}")
+    sent = Counter(row["body"] for row in sessions.control.sent())
+    assert [body for body in sessions.queued if sent[body] > 1] == [], "sent twice"
+    assert sessions.control.state()["locked_starts"] == 0, f"a start met another browser on its profile, in {lives}"
 
 
-def _told(world: World) -> list[str]:
-    return [f"{fleet_session.get(actor)} / {world.on_server(actor)}" for actor in world.people]
+def _describe(sessions: RandomSessions) -> list[str]:
+    return [f"{fleet_session.get(actor)} / {sessions.on_server(actor)}" for actor in sessions.people]
 
 
 def _somebody(database: Database) -> Actor:

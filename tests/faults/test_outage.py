@@ -19,22 +19,25 @@ from services.inbound import outages
 from services.inbound.outages import OutageReason, OutageState
 from services.platform import heartbeats
 from services.platform.worker_loop import WorkerLoop
-from tests.faults.test_kill import Stage, paired, posting, queue, stage  # noqa: F401
-from tests.support.installation import wait_for
+from tests.support.event_sender import posting_events
+from tests.support.killable_installation import KillableInstallation, pair_people, queue_despite_outages
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults
 
 ANA, BIA, GROUP = "5511987654321", "5511976543210", "120363012345@g.us"
 
 
-def said(stage: Stage, actor: Actor) -> Counter[str]:  # noqa: F811
-    rows = stage.database.execute("select wpp_id from messages where direction = 'in' and user_id = %s", actor.user_id)
+def said(installation: KillableInstallation, actor: Actor) -> Counter[str]:
+    rows = installation.database.execute(
+        "select wpp_id from messages where direction = 'in' and user_id = %s", actor.user_id
+    )
     return Counter(wpp_id for (wpp_id,) in rows)
 
 
-def write(stage: Stage, actor: Actor, number: int) -> str:  # noqa: F811
+def write(installation: KillableInstallation, actor: Actor, number: int) -> str:
     """Somebody writes: in turn a text, one to a group, and a picture. Returns WhatsApp's id of it."""
-    session, control = f"user_{actor.user_id}", stage.processes.control
+    session, control = f"user_{actor.user_id}", installation.processes.control
     if number % 3 == 1:
         found = control.inbound(session, BIA, f"grupo {number}", group=GROUP)
     elif number % 3 == 2:
@@ -46,55 +49,57 @@ def write(stage: Stage, actor: Actor, number: int) -> str:  # noqa: F811
     return message_id
 
 
-def _has(stage: Stage, actor: Actor, count: int) -> bool:  # noqa: F811
-    return len(said(stage, actor)) == count
+def _has(installation: KillableInstallation, actor: Actor, count: int) -> bool:
+    return len(said(installation, actor)) == count
 
 
-def all_there(stage: Stage, actor: Actor, written: list[str]) -> None:  # noqa: F811
-    wait_for(lambda: set(said(stage, actor)) >= set(written), 30, "every message")
+def all_there(installation: KillableInstallation, actor: Actor, written: list[str]) -> None:
+    wait_for(lambda: set(said(installation, actor)) >= set(written), 30, "every message")
     wait_for(lambda: all(one.state is OutageState.DONE for one in outages.list_own(actor)), 30, "every gap read")
-    assert said(stage, actor) == Counter(written)
+    assert said(installation, actor) == Counter(written)
 
 
-def test_it_misses_nothing_while_the_receiver_is_stopped(stage: Stage) -> None:  # noqa: F811
-    people = paired(stage, 2)
-    written: dict[Actor, list[str]] = {actor: [write(stage, actor, number) for number in range(3)] for actor in people}
+def test_it_misses_nothing_while_the_receiver_is_stopped(installation: KillableInstallation) -> None:
+    people = pair_people(installation, 2)
+    written: dict[Actor, list[str]] = {
+        actor: [write(installation, actor, number) for number in range(3)] for actor in people
+    }
     for actor in people:
-        wait_for(partial(_has, stage, actor, 3), what="what came by webhook")
-    stage.processes.stop("webhook")
+        wait_for(partial(_has, installation, actor, 3), what="what came by webhook")
+    installation.processes.stop("webhook")
     for actor in people:
-        written[actor] += [write(stage, actor, number) for number in range(3, 12)]
-    stage.processes.start("webhook")
+        written[actor] += [write(installation, actor, number) for number in range(3, 12)]
+    installation.processes.start("webhook")
     # kill -9 in the middle of it: the next worker goes on at the lease's end.
-    stage.processes.restart("worker")
-    stage.database.execute("update outages set next_at = clock_timestamp() where state = 'reading'")
+    installation.processes.restart("worker")
+    installation.database.execute("update outages set next_at = clock_timestamp() where state = 'reading'")
     for actor in people:
-        written[actor] += [write(stage, actor, number) for number in range(12, 15)]
-        all_there(stage, actor, written[actor])
+        written[actor] += [write(installation, actor, number) for number in range(12, 15)]
+        all_there(installation, actor, written[actor])
         (gap,) = [one for one in outages.list_own(actor) if one.reason is OutageReason.RECEIVER]
         assert (gap.recovered, gap.failed) == (9, 0)
         lazily = "select count(*) from messages where user_id = %s and kind = 'image'"
-        assert stage.database.one(lazily, actor.user_id) == 5
+        assert installation.database.one(lazily, actor.user_id) == 5
 
 
-def test_it_misses_nothing_of_a_stream_while_everything_is_killed(stage: Stage) -> None:  # noqa: F811
-    (actor,) = paired(stage, 1)
+def test_it_misses_nothing_of_a_stream_while_everything_is_killed(installation: KillableInstallation) -> None:
+    (actor,) = pair_people(installation, 1)
     written: list[str] = []
     ended = threading.Event()
 
     def stream() -> None:
         while not ended.is_set():
-            written.append(write(stage, actor, len(written)))
+            written.append(write(installation, actor, len(written)))
             time.sleep(0.05)
 
     thread = threading.Thread(target=stream)
     thread.start()
     for processes in (("webhook",), ("worker",), ("webhook", "worker")):
-        stage.processes.restart(*processes)
+        installation.processes.restart(*processes)
     ended.set()
     thread.join()
-    stage.database.execute("update outages set next_at = clock_timestamp() where state = 'reading'")
-    all_there(stage, actor, written)
+    installation.database.execute("update outages set next_at = clock_timestamp() where state = 'reading'")
+    all_there(installation, actor, written)
     assert sum(one.recovered for one in outages.list_own(actor)) > 0, "nothing was missed: no kill hit the stream"
 
 
@@ -115,8 +120,8 @@ Line = dict[str, Any]
 class Logs:
     """What the processes have written since this was made."""
 
-    def __init__(self, stage: Stage) -> None:  # noqa: F811
-        self._processes = stage.processes
+    def __init__(self, installation: KillableInstallation) -> None:
+        self._processes = installation.processes
         self._from = {name: len(self.text(name)) for name in PROCESSES}
 
     def text(self, process: str) -> str:
@@ -137,13 +142,13 @@ def _all_told(logs: Logs, event: str) -> bool:
     return all(set(logs.loops(process, event)) >= LOOPS[process] for process in PROCESSES)
 
 
-def test_it_tells_of_a_database_that_is_away_in_one_line_a_loop(stage: Stage) -> None:  # noqa: F811
-    stage.processes.start("console")
-    (actor,) = paired(stage, 1)
-    with posting(stage) as sender:
+def test_it_tells_of_a_database_that_is_away_in_one_line_a_loop(installation: KillableInstallation) -> None:
+    installation.processes.start("console")
+    (actor,) = pair_people(installation, 1)
+    with posting_events(installation) as sender:
         sender.wait_for_more_than(10)
-        logs = Logs(stage)
-        stage.postgres.stop()
+        logs = Logs(installation)
+        installation.postgres.stop()
         ours = WorkerLoop(
             "test", partial(heartbeats.beat, "test")
         ).start()  # goes round as often as those of the processes
@@ -152,11 +157,11 @@ def test_it_tells_of_a_database_that_is_away_in_one_line_a_loop(stage: Stage) ->
             begun = ours.errors
             wait_for(lambda: ours.errors >= begun + ROUNDS, 40, "some more rounds")
         finally:
-            stage.postgres.start()
+            installation.postgres.start()
         wait_for(lambda: _all_told(logs, "database_back"), 60, "every loop to tell that the database is back")
         ours.stop()
-    queue(actor, "depois da queda")
-    wait_for(lambda: len(stage.processes.control.sent()) == 1, what="a message to leave afterwards")
+    queue_despite_outages(actor, "depois da queda")
+    wait_for(lambda: len(installation.processes.control.sent()) == 1, what="a message to leave afterwards")
     for process in PROCESSES:
         assert "Traceback" not in logs.text(process)
         assert {line["event"] for line in logs.loud(process)} <= {"database_away", "database_back"}
@@ -165,23 +170,23 @@ def test_it_tells_of_a_database_that_is_away_in_one_line_a_loop(stage: Stage) ->
         assert away == back
     tries = {line["loop"]: line["tries"] for line in logs.new("worker") if line["event"] == "database_back"}
     assert tries["inbox"] > ROUNDS
-    wait_for(lambda: _counted(stage, "inbox") == tries["inbox"], what="each of them in the metrics")
+    wait_for(lambda: _counted(installation, "inbox") == tries["inbox"], what="each of them in the metrics")
 
 
-def _counted(stage: Stage, loop: str) -> int:  # noqa: F811
+def _counted(installation: KillableInstallation, loop: str) -> int:
     """The failed rounds of the worker's loop, as it has noted them."""
-    samples = stage.database.one(
+    samples = installation.database.one(
         "select samples -> 'plushify_loop_errors' from process_metrics where process = 'worker'"
     )
     return sum(int(value) for name, labels, value in samples if name.endswith("_total") and labels["loop"] == loop)
 
 
-def test_it_writes_a_line_a_call_and_no_more_while_the_server_is_away(stage: Stage) -> None:  # noqa: F811
-    people = paired(stage, 2)
-    logs = Logs(stage)
-    stage.processes.kill("sandbox")
+def test_it_writes_a_line_a_call_and_no_more_while_the_server_is_away(installation: KillableInstallation) -> None:
+    people = pair_people(installation, 2)
+    logs = Logs(installation)
+    installation.processes.kill("sandbox")
     for actor in people:
-        queue(actor, "enquanto o servidor está fora")
+        queue_despite_outages(actor, "enquanto o servidor está fora")
 
     def refused() -> list[list[datetime]]:
         """When each call failed, apart by what was asked and for whom."""

@@ -1,4 +1,4 @@
-"""From every earlier revision to the newest with data in it: one walk up, rows added at each step, all of them kept."""
+"""From every earlier revision to the newest with data in it: one way up, rows added at each step, all of them kept."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +11,7 @@ from alembic.script import ScriptDirectory
 from services.db.actor import SYSTEM
 from services.db.migrate import SCRIPTS
 from services.security import audit_chain
-from tests.migrations.test_migrations import Bare, bare, owned_by_a_plain_role, server
-
-__all__ = ["bare", "server"]
+from tests.support.empty_databases import EmptyDatabase, owned_by_a_plain_role
 
 # How a row of each table looked from the revision on that made it. `%(user)s`, `%(session)s` and `%(mark)s` are new at
 # each revision; the order is that in which they refer to each other. A new table needs its line here.
@@ -99,14 +97,16 @@ REVISIONS = [one.revision for one in reversed(list(ScriptDirectory(str(SCRIPTS))
 
 
 @dataclass
-class Walk:
+class Upgrade:
     """The rows as they were when they were written, each table's apart."""
 
-    place: Bare
+    database: EmptyDatabase
     kept: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def tables(self) -> set[str]:
-        return {name for (name,) in self.place.execute("select tablename from pg_tables where schemaname = 'public'")}
+        return {
+            name for (name,) in self.database.execute("select tablename from pg_tables where schemaname = 'public'")
+        }
 
     def seed(self) -> None:
         """One more row of every table that there is by now."""
@@ -117,7 +117,7 @@ class Walk:
                 self.kept.setdefault(table, []).append(self._insert(table, row, given))
 
     def _insert(self, table: str, row: str, given: dict[str, UUID | str]) -> dict[str, Any]:
-        with psycopg.connect(self.place.url, autocommit=True) as owner:
+        with psycopg.connect(self.database.url, autocommit=True) as owner:
             made = owner.execute(
                 f"with made as (insert into {table} {row} returning *) select to_jsonb(made) from made", given
             ).fetchone()
@@ -129,7 +129,7 @@ class Walk:
         """Rows that are not there any more as they were; columns may have been added since, and gaps filled in."""
         missing = []
         for table, rows in self.kept.items():
-            now = self.place.one(f"select coalesce(jsonb_agg(to_jsonb(t)), '[]') from {table} t")
+            now = self.database.one(f"select coalesce(jsonb_agg(to_jsonb(t)), '[]') from {table} t")
             columns = set(now[0]) if now else set()
             for row in rows:
                 wanted = {name: value for name, value in row.items() if name in columns}
@@ -138,30 +138,32 @@ class Walk:
         return missing
 
 
-def test_it_keeps_what_was_written_at_every_earlier_revision(bare: Bare, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_keeps_what_was_written_at_every_earlier_revision(
+    empty_database: EmptyDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As an owner whom row level security binds: a migration that moves rows must see them all the same."""
-    place = owned_by_a_plain_role(bare, monkeypatch)
-    walk = Walk(place)
+    database = owned_by_a_plain_role(empty_database, monkeypatch)
+    upgrade = Upgrade(database)
     for revision in REVISIONS:
-        place.migrate(revision)
-        walk.seed()
-    assert walk.tables() - set(SEEDS) - BY_THEMSELVES == set(), "say in SEEDS how a row of these looks"
+        database.migrate(revision)
+        upgrade.seed()
+    assert upgrade.tables() - set(SEEDS) - BY_THEMSELVES == set(), "say in SEEDS how a row of these looks"
     # At least one revision each that the rows had to survive, except for the newest tables.
-    assert len(walk.kept["auth.users"]) == len(REVISIONS)
-    assert walk.lost() == []
+    assert len(upgrade.kept["auth.users"]) == len(REVISIONS)
+    assert upgrade.lost() == []
     assert audit_chain.verify(SYSTEM).sound
-    assert audit_chain.verify(SYSTEM).records == len(walk.kept["audit_log"])
+    assert audit_chain.verify(SYSTEM).records == len(upgrade.kept["audit_log"])
 
 
-def test_it_notices_a_row_that_a_migration_would_lose_or_change(bare: Bare) -> None:
-    walk = Walk(bare)
+def test_it_notices_a_row_that_a_migration_would_lose_or_change(empty_database: EmptyDatabase) -> None:
+    upgrade = Upgrade(empty_database)
     for revision in ("0007_messaging", REVISIONS[-1]):
-        bare.migrate(revision)
-        walk.seed()
-    assert walk.lost() == []
-    bare.execute("update messages set body = 'another' where seq = 1")
-    (changed,) = walk.lost()
+        empty_database.migrate(revision)
+        upgrade.seed()
+    assert upgrade.lost() == []
+    empty_database.execute("update messages set body = 'another' where seq = 1")
+    (changed,) = upgrade.lost()
     assert changed.startswith("messages: ")
-    bare.execute("delete from messages where seq = 1")
-    (gone,) = walk.lost()
+    empty_database.execute("delete from messages where seq = 1")
+    (gone,) = upgrade.lost()
     assert gone.startswith("messages: ")

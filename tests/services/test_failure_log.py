@@ -18,8 +18,8 @@ from services.db.embedded import EmbeddedPostgres
 from services.db.engine import transaction
 from services.errors import DatabaseUnavailable
 from services.failure_log import QUIET_SECONDS, FailureLog
-from tests.conftest import Database, forget_process_state
-from tests.support.databases import unreachable_database
+from tests.support.databases import Database, unreachable_database
+from tests.support.process_state import forget_process_state
 
 LOST = psycopg.OperationalError("consuming input failed: server closed the connection unexpectedly\n\tmore of it")
 Lines = Callable[[], list[dict[str, Any]]]
@@ -40,15 +40,15 @@ def lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Captur
 
 
 @dataclass
-class Stage:
-    """One loop's watch on a clock that only moves when told to."""
+class LoggedLoop:
+    """One loop's log of its failures, on a clock that only moves when told to."""
 
     lines: Lines
     now: float = 1_000.0
-    watch: FailureLog = field(init=False)
+    log: FailureLog = field(init=False)
 
     def __post_init__(self) -> None:
-        self.watch = FailureLog("send", clock=lambda: self.now)
+        self.log = FailureLog("send", clock=lambda: self.now)
 
     def told(self) -> list[tuple[str, int]]:
         """Event and count of what was written since the last look."""
@@ -56,8 +56,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(lines: Lines) -> Stage:
-    return Stage(lines)
+def loop(lines: Lines) -> LoggedLoop:
+    return LoggedLoop(lines)
 
 
 def raised(sentence: str = "nobody foresaw this") -> ValueError:
@@ -68,24 +68,24 @@ def raised(sentence: str = "nobody foresaw this") -> ValueError:
         return error
 
 
-def test_it_tells_of_a_database_that_is_away_once_a_minute_and_when_it_is_back(stage: Stage) -> None:
+def test_it_tells_of_a_database_that_is_away_once_a_minute_and_when_it_is_back(loop: LoggedLoop) -> None:
     for second in range(90):
-        stage.now = 1_000.0 + second
-        stage.watch.failed(LOST)
-    assert stage.told() == [("database_away", 1), ("database_away", 61)]
-    stage.now += 0.5
-    stage.watch.worked()
-    (back,) = stage.lines()
+        loop.now = 1_000.0 + second
+        loop.log.failed(LOST)
+    assert loop.told() == [("database_away", 1), ("database_away", 61)]
+    loop.now += 0.5
+    loop.log.worked()
+    (back,) = loop.lines()
     assert (back["event"], back["loop"], back["seconds"], back["tries"]) == ("database_back", "send", 89.5, 90)
-    stage.watch.worked()
-    assert stage.lines() == []
+    loop.log.worked()
+    assert loop.lines() == []
 
 
-def test_it_says_since_when_and_why_without_a_traceback(stage: Stage) -> None:
-    stage.watch.failed(LOST, rows=3)
-    stage.now += QUIET_SECONDS
-    stage.watch.failed(LOST)
-    first, second = stage.lines()
+def test_it_says_since_when_and_why_without_a_traceback(loop: LoggedLoop) -> None:
+    loop.log.failed(LOST, rows=3)
+    loop.now += QUIET_SECONDS
+    loop.log.failed(LOST)
+    first, second = loop.lines()
     assert first["since"] == second["since"]
     assert (first["level"], first["loop"], first["rows"]) == ("warning", "send", 3)
     assert first["error"] == "OperationalError"
@@ -93,62 +93,62 @@ def test_it_says_since_when_and_why_without_a_traceback(stage: Stage) -> None:
     assert "exception" not in first
 
 
-def test_it_begins_anew_with_the_next_outage(stage: Stage) -> None:
+def test_it_begins_anew_with_the_next_outage(loop: LoggedLoop) -> None:
     for _outage in range(2):
-        stage.watch.failed(LOST)
-        stage.now += 5
-        stage.watch.worked()
-        assert stage.told() == [("database_away", 1), ("database_back", 1)]
-        stage.now += QUIET_SECONDS
-        stage.watch.worked()
+        loop.log.failed(LOST)
+        loop.now += 5
+        loop.log.worked()
+        assert loop.told() == [("database_away", 1), ("database_back", 1)]
+        loop.now += QUIET_SECONDS
+        loop.log.worked()
 
 
-def test_it_writes_no_more_where_the_database_comes_and_goes_and_loses_no_count(stage: Stage) -> None:
+def test_it_writes_no_more_where_the_database_comes_and_goes_and_loses_no_count(loop: LoggedLoop) -> None:
     for _second in range(120):
-        stage.watch.failed(LOST)
-        stage.now += 0.5
-        stage.watch.worked()
-        stage.now += 0.5
-    stage.now += QUIET_SECONDS
-    stage.watch.worked()
-    told = stage.told()
+        loop.log.failed(LOST)
+        loop.now += 0.5
+        loop.log.worked()
+        loop.now += 0.5
+    loop.now += QUIET_SECONDS
+    loop.log.worked()
+    told = loop.told()
     assert len(told) <= 6
     assert sum(count for event, count in told if event == "database_back") == 120
 
 
-def test_it_keeps_the_traceback_of_any_other_error_and_counts_what_repeats_it(stage: Stage) -> None:
+def test_it_keeps_the_traceback_of_any_other_error_and_counts_what_repeats_it(loop: LoggedLoop) -> None:
     for second in range(61):
-        stage.now = 1_000.0 + second
-        stage.watch.failed(raised())
-        stage.watch.worked()
-    first, second_line = stage.lines()
+        loop.now = 1_000.0 + second
+        loop.log.failed(raised())
+        loop.log.worked()
+    first, second_line = loop.lines()
     assert (first["event"], first["level"], first["times"]) == ("loop_failed", "error", 1)
     assert (second_line["event"], second_line["times"]) == ("loop_failed", 61)
     assert "nobody foresaw this" in first["exception"]
     assert "nobody foresaw this" in second_line["exception"]
 
 
-def test_it_tells_how_often_it_was_where_an_error_does_not_come_again(stage: Stage) -> None:
+def test_it_tells_how_often_it_was_where_an_error_does_not_come_again(loop: LoggedLoop) -> None:
     for _round in range(3):
-        stage.watch.failed(raised())
-    stage.watch.worked()
-    assert stage.told() == [("loop_failed", 1)]
-    stage.now += QUIET_SECONDS
-    stage.watch.worked()
-    assert stage.told() == [("loop_works", 3)]
-    stage.watch.worked()
-    assert stage.told() == []
+        loop.log.failed(raised())
+    loop.log.worked()
+    assert loop.told() == [("loop_failed", 1)]
+    loop.now += QUIET_SECONDS
+    loop.log.worked()
+    assert loop.told() == [("loop_works", 3)]
+    loop.log.worked()
+    assert loop.told() == []
 
 
-def test_it_tells_each_error_that_is_another_one(stage: Stage) -> None:
-    stage.watch.failed(raised())
+def test_it_tells_each_error_that_is_another_one(loop: LoggedLoop) -> None:
+    loop.log.failed(raised())
     try:
         raise ValueError("from another place")
     except ValueError as error:
-        stage.watch.failed(error)
-    stage.watch.failed(TypeError("of another kind"))
-    stage.watch.failed(LOST)
-    assert [event for event, _times in stage.told()] == ["loop_failed"] * 3 + ["database_away"]
+        loop.log.failed(error)
+    loop.log.failed(TypeError("of another kind"))
+    loop.log.failed(LOST)
+    assert [event for event, _times in loop.told()] == ["loop_failed"] * 3 + ["database_away"]
 
 
 def test_it_knows_a_database_that_is_away_whoever_says_so(database: Database, cluster: EmbeddedPostgres) -> None:

@@ -8,11 +8,11 @@ from urllib.parse import quote
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
+from pydantic import ValidationError
 
 from services import settings
 from services.errors import ConfigurationError
-from services.settings import Settings
-from tests.support.installation import ROOT
+from tests.support.paths import ROOT
 
 KEY = "k" * 32
 
@@ -20,9 +20,9 @@ KEY = "k" * 32
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A folder without `.env` and an environment without settings; secrets go to its `data`."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-        monkeypatch.delenv(f"{name.upper()}_FILE", raising=False)
+    for name in settings.variables():
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(f"{name}_FILE", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -53,6 +53,14 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
             "WPP_SERVER_TOKEN lists 1 secrets for 2 servers",
         ),
         ({"PUBLIC_WEBHOOK_URL": "console.example.com"}, "PUBLIC_WEBHOOK_URL: must be an http:// or"),
+        ({"ALERT_WEBHOOK_URL": "sesame"}, "ALERT_WEBHOOK_URL: must be an http:// or"),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8, proxy"}, "TRUSTED_PROXIES: "),
+        ({"RATE_LIMIT_SIGN_IN": "often"}, "RATE_LIMIT_SIGN_IN: "),
+        ({"REPORT_TIME_ZONE": "Brazil/Nowhere"}, "REPORT_TIME_ZONE: must be a time zone"),
+        ({"HEALTH_NUMBERS": "+55 11 99999-0000, 123"}, "HEALTH_NUMBERS: must list full numbers"),
+        ({"CLEANUP_MEDIA_DAYS": "36501"}, "CLEANUP_MEDIA_DAYS: "),
+        ({"JWT_SECRET": "sesame"}, "JWT_SECRET must have at least 32 bytes"),
+        ({"CAMPAIGN_OPENS": "20:00"}, "CAMPAIGN_OPENS must be before CAMPAIGN_CLOSES"),
         ({"DATABASE_URL": "mysql://u:sesame@h/d"}, "DATABASE_URL: must be a postgresql:// address"),
         ({"DATABASE_URL": "host=h password=sesame"}, "DATABASE_URL: must be a postgresql:// address"),
         ({"DATABASE_URL": "postgresql://"}, "DATABASE_URL: must be a postgresql:// address"),
@@ -92,6 +100,26 @@ def test_it_names_every_wrong_variable_at_once(monkeypatch: pytest.MonkeyPatch) 
         settings.load()
 
 
+def test_it_names_wrong_variables_of_several_groups_and_makes_no_secret_for_them(
+    bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JWT_SECRET", "short")
+    monkeypatch.setenv("CAMPAIGN_OPENS", "21:00")
+    with pytest.raises(ConfigurationError, match=r"^JWT_SECRET must [^;]*; CAMPAIGN_OPENS must be before [^;]*$"):
+        settings.load()
+    assert not (bare / "data").exists()
+
+
+def test_it_reads_each_variable_into_one_field_that_nothing_changes() -> None:
+    found = settings.load(cleanup_media_days="3")
+    assert found.retention.media_days == 3
+    assert len(settings.variables()) == sum(len(type(group).model_fields) for _, group in found)
+    with pytest.raises(ValidationError, match="frozen"):
+        found.retention.media_days = 4  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        found.retention = settings.load().retention  # type: ignore[misc]
+
+
 def test_it_names_a_file_that_is_no_text(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (bare / "key").write_bytes(b"\xff\xfe\x00")
     monkeypatch.setenv("AUTH_COOKIE_KEY_FILE", str(bare / "key"))
@@ -117,18 +145,18 @@ def test_it_reads_any_setting_from_a_file(bare: Path, monkeypatch: pytest.Monkey
         (bare / name).write_text(f"{value}\n")
         monkeypatch.setenv(f"{name.upper()}_FILE", str(bare / name))
     found = settings.load()
-    assert found.auth_cookie_key.get_secret_value() == KEY
-    assert found.wpp_server_token.get_secret_value() == "from-a-file"
-    assert found.database_url is not None
-    assert found.database_url.get_secret_value() == "postgresql://h/d"
-    assert (found.console_port, found.admin_email) == (9001, "eu@exemplo.com.br")
+    assert found.auth.cookie_key.get_secret_value() == KEY
+    assert found.wppconnect.server_token.get_secret_value() == "from-a-file"
+    assert found.database.url is not None
+    assert found.database.url.get_secret_value() == "postgresql://h/d"
+    assert (found.http.console_port, found.auth.admin_email) == (9001, "eu@exemplo.com.br")
 
 
 def test_it_prefers_environment_then_file_then_dotenv_then_what_it_made(
     bare: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def token() -> str:
-        return settings.load().qr_webhook_verify_token.get_secret_value()
+        return settings.load().http.qr_webhook_verify_token.get_secret_value()
 
     made = token()
     assert made == (bare / "data" / "secrets" / "qr_webhook_verify_token").read_text()
@@ -146,7 +174,7 @@ def test_it_prefers_environment_then_file_then_dotenv_then_what_it_made(
 def test_it_takes_the_name_of_a_file_from_dotenv(bare: Path) -> None:
     (bare / "key").write_text(KEY)
     (bare / ".env").write_text(f"AUTH_COOKIE_KEY_FILE={bare / 'key'}\n")
-    assert settings.load().auth_cookie_key.get_secret_value() == KEY
+    assert settings.load().auth.cookie_key.get_secret_value() == KEY
 
 
 def test_it_makes_secrets_once_each_of_its_own_and_readable_by_nobody_else(bare: Path) -> None:
@@ -176,7 +204,7 @@ def test_it_makes_secrets_once_each_of_its_own_and_readable_by_nobody_else(bare:
 def test_it_gives_racing_processes_the_same_secrets(bare: Path) -> None:
     script = (
         "import sys; from services import settings; found = settings.load(); print('ready', flush=True);"
-        " sys.stdin.readline(); print(*(found.generated_secret(f'raced_{n}') for n in range(300)), flush=True)"
+        " sys.stdin.readline(); print(*(found.storage.generated_secret(f'raced_{n}') for n in range(300)), flush=True)"
     )
     racers = [
         subprocess.Popen(
@@ -212,21 +240,21 @@ def test_it_shows_no_secret_in_its_repr(bare: Path) -> None:
     )
     hidden = {*found.secret_values(), "p@ss word", "wpp.internal"}
     assert {"one-token", "admins-password", KEY, "p@ss word", quote("p@ss word")} <= hidden
-    for shown in (repr(found), str(found), f"{found}", repr(vars(found).get("database_url"))):
+    for shown in (repr(found), str(found), f"{found}", repr(found.database.url)):
         assert not [secret for secret in hidden if secret in shown]
 
 
 def test_it_lists_the_secret_of_each_of_several_servers() -> None:
     found = settings.load(wpp_server_url="http://a:1/, http://b:2", wpp_server_token="first, second")
-    assert found.servers() == {"http://a:1": "first", "http://b:2": "second"}
-    assert list(found.servers()) == ["http://a:1", "http://b:2"]
+    assert found.wppconnect.servers() == {"http://a:1": "first", "http://b:2": "second"}
+    assert list(found.wppconnect.servers()) == ["http://a:1", "http://b:2"]
     assert {"first", "second"} <= set(found.secret_values())
     shared = settings.load(wpp_server_url="http://a:1,http://b:2", wpp_server_token="only")
-    assert shared.servers() == {"http://a:1": "only", "http://b:2": "only"}
-    assert not shared.sandboxed
+    assert shared.wppconnect.servers() == {"http://a:1": "only", "http://b:2": "only"}
+    assert not shared.wppconnect.sandboxed
     alone = settings.load(sandbox_port=21999)
-    assert alone.sandboxed
-    assert list(alone.servers()) == ["http://127.0.0.1:21999"]
+    assert alone.wppconnect.sandboxed
+    assert list(alone.wppconnect.servers()) == ["http://127.0.0.1:21999"]
 
 
 def test_it_reads_the_secret_of_each_server_from_its_own_file(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +264,7 @@ def test_it_reads_the_secret_of_each_server_from_its_own_file(bare: Path, monkey
     monkeypatch.setenv("WPP_SERVER_URL", "http://a:1,http://b:2")
     monkeypatch.setenv("WPP_SERVER_TOKEN_FILE", f"{files[0]}, {files[1]}")
     found = settings.load()
-    assert found.servers() == {"http://a:1": "first", "http://b:2": "second"}
+    assert found.wppconnect.servers() == {"http://a:1": "first", "http://b:2": "second"}
     assert {"first", "second"} <= set(found.secret_values())
     files[1].write_text("sec,ond")
     with pytest.raises(ConfigurationError, match=r"WPP_SERVER_TOKEN_FILE: .*two: a comma"):
@@ -245,7 +273,7 @@ def test_it_reads_the_secret_of_each_server_from_its_own_file(bare: Path, monkey
     with pytest.raises(ConfigurationError, match=r"WPP_SERVER_TOKEN_FILE: cannot read .*missing"):
         settings.load()
     monkeypatch.setenv("WPP_SERVER_TOKEN_FILE", str(files[0]))
-    assert settings.load().servers() == {"http://a:1": "first", "http://b:2": "first"}
+    assert settings.load().wppconnect.servers() == {"http://a:1": "first", "http://b:2": "first"}
 
 
 def test_it_refuses_a_password_in_a_servers_address() -> None:
@@ -255,8 +283,8 @@ def test_it_refuses_a_password_in_a_servers_address() -> None:
 
 
 def test_it_points_the_server_at_its_own_receiver_unless_told_otherwise() -> None:
-    assert settings.load(webhook_port=8099).public_webhook_url == "http://127.0.0.1:8099"
-    assert settings.load(public_webhook_url="https://c.example.com/").public_webhook_url == "https://c.example.com"
+    assert settings.load(webhook_port=8099).http.public_webhook_url == "http://127.0.0.1:8099"
+    assert settings.load(public_webhook_url="https://c.example.com/").http.public_webhook_url == "https://c.example.com"
 
 
 @pytest.mark.parametrize(
@@ -284,11 +312,11 @@ def test_it_points_the_server_at_its_own_receiver_unless_told_otherwise() -> Non
 )
 def test_it_derives_both_login_roles_addresses_from_the_owners(owner: str, kept: dict[str, str], bare: Path) -> None:
     found = settings.load(database_url=owner)
-    assert found.database_url is not None
-    assert found.database_url.get_secret_value().startswith("postgresql://")
+    assert found.database.url is not None
+    assert found.database.url.get_secret_value().startswith("postgresql://")
     for url, role in (
-        (found.console_database_url, "plushify_console"),
-        (found.system_database_url, "plushify_system"),
+        (found.database.console_url, "plushify_console"),
+        (found.database.system_url, "plushify_system"),
     ):
         parts = conninfo_to_dict(url.get_secret_value())
         password = (bare / "data" / "secrets" / f"{role}_password").read_text()
@@ -301,6 +329,6 @@ def test_it_keeps_a_given_login_roles_address_with_any_password() -> None:
     password = "ç@/:?#[]%&+ x"
     given = f"postgres://me:{quote(password, safe='')}@h/d"
     found = settings.load(database_url="postgresql://o:pw@h/d", console_database_url=given)
-    parts = conninfo_to_dict(found.console_database_url.get_secret_value())
+    parts = conninfo_to_dict(found.database.console_url.get_secret_value())
     assert (parts["user"], parts["password"]) == ("me", password)
     assert {password, quote(password, safe="")} <= set(found.secret_values())

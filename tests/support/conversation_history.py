@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.messaging.state import STATE_OF_ACK, State
-from tests.conftest import Database
+from tests.support.databases import Database
 
 START_TIMESTAMP = 1_790_000_000
 OWN_ADDRESS = "5511999990000@c.us"

@@ -7,7 +7,8 @@ from uuid import UUID
 import jwt
 
 from services.db.actor import Actor
-from tests.web.conftest import JWT_SECRET
+
+JWT_SECRET = "the-secret-that-signs-the-users-tokens-in-tests"
 
 
 def make_jwt(user: Actor | UUID, key: Any = JWT_SECRET, algorithm: str = "HS256", **claims: Any) -> str:

@@ -6,15 +6,21 @@ and used again under a new name. A database whose schema, rights or statistics h
 
 import contextlib
 import functools
+import threading
+import weakref
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
+import pytest
 from psycopg import Connection, sql
 
 from services.db.embedded import EmbeddedPostgres
-from tests.support.installation import wait_for
+from tests.support.process_state import forget_process_state, point_at_database
+from tests.support.waiting import wait_for
 
 # What can be changed in a database beside rows and sequences. A change of any kind writes a row, and so a newer xmin.
 CATALOGS = (
@@ -43,6 +49,48 @@ END_CONNECTIONS_SQL = "select pg_terminate_backend(pid) from pg_stat_activity wh
 MAX_ATTEMPTS = 5
 
 TableName = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Database:
+    """One test's own database; `execute` runs as its owner, who is a superuser here.
+
+    Each thread keeps its connection: to open one takes ten times as long as to ask.
+    """
+
+    url: str
+    _of: threading.local = field(default_factory=threading.local, repr=False, compare=False, kw_only=True)
+
+    def execute(self, query: str, *params: Any) -> list[tuple[Any, ...]]:
+        kept: psycopg.Connection | None = getattr(self._of, "connection", None)
+        if kept is not None and not kept.closed:
+            try:
+                return self._execute(kept, query, params)
+            except psycopg.OperationalError:
+                if not kept.closed:
+                    raise
+                # It was cut off, or the server was killed, since it was last used.
+        self._of.connection = psycopg.connect(self.url, autocommit=True, prepare_threshold=None)
+        weakref.finalize(self, self._of.connection.close)
+        return self._execute(self._of.connection, query, params)
+
+    def one(self, query: str, *params: Any) -> Any:
+        """The first column of the only row."""
+        ((value,),) = self.execute(query, *params)
+        return value
+
+    def let_go(self) -> None:
+        """Close this thread's connection, for whoever must find nobody in the database."""
+        if (kept := getattr(self._of, "connection", None)) is not None:
+            kept.close()
+
+    def _execute(self, connection: psycopg.Connection, query: str, params: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        try:
+            cursor = connection.execute(query, params or None)
+            return cursor.fetchall() if cursor.description else []
+        finally:
+            if not connection.closed:
+                connection.execute("discard all")  # the next comes as if by a connection of its own
 
 
 @dataclass(frozen=True)
@@ -137,6 +185,20 @@ class DatabasePool:
         if not keep:
             connection.execute(RESET_SEQUENCES_SQL)
         return cut
+
+
+@contextlib.contextmanager
+def fresh_database(
+    cluster: EmbeddedPostgres, template: str, patch: pytest.MonkeyPatch, data_dir: Path
+) -> Iterator[Database]:
+    """A database like the template; this process's settings and engines point at it."""
+    name = get_database_pool(cluster, template).take()
+    point_at_database(patch, cluster.url(name), data_dir)
+    made = Database(cluster.url(name))
+    yield made
+    made.let_go()
+    forget_process_state()
+    get_database_pool(cluster, template).give_back(name)
 
 
 @contextlib.contextmanager

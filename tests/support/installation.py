@@ -1,276 +1,77 @@
-"""The real processes as subprocesses on free ports against one database. Tests start, kill and restart them."""
+"""Whole installations: one that all browser tests of a test process share, others where a module needs its own.
 
-import contextlib
-import os
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+Starting four processes takes as long as a browser test. So the shared one stays up, and each module finds it as if it
+had just been started: nobody's rows, no session on the sandbox, no fault switched on.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
+import pytest
 
-from services import settings
+from services.db.embedded import EmbeddedPostgres
+from tests.support.databases import Database, DatabasePool, get_database_pool
+from tests.support.process_state import forget_process_state
+from tests.support.processes import ALL_PROCESSES, Processes, running_processes
 
-ROOT = Path(__file__).parents[2]
-ALL_PROCESSES = ("sandbox", "webhook", "worker", "console")
-START_TIMEOUT_SECONDS = 45.0
-STOP_TIMEOUT_SECONDS = 15.0
-# Most of what is waited for is there at once.
-FIRST_POLL_SECONDS, POLL_SECONDS = 0.004, 0.05
-
-SHARED_TOKEN = "the-shared-webhook-token-of-the-tests"
-SERVER_TOKEN = "the-secret-key-of-the-sandbox"
-COOKIE_KEY = "the-key-that-signs-the-sign-in-cookies-in-tests"
-STREAMLIT_SECRET = "the-secret-of-streamlits-own-cookies-in-tests"
-
-
-class SandboxControl:
-    """The sandbox's own routes under `/_sandbox`. Each call raises httpx.HTTPStatusError where the route refuses."""
-
-    def __init__(self, sandbox_url: str) -> None:
-        self._http = httpx.Client(base_url=f"{sandbox_url}/_sandbox", timeout=15)
-
-    def state(self) -> dict[str, Any]:
-        """Sessions, messages sent and not sent, faults, posts."""
-        found: dict[str, Any] = self._get("/state")
-        return found
-
-    def session(self, name: str) -> dict[str, Any] | None:
-        """One session as the server has it, or None where it was never started."""
-        return next((one for one in self.state()["sessions"] if one["name"] == name), None)
-
-    def sent(self, session: str | None = None) -> list[dict[str, Any]]:
-        """Every message that really went out, oldest first."""
-        found: list[dict[str, Any]] = self._get("/sent", **({"session": session} if session else {}))
-        return found
-
-    def scan(self, session: str, phone: str | None = None) -> Any:
-        """A phone reads the QR, or types the code."""
-        return self._post(f"/sessions/{session}/scan", phone=phone)
-
-    def inbound(self, session: str, phone: str, text: str = "", **message: Any) -> Any:
-        """Somebody writes to the session."""
-        return self._post(f"/sessions/{session}/inbound", phone=phone, text=text, **message)
-
-    def ack(self, session: str, message_id: str, ack: int) -> Any:
-        """Any ack for any id."""
-        return self._post(f"/sessions/{session}/ack", id=message_id, ack=ack)
-
-    def event(self, session: str, body: dict[str, Any]) -> Any:
-        """Post this body to the session's webhook."""
-        return self._post(f"/sessions/{session}/event", **body)
-
-    def kill(self, session: str, *, page_gone: bool = False) -> Any:
-        """Make a zombie of it: it says CONNECTED and is dead."""
-        return self._post(f"/sessions/{session}/kill", page_gone=page_gone)
-
-    def whatsapp_away(self, session: str, *, away: bool = True) -> Any:
-        """WhatsApp goes out of the reach of the session's page, or comes back."""
-        return self._post(f"/sessions/{session}/whatsapp-away", away=away)
-
-    def address_book(self, session: str, phone: str) -> Any:
-        """The phone's owner saves a contact."""
-        return self._post(f"/sessions/{session}/address-book", phone=phone)
-
-    def phone_logout(self, session: str) -> Any:
-        """The user removes the linked device on the phone."""
-        return self._post(f"/sessions/{session}/phone-logout")
-
-    def fault(self, name: str, session: str | None = None, *, on: bool = True, **options: Any) -> Any:
-        """Switch one fault, for one session or for all."""
-        return self._post(f"/faults/{name}", on=on, session=session, **options)
-
-    def clear_faults(self) -> Any:
-        """Everything works again."""
-        return self._post("/faults")
-
-    def reset(self) -> Any:
-        """The server as it first started: no session, nothing sent, no fault."""
-        return self._post("/reset")
-
-    def number(self, phone: str, **known: Any) -> Any:
-        """What WhatsApp knows of a number: `exists`, `ninth_digit`, `address`."""
-        return self._post(f"/numbers/{phone}", **known)
-
-    def close(self) -> None:
-        self._http.close()
-
-    def _get(self, path: str, **query: str) -> Any:
-        return self._http.get(path, params=query).raise_for_status().json()
-
-    def _post(self, path: str, **body: Any) -> Any:
-        return self._http.post(path, json=body).raise_for_status().json()
+# Clocks that nobody wants to watch in real time.
+FAST_SETTINGS = {"SEND_PACE_SECONDS": "0", "HEALTH_SWEEP_SECONDS": "1", "HEALTH_STEP_SECONDS": "3"}
+# Campaigns at any hour of the day, and a pace that one can watch.
+FAST_SETTINGS |= {"CAMPAIGN_PACE_SECONDS": "1", "CAMPAIGN_OPENS": "00:00", "CAMPAIGN_CLOSES": "00:00"}
+FAST_SETTINGS |= {"CAMPAIGN_WARMUP_DAYS": "0", "CAMPAIGN_COLD_SHARE": "1"}
+# The owners' own systems that events are forwarded to are on this machine here.
+FAST_SETTINGS |= {"FORWARD_ALLOW_PRIVATE": "true"}
+# What running processes write about themselves and expect to find again.
+PROCESS_TABLES = frozenset(
+    {
+        ("public", "heartbeats"),
+        ("public", "wpp_servers"),
+        ("jobs", "procrastinate_workers"),
+        ("jobs", "procrastinate_periodic_defers"),
+    }
+)
 
 
+@dataclass(frozen=True)
 class Installation:
-    """The processes of one installation. `environment` is what each of them is started with."""
+    """One running installation with its database."""
 
-    def __init__(self, database_url: str, data_dir: Path, **env: str) -> None:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        sandbox, webhook, console = free_ports(3)
-        self.folder = data_dir
-        self.webhook_url = f"http://127.0.0.1:{webhook}"
-        self.console_url = f"http://127.0.0.1:{console}"
-        names = {name.upper() for name in settings.Settings.model_fields}
-        hidden = names | {f"{name}_FILE" for name in names}
-        self.environment = {name: value for name, value in os.environ.items() if name not in hidden} | {
-            "DATABASE_URL": database_url,
-            "DATA_DIR": str(data_dir),
-            "SANDBOX_PORT": str(sandbox),
-            "WEBHOOK_PORT": str(webhook),
-            "CONSOLE_PORT": str(console),
-            "WPP_SERVER_TOKEN": SERVER_TOKEN,
-            "QR_WEBHOOK_VERIFY_TOKEN": SHARED_TOKEN,
-            "AUTH_COOKIE_KEY": COOKIE_KEY,
-            "STREAMLIT_SERVER_COOKIE_SECRET": STREAMLIT_SECRET,
-            "PYTHONUNBUFFERED": "1",
-            **env,
-        }
-        self.sandbox_url = f"http://127.0.0.1:{self.environment['SANDBOX_PORT']}"
-        self.settings = settings.load(
-            **{name.lower(): value for name, value in self.environment.items() if name in names}
-        )
-        self.control = SandboxControl(self.sandbox_url)
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-        # Where the newest start of each process begins in its log.
-        self._log_starts: dict[str, int] = {}
+    database: Database
+    processes: Processes
+    pool: DatabasePool
+    names: tuple[str, ...]
 
-    def secret_values(self) -> list[str]:
-        """Every secret of this installation in clear, to search pages and logs for."""
-        return [*self.settings.secret_values(), STREAMLIT_SECRET]
-
-    def start(self, *names: str) -> None:
-        """Start these processes at once and wait until each answers. Raises TimeoutError with the end of its log."""
-        for name in names:
-            self._launch(name)
-        for name in names:
-            self.wait_until_ready(name)
-
-    def kill(self, *names: str) -> None:
-        """kill -9: no farewell, no clean-up."""
-        for name in names:
-            self._running[name].kill()
-        for name in names:
-            self._running.pop(name).wait(STOP_TIMEOUT_SECONDS)
-
-    def restart(self, *names: str) -> None:
-        """kill -9 whatever of these still runs and start it again."""
-        self.kill(*(name for name in names if name in self._running))
-        self.start(*names)
-
-    def stop(self, *names: str) -> None:
-        """Tell these (default: all) to stop, as a supervisor does; one that does not within 15 s is killed."""
-        chosen = names or tuple(self._running)
-        for name in chosen:
-            self._running[name].terminate()
-        for name in chosen:
-            process = self._running.pop(name)
-            try:
-                process.wait(STOP_TIMEOUT_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-    def close(self) -> None:
-        """Stop everything."""
-        self.stop()
-        self.control.close()
-
-    def running(self, name: str) -> bool:
-        """Whether the process is up."""
-        return name in self._running and self._running[name].poll() is None
-
-    def pid(self, name: str) -> int:
-        return self._running[name].pid
-
-    def log_file(self, name: str) -> Path:
-        """Everything that the process has said since the first start; later starts are appended."""
-        return self.folder / f"{name}.log"
-
-    def log(self, name: str) -> str:
-        path = self.log_file(name)
-        return path.read_text(errors="replace") if path.exists() else ""
-
-    def logs(self) -> str:
-        """All logs together, to search them."""
-        return "\n".join(self.log(name) for name in ALL_PROCESSES)
-
-    def wait_until_ready(self, name: str) -> None:
-        """Wait until the process answers (the worker: until it says that it has started)."""
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while not self._ready(name):
-            if self._running[name].poll() is not None:
-                raise RuntimeError(f"{name} ended with {self._running[name].returncode}:\n{self.log(name)[-3000:]}")
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{name} does not answer:\n{self.log(name)[-3000:]}")
-            time.sleep(POLL_SECONDS)
-
-    def _ready(self, name: str) -> bool:
-        if name == "worker":
-            return b'"worker_started"' in self.log_file(name).read_bytes()[self._log_starts[name] :]
-        url = {
-            "sandbox": f"{self.sandbox_url}/healthz",
-            "webhook": f"{self.webhook_url}/healthz",  # 503 while the worker is away: it answers all the same
-            "console": f"{self.console_url}/_stcore/health",
-        }[name]
-        try:
-            answer = httpx.get(url, timeout=2)
-        except httpx.HTTPError:
-            return False
-        return name == "webhook" or answer.status_code == 200
-
-    def _launch(self, name: str) -> None:
-        assert not self.running(name), f"{name} runs already"
-        path = self.log_file(name)
-        with path.open("ab") as log:
-            self._log_starts[name] = log.tell()
-            self._running[name] = subprocess.Popen(
-                [sys.executable, *self._command(name)],
-                cwd=ROOT,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-
-    def _command(self, name: str) -> list[str]:
-        address = ["--server.port", str(self.settings.console_port), "--server.address", "127.0.0.1"]
-        return {
-            "sandbox": ["-m", "sandbox"],
-            "webhook": ["webhook.py"],
-            "worker": ["worker.py"],
-            "console": ["-m", "streamlit", "run", "app.py", *address],
-        }[name]
+    def reset(self) -> None:
+        """Start what was stopped and take away what earlier tests left."""
+        self.processes.start(*(name for name in self.names if not self.processes.running(name)))
+        if "sandbox" in self.names:
+            self.processes.control.reset()
+        self.pool.empty(self.database.one("select current_database()"), keep=PROCESS_TABLES)
 
 
-@contextlib.contextmanager
-def running_installation(
-    database_url: str, data_dir: Path, processes: Sequence[str] = ALL_PROCESSES, **env: str
+@contextmanager
+def open_installation(
+    cluster: EmbeddedPostgres, template: str, folder: Path, processes: Sequence[str] = ALL_PROCESSES, **env: str
 ) -> Iterator[Installation]:
-    """An installation whose `processes` answer, for the block. `env` adds to (or replaces) their environment."""
-    installation = Installation(database_url, data_dir, **env)
+    """An installation for the block; `env` adds to (or replaces) the environment of its processes."""
+    pool = get_database_pool(cluster, template)
+    name = pool.take()
+    database = Database(cluster.url(name))
     try:
-        installation.start(*processes)
-        yield installation
+        with running_processes(database.url, folder, processes, **env) as started:
+            yield Installation(database, started, pool, tuple(processes))
     finally:
-        installation.close()
+        pool.give_back(name)
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 30.0, what: str = "") -> Any:
-    """Poll until `condition()` is truthy and return it; fails the test with `what` at the deadline."""
-    deadline, pause = time.monotonic() + seconds, FIRST_POLL_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what or condition}"
-        time.sleep(pause)
-        pause = min(pause * 1.5, POLL_SECONDS)
-    return found
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has at this moment; all are held until all are found, so that no two are the same."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [probe.getsockname()[1] for probe in probes]
+@contextmanager
+def use_settings_of(installation: Installation) -> Iterator[Installation]:
+    """For the block, this test process's settings are those of the installation, as if it were one of its processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in installation.processes.environment.items():
+            patch.setenv(name, value)
+        forget_process_state()
+        yield installation
+        forget_process_state()

@@ -11,8 +11,9 @@ import pytest
 from services.db.actor import Actor
 from services.inbound import enrichment, event_processing, inline_files
 from services.wppconnect import event_keys
-from tests.conftest import Database, connected
 from tests.support import conversation_history
+from tests.support.databases import Database
+from tests.support.sessions import connected
 
 EVENTS = 400
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tests.support.installation import wait_for
+from tests.support.waiting import wait_for
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from services.wppconnect.http_caller import Timeouts
+
 SECRET = "S3cr3t/Key+with%odd&chars-and-more-than-31-bytes"
 SESSION = "user_0b8a6f7e-2c1d-4e5f-9a3b-7c6d5e4f3a2b"
+# Seconds that a client waits: the servers here never answer later.
+SHORT_TIMEOUTS = Timeouts(connect=0.5, status=0.5, query=0.5, start=0.5, send=0.5, logout=0.5)
 NOT_FOUND_PAGE = "<!DOCTYPE html><html><body><pre>Cannot POST /api/x/send-text</pre></body></html>"
 
 

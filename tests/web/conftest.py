@@ -7,19 +7,13 @@ import pytest
 
 import webhook
 from services import settings
-from tests.conftest import Database, forget_process_state
-from tests.support.installation import SHARED_TOKEN, free_ports, wait_for
+from tests.support.credentials import JWT_SECRET
+from tests.support.databases import Database
+from tests.support.process_state import forget_process_state
+from tests.support.processes import SHARED_TOKEN, free_ports
+from tests.support.waiting import wait_for
+from tests.support.web_settings import ORIGIN
 from web.receiver.connections import GuardedServer
-
-JWT_SECRET = "the-secret-that-signs-the-users-tokens-in-tests"
-ORIGIN = "https://app.example.com"
-# Small enough for a test to reach; each on a fixed window that no test outlives.
-SHARED_LIMITS = {
-    "RATE_LIMIT_API": "10/minute",
-    "RATE_LIMIT_SEND": "2/minute",
-    "RATE_LIMIT_REFUSED": "5/minute",
-    "HTTP_READ_SECONDS": "1",
-}
 
 
 @pytest.fixture
@@ -30,7 +24,7 @@ def companion(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[i
     monkeypatch.setenv("CORS_ORIGINS", ORIGIN)
     forget_process_state()
     (port,) = free_ports(1)
-    server = GuardedServer(webhook.server_config("127.0.0.1", port), settings.get().http_read_seconds)
+    server = GuardedServer(webhook.server_config("127.0.0.1", port), settings.get().http.read_seconds)
     thread = threading.Thread(target=server.run)
     thread.start()
     wait_for(lambda: server.started)

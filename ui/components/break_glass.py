@@ -34,7 +34,9 @@ def show_code(actor: Actor, user_id: UUID) -> None:
 def show_open_access(actor: Actor, access: AccessGrant) -> None:
     """Until when an access is open, and the way to end it."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(_("Acesso aberto até {until}. Ele termina sozinho.").format(until=dates.short_time(access.until)))
+        st.caption(
+            _("Acesso aberto até {until}. Ele termina sozinho.").format(until=dates.short_time(access.expires_at))
+        )
         if st.button(_("Encerrar o acesso"), icon=":material/visibility_off:", key="glass_mend"):
             with errors.shown():
                 break_glass.end_access(actor, access.id)

@@ -32,8 +32,8 @@ def _banner(actor: Actor, found: SendingStop | None) -> None:
         if st.button(_("Parar tudo"), icon=":material/front_hand:", key="brake_pull", type="tertiary"):
             _stop_sending(actor)
         return
-    since = dates.short_time(found.since)
-    if found.by_staff and not actor.is_staff:
+    since = dates.short_time(found.stopped_at)
+    if found.stopped_by_staff and not actor.is_staff:
         words = _("**A equipe parou os seus envios às {since}.** O que está na fila espera. Fale com o suporte.")
         st.error(words.format(since=since), icon=":material/front_hand:")
         return

@@ -145,7 +145,7 @@ def _progress(gap: SessionOutage) -> str:
         return _("Lendo {n} conversas…").format(n=gap.chats) if gap.chats else _("Vendo quais conversas mudaram…")
     if gap.attempts:
         return _("Nova tentativa {moment}: {why}").format(
-            moment=dates.short_time(gap.next_at), why=unread_reason(gap.why or "")
+            moment=dates.short_time(gap.next_at), why=unread_reason(gap.failure or "")
         )
     return _("Na fila: será lida assim que o WhatsApp estiver conectado.")
 
@@ -167,14 +167,14 @@ def _outcome_text(gap: SessionOutage) -> str:
         said += " · " + _("{n} conversas conferidas").format(n=gap.chats - gap.failed)
     said += _not_read(gap.failed)
     if gap.state is OutageState.FAILED:
-        said += " · " + unread_reason(gap.why or "")
+        said += " · " + unread_reason(gap.failure or "")
     return said
 
 
 def _lost_chats(actor: Actor, gap: SessionOutage) -> None:
     with st.expander(_("O que não pôde ser lido"), icon=":material/chat_error:"):
         rows = [
-            {_("Conversa"): _chat_name(one.address), _("Por quê"): unread_reason(one.why)}
+            {_("Conversa"): _chat_name(one.address), _("Por quê"): unread_reason(one.failure)}
             for one in outages.list_lost_chats(actor, gap.id)
         ]
         st.table(rows, hide_index=True)

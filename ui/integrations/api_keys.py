@@ -47,7 +47,7 @@ def show_form(actor: Actor, *, opened: bool) -> None:
 def explain() -> None:
     """What a key is good for, while there is none yet."""
     st.caption(_("Assim um programa envia com a chave:"))
-    address = f"{settings.get().public_webhook_url}/functions/v1/enviar-mensagem-whatsapp"
+    address = f"{settings.get().http.public_webhook_url}/functions/v1/enviar-mensagem-whatsapp"
     body = '{"phone": "5511999999999", "message": "Olá!"}'
     st.code(
         f"curl {address} \\\n  -H 'Authorization: Bearer plk_…' \\\n"

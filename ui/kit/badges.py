@@ -50,7 +50,7 @@ def proof_sentence(at: datetime | None, kind: str | None) -> str:
     if at is None:
         return _("Ainda sem prova de vida: vale o que o servidor diz.")
     words = _("Provado {ago}, por {what}.")
-    if dates.time_since(at).total_seconds() > settings.get().proof_seconds:
+    if dates.time_since(at).total_seconds() > settings.get().health.max_proof_age_seconds:
         words = _("Sem prova recente: a última foi {ago}, por {what}.")
     return words.format(ago=dates.ago(at), what=proof_phrase(kind))
 

@@ -1,11 +1,11 @@
 """Times as people read them, in the viewer's time zone."""
 
-from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import UTC, date, datetime, timedelta
 
 import streamlit as st
 from babel.dates import format_date, format_datetime
 
+from services.platform import local_time
 from ui.kit.i18n import _, locale
 
 # Where a browser does not tell its time zone; most people at these screens live in it.
@@ -13,20 +13,19 @@ FALLBACK_ZONE = "America/Sao_Paulo"
 
 
 def to_local(moment: datetime) -> datetime:
-    """`moment` in the viewer's time zone."""
-    return moment.astimezone(_viewer_zone())
-
-
-def _viewer_zone() -> ZoneInfo:
-    try:
-        return ZoneInfo(st.context.timezone or FALLBACK_ZONE)
-    except (ZoneInfoNotFoundError, ValueError):
-        return ZoneInfo(FALLBACK_ZONE)
+    """What the viewer's clock shows at `moment`, as a naive time."""
+    return local_time.to_local(moment, zone_name())
 
 
 def zone_name() -> str:
     """The viewer's time zone, as `America/Sao_Paulo`."""
-    return _viewer_zone().key
+    told = st.context.timezone
+    return told if told and local_time.is_zone(told) else FALLBACK_ZONE
+
+
+def clock_of(zone: str) -> datetime:
+    """What the clocks of another zone show now, as a naive time."""
+    return local_time.to_local(now(), zone)
 
 
 def now() -> datetime:
@@ -41,7 +40,7 @@ def today() -> date:
 
 def start_of_day(day: date) -> datetime:
     """The moment at which `day` begins for the viewer."""
-    return datetime.combine(day, time.min, tzinfo=_viewer_zone())
+    return local_time.day_start(day, zone_name())
 
 
 def short_time(moment: datetime) -> str:

@@ -6,16 +6,16 @@ import streamlit as st
 from services.platform.csv_export import Sheet
 from services.reporting import reports
 from services.reporting.report_model import Ranking, RankingOrder, Report
+from ui.kit import pagination
 from ui.kit.i18n import _, number
 from ui.reporting.report_sheets import list_sheets, ranking_sheet
 
-PAGE_KEY = "report_page"
 ORDER_KEY = "report_order"
 
 
 def chosen_ranking() -> tuple[RankingOrder, int]:
     """By what people are ranked, and which page of them is looked at, counted from 1."""
-    return st.session_state.get(ORDER_KEY, "sent"), int(st.session_state.get(PAGE_KEY, 1))
+    return st.session_state.get(ORDER_KEY, "sent"), pagination.get_page_number("report")
 
 
 def show_tables(found: Report, ranked: Ranking | None) -> None:
@@ -53,5 +53,4 @@ def _show_ranking(ranked: Ranking) -> None:
     st.caption(
         _("{total} pessoas com mensagens no período; a resposta é o tempo médio.").format(total=number(ranked.total))
     )
-    if (pages := -(-ranked.total // reports.PAGE_SIZE)) > 1:
-        st.pagination(pages, key=PAGE_KEY)
+    pagination.show_page_numbers("report", ranked.total, reports.PAGE_SIZE)

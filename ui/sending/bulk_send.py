@@ -11,9 +11,10 @@ from services.outreach.recipients import MAX_WITHOUT_CAMPAIGN, Recipient
 from services.outreach.template_content import Template, TemplateDraft
 from ui.components import message_preview
 from ui.kit import flash
+from ui.kit.fields import forget_fields
 from ui.kit.i18n import _
 from ui.sending import templates
-from ui.sending.recipients import choose_recipients, forget_list
+from ui.sending.recipients import choose_recipients
 from ui.shell import errors
 
 # One key a draft, as for a single message: a double click or a reload queues each recipient once.
@@ -57,6 +58,6 @@ def _queue_messages(
     with errors.shown(), st.spinner(_("Colocando na fila…")):
         queued = recipients.queue(actor, found, chosen, draft, common)
         flash.after_rerun(_("{n} mensagens na fila.").format(n=len(queued)), ":material/schedule:")
-        forget_list(f"several_{draft}")
+        forget_fields(f"several_{draft}")
         st.session_state[DRAFT] = uuid4().hex
         st.rerun()

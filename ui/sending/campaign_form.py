@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 import streamlit as st
 
 from services.db.actor import Actor
-from services.errors import EmptyList
 from services.outreach import campaigns, recipients
+from services.outreach.errors import EmptyList
 from services.outreach.recipients import Recipient
 from ui.components import message_preview
 from ui.kit.i18n import _

@@ -11,9 +11,10 @@ from services.db.actor import Actor
 from services.messaging import outbox
 from services.messaging.state import State as MessageState
 from services.outreach import campaign_forecast, campaigns
+from services.outreach.campaign_forecast import Forecast
 from services.outreach.campaign_progress import CampaignProgress
 from services.outreach.campaign_state import OPEN_STATES, Campaign, CampaignState, RecipientState
-from services.outreach.pacing import Forecast, WaitReason
+from services.outreach.pacing import WaitReason
 from ui.components import confirm
 from ui.kit import badges, dates
 from ui.kit.i18n import _
@@ -103,9 +104,9 @@ def _cached_forecast(actor: Actor, one: Campaign) -> Forecast:
 
 def _show_wait(actor: Actor) -> None:
     found = campaign_forecast.get_pacing_status(actor)
-    if found is None or found.why in (None, WaitReason.PACE):
+    if found is None or found.waiting_reason in (None, WaitReason.PACE):
         return
-    held_up = outbox.get_wait(actor) if found.why is WaitReason.BACKLOG else None
+    held_up = outbox.get_wait(actor) if found.waiting_reason is WaitReason.BACKLOG else None
     if held_up is not None:
         st.info(badges.wait_sentence(held_up), icon=":material/hourglass_empty:")
         return
@@ -118,7 +119,7 @@ def _show_wait(actor: Actor) -> None:
         WaitReason.STOPPED: _("Os envios estão parados: continua quando voltarem."),
         WaitReason.BACKLOG: _("As últimas mensagens ainda não saíram da fila: continua assim que saírem."),
     }
-    st.info(words[found.why].format(until=until), icon=":material/hourglass_empty:")
+    st.info(words[found.waiting_reason].format(until=until), icon=":material/hourglass_empty:")
 
 
 def show_forecast(found: Forecast) -> None:

@@ -7,15 +7,16 @@ from uuid import UUID, uuid4
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
-from streamlit.runtime.uploaded_file_manager import UploadedFile
+from streamlit.typing import UploadedFile
 
 from services.contacts import opt_outs
 from services.db.actor import Actor
-from services.errors import Conflict, EmptyMessage, InvalidInput, InvalidPhone
+from services.errors import Conflict, InvalidInput
 from services.messaging import attachments, outbox
 from services.messaging.attachments import ACCEPTED, LIMIT_MB, Attachment
-from services.messaging.content import WITH_FILE, Content, Kind
+from services.messaging.content import WITH_FILE, Content, EmptyMessage, Kind
 from services.messaging.state import Message, State
+from services.wppconnect.errors import InvalidPhone
 from services.wppconnect.phone import format_phone, normalise
 from ui.components import media, message_preview, message_trace
 from ui.kit import badges

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
+from streamlit.typing import UploadedFile
 
 from services.contacts import number_checks
 from services.db.actor import Actor
@@ -52,12 +52,6 @@ def choose_recipients(
             found = recipients.check_for_template(found, template, common) if template is not None else found
             _show_table(found)
     return found
-
-
-def forget_list(key: str) -> None:
-    """Drop what was pasted, uploaded and chosen under `key`; the next list takes another key."""
-    for name in [str(one) for one in st.session_state if str(one).startswith(f"{key}_")]:
-        del st.session_state[name]
 
 
 # --- where they come from ---------------------------------------------------------------------------------------------

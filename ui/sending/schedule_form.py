@@ -1,20 +1,19 @@
 """Writes a schedule: what, to whom, when, and its next dates."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID, uuid4
 
 import streamlit as st
 
 from services.db.actor import Actor
-from services.errors import EmptyList
 from services.messaging.content import Content
 from services.outreach import recipients, recurrence, schedule_content, schedules
+from services.outreach.errors import EmptyList
 from services.outreach.recurrence import Occurrence, ScheduleDraft, ScheduleRecipient
 from services.outreach.schedules import Schedule
 from services.outreach.template_content import Template
 from services.outreach.templates import get_template
-from services.platform import local_time
 from ui.components import message_preview
 from ui.kit import dates, flash
 from ui.kit.i18n import _
@@ -114,7 +113,7 @@ def _recipient_fields(
 
 
 def _time_fields(old: ScheduleDraft | None, zone: str, prefix: str) -> tuple[datetime, str | None]:
-    soon = (local_time.to_local(datetime.now(UTC), zone) + timedelta(hours=1)).replace(minute=0)
+    soon = (dates.clock_of(zone) + timedelta(hours=1)).replace(minute=0)
     begins = old.first if old else st.session_state.setdefault(f"{prefix}_soon", soon)
     on, at, again = st.columns([1, 1, 2])
     day = on.date_input(_("Dia"), value=begins.date(), format="DD/MM/YYYY", key=f"{prefix}_day")

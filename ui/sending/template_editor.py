@@ -7,10 +7,10 @@ from functools import partial
 from uuid import UUID
 
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
+from streamlit.typing import UploadedFile
 
 from services.db.actor import Actor
-from services.errors import ServiceError, UnknownVariable
+from services.errors import ServiceError
 from services.messaging.content import Content, Kind
 from services.outreach import address_book, recipient_import, recipients, template_content, template_language, templates
 from services.outreach.template_content import (
@@ -20,8 +20,10 @@ from services.outreach.template_content import (
     Template,
     TemplateDraft,
 )
+from services.outreach.template_language import UnknownVariable
 from ui.components import confirm, message_preview
 from ui.kit import dates, flash
+from ui.kit.fields import forget_fields
 from ui.kit.i18n import _
 from ui.sending.recipients import FILE_TYPES, acquaintance_name, read_sheet
 from ui.sending.templates import kind_word
@@ -155,15 +157,9 @@ def _save_template(actor: Actor, key: str, template: Template | None, draft: Tem
             st.warning(_("**Falta o nome do modelo.** Escreva um para achá-lo depois."), icon=":material/info:")
             return
         made = templates.save(actor, draft, template.id if template else None)
-        _clear_fields(key)
+        forget_fields(key)
         flash.after_rerun(_("Salvo como versão {n}.").format(n=made.version), ":material/check:")
         navigation.open_item(made.id)
-
-
-def _clear_fields(key: str) -> None:
-    """What was typed is stored now: the fields begin from there."""
-    for name in [str(one) for one in st.session_state if str(one).startswith(f"{key}_")]:
-        del st.session_state[name]
 
 
 def _share_button(actor: Actor, template: Template) -> None:
@@ -274,7 +270,7 @@ def _show_versions(actor: Actor, key: str, template: Template) -> None:
 def _restore_version(actor: Actor, key: str, template: Template, version: Template) -> None:
     with errors.shown():
         made = templates.save(actor, replace(version.draft, name=template.name), template.id)
-        _clear_fields(key)
+        forget_fields(key)
         flash.after_rerun(_("Restaurado como versão {n}.").format(n=made.version), ":material/restore:")
         st.rerun()
 

@@ -56,7 +56,7 @@ def show_overdue(actor: Actor) -> None:
     st.caption(
         _(
             "O servidor ou o seu WhatsApp esteve fora por mais de {n} h. Nada disto saiu, e nada sai sem a sua palavra."
-        ).format(n=settings.get().send_ask_after_hours)
+        ).format(n=settings.get().sending.ask_after_hours)
     )
     for number, question in enumerate(found):
         with st.container(border=True, key=f"question_{number}"):

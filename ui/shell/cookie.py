@@ -97,7 +97,7 @@ async def _read_small_body(request: Request) -> str | None:
 
 
 def _is_https(request: Request) -> bool:
-    return settings.get().cookie_secure or request.url.scheme == "https"
+    return settings.get().auth.cookie_secure or request.url.scheme == "https"
 
 
 # --- the page's side ----------------------------------------------------------------------------------------------

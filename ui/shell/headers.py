@@ -48,7 +48,7 @@ class ClientAddress:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope.get("client"):
-            scope = {**scope, "client": (client_ip(scope, settings.get().proxies()), scope["client"][1])}
+            scope = {**scope, "client": (client_ip(scope, settings.get().http.proxies()), scope["client"][1])}
         await self.app(scope, receive, send)
 
 

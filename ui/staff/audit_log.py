@@ -11,7 +11,7 @@ from services.errors import N_
 from services.security import audit_chain, audit_search
 from services.security.audit_chain import ChainState, Verification
 from services.security.audit_search import PAGE_SIZE, Action, Filter, LogName, ResultPage, SecurityEvent
-from ui.kit import dates
+from ui.kit import dates, pagination
 from ui.kit.i18n import _
 from ui.shell import errors
 
@@ -69,11 +69,6 @@ ACTION_WORDS: dict[str, str] = {
     "sign_in_failed": N_("Senha errada"),
     "sign_in_locked": N_("Entrada bloqueada por tentativas"),
 }
-
-
-def page_number(which: LogName) -> int:
-    """The page that is looked at, counted from 1."""
-    return int(st.session_state.get(f"{which}_page", 1))
 
 
 def code_word(code: str) -> str:
@@ -139,9 +134,7 @@ def _show_table(which: LogName, rows: Sequence[Mapping[str, object]], total: int
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
     counted = _("mais de {total} registros") if more else _("{total} registros")
     st.caption(counted.format(total=total))
-    pages = -(-total // PAGE_SIZE)
-    if pages > 1:
-        st.pagination(pages, key=f"{which}_page")
+    pagination.show_page_numbers(which, total, PAGE_SIZE)
 
 
 def show_export(actor: Actor, wanted: Filter, which: LogName) -> None:

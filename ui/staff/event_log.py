@@ -73,7 +73,8 @@ def show_rates(found: EventRates) -> None:
         return
     rows = pd.DataFrame(
         {
-            "at": [_naive_local(one.at) for one in found.minutes],
+            # A chart reads a time without a zone as the viewer's own.
+            "at": [dates.to_local(one.at) for one in found.minutes],
             "verdict": [verdict_word(one.verdict) for one in found.minutes],
             "count": [one.count for one in found.minutes],
             "waited": [one.waited for one in found.minutes],
@@ -96,19 +97,14 @@ def show_rates(found: EventRates) -> None:
 def _bar_chart(rows: pd.DataFrame, value: str, unit: str, number: str) -> alt.Chart:
     """A bar a minute over the whole hour, so that a minute without events shows as a gap."""
     now = datetime.now(UTC)
-    first = _naive_local(now - event_rates.RATE_PERIOD).replace(second=0, microsecond=0)
-    hour = alt.Scale(domain=[first.isoformat(), _naive_local(now).isoformat()])
+    first = dates.to_local(now - event_rates.RATE_PERIOD).replace(second=0, microsecond=0)
+    hour = alt.Scale(domain=[first.isoformat(), dates.to_local(now).isoformat()])
     minute = alt.X("at:T", timeUnit="yearmonthdatehoursminutes", scale=hour, title=_("Minuto"))
     minute = minute.axis(title=None, format="%H:%M", tickCount=6)
     height = alt.Y(value, title=unit).axis(title=None, tickCount=4)
     told = [alt.Tooltip("at:T", title=_("Minuto"), format="%H:%M"), alt.Tooltip(value, title=unit, format=number)]
     chart: alt.Chart = alt.Chart(rows, height=CHART_HEIGHT).mark_bar(binSpacing=1, color=COLOURS[Verdict.DUPLICATE])
     return chart.encode(x=minute, y=height, tooltip=told)
-
-
-def _naive_local(moment: datetime) -> datetime:
-    """A chart reads a time without a zone as the viewer's own."""
-    return dates.to_local(moment).replace(tzinfo=None)
 
 
 # --- what is looked for -----------------------------------------------------------------------------------------------

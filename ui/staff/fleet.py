@@ -15,11 +15,10 @@ from services.fleet.rolling_restart import RollingRestart
 from services.fleet.session import Status
 from services.wppconnect.phone import format_phone
 from ui.components import confirm
-from ui.kit import badges, dates
+from ui.kit import badges, dates, pagination
 from ui.kit.i18n import _
 from ui.shell import errors, navigation
 
-_PAGE = "fleet_page"
 # However many tabs look and however much happens, the figures are counted this often.
 FIGURES_SECONDS = 2
 INCIDENTS_SHOWN = 5
@@ -67,7 +66,7 @@ def _show_incident(one: Incident) -> None:
     with st.container(gap=None):
         if one.user_id is not None:
             navigation.link("session.py", one.email or _("Pessoa removida"), ":material/person:", user=str(one.user_id))
-        elif number := settings.get().server_number(one.server_url):
+        elif number := settings.get().wppconnect.server_number(one.server_url):
             st.text(_("Servidor {number}").format(number=number))
         st.caption(f"**{what}** · {dates.ago(one.detected_at)} · {healing_word(one)}  \n{next_step}")
 
@@ -118,11 +117,6 @@ def short_server_word(number: int | None) -> str:
     return server_word(number) if number else _("Todos")
 
 
-def page_number() -> int:
-    """The page that is looked at, counted from 1."""
-    return int(st.session_state.get(_PAGE, 1))
-
-
 def show_table(actor: Actor, found: FleetPage) -> None:
     """One page of rows; choosing one offers its actions."""
     if not found.rows:
@@ -139,10 +133,8 @@ def show_table(actor: Actor, found: FleetPage) -> None:
         # Other rows are another table: a redraw must never move the choice to somebody else.
         key=f"fleet_{hash(tuple(row.user_id for row in found.rows))}",
     )
-    pages = -(-found.total // PAGE_SIZE)
     st.caption(_("Usuários: {total}").format(total=found.total))
-    if pages > 1:
-        st.pagination(pages, key=_PAGE)
+    pagination.show_page_numbers("fleet", found.total, PAGE_SIZE)
     if chosen := event["selection"]["rows"]:
         if chosen[0] < len(found.rows):
             _session_actions(actor, found.rows[chosen[0]])
@@ -219,7 +211,7 @@ def show_rolling_restart(actor: Actor, wave: RollingRestart | None, server: int 
 
 def _start_restart(actor: Actor, server: int | None) -> None:
     with errors.shown(), st.spinner(_("Preparando as ondas…")):
-        rolling_restart.start(actor, list(settings.get().servers())[server - 1] if server else None)
+        rolling_restart.start(actor, list(settings.get().wppconnect.servers())[server - 1] if server else None)
         st.rerun()
 
 

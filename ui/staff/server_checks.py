@@ -7,11 +7,12 @@ Markdown.
 import streamlit as st
 
 from services.db.actor import Actor
-from services.errors import N_, WppError, WppUnauthorized, WppUnreachable
+from services.errors import N_
 from services.fleet import contract_checks
 from services.fleet.contract_checks import ContractCheck
 from services.fleet.servers import Server
 from services.wppconnect.contract_facts import Fact, Outcome
+from services.wppconnect.errors import WppError, WppUnauthorized, WppUnreachable
 from ui.kit import dates
 from ui.kit.i18n import _
 from ui.shell import errors

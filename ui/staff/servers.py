@@ -10,10 +10,10 @@ from typing import Literal
 import streamlit as st
 
 from services.db.actor import Actor, Role
-from services.errors import WppError, WppRefused, WppUnauthorized, WppUnreachable
 from services.fleet import server_health, servers
 from services.fleet.server_health import MEASURED_VERSION, ServerWarning
 from services.fleet.servers import MAX_CAPACITY, Server
+from services.wppconnect.errors import WppError, WppRefused, WppUnauthorized, WppUnreachable
 from ui.components import confirm
 from ui.kit import dates
 from ui.kit.i18n import _

@@ -17,17 +17,10 @@ from services.fleet.timeline import PAGE_SIZE, Delivery, Entry, Kind, TimelinePa
 from services.inbound.event_log import Verdict
 from services.wppconnect.phone import format_phone
 from ui.components import break_glass, confirm, kill_switch
-from ui.kit import badges, dates
+from ui.kit import badges, dates, pagination
 from ui.kit.i18n import _
 from ui.shell import errors, navigation
 from ui.staff import event_log, fleet
-
-_PAGE = "timeline_page"
-
-
-def page_number() -> int:
-    """The page of the timeline that is looked at, counted from 1."""
-    return int(st.session_state.get(_PAGE, 1))
 
 
 def show_head(row: FleetRow) -> None:
@@ -82,7 +75,7 @@ def show_actions(actor: Actor, row: FleetRow) -> None:
 
 
 def _move_form(row: FleetRow) -> None:
-    numbers = [one for one in range(1, len(settings.get().servers()) + 1) if one != row.server]
+    numbers = [one for one in range(1, len(settings.get().wppconnect.servers()) + 1) if one != row.server]
     if not numbers:
         return
     with st.popover(_("Mover"), icon=":material/move_up:"):
@@ -95,7 +88,7 @@ def _move_form(row: FleetRow) -> None:
 
 def _move_session(actor: Actor, user_id: UUID, number: int) -> None:
     with errors.shown(), st.spinner(_("Movendo a sessão…")):
-        commands.move_to_server(actor, list(settings.get().servers())[number - 1], user_id)
+        commands.move_to_server(actor, list(settings.get().wppconnect.servers())[number - 1], user_id)
         st.rerun()
 
 
@@ -127,9 +120,7 @@ def show_timeline(page: TimelinePage) -> None:
         return
     for entry in page.entries:
         _show_entry(entry)
-    pages = -(-page.total // PAGE_SIZE)
-    if pages > 1:
-        st.pagination(pages, key=_PAGE)
+    pagination.show_page_numbers("timeline", page.total, PAGE_SIZE)
 
 
 def _show_entry(entry: Entry) -> None:

@@ -9,19 +9,13 @@ from services.accounts import users
 from services.accounts.users import PAGE_SIZE, Link, SortColumn, User, UsersPage
 from services.db.actor import Actor, Role
 from ui.components import confirm
-from ui.kit import dates
+from ui.kit import dates, pagination
 from ui.kit.i18n import _
 from ui.shell import errors
 from ui.shell.invitation import PARAMETER
 
-_PAGE = "users_page"
 _LAST_LINK = "users_link"
 ROLES = (Role.USER, Role.OPERATOR, Role.ADMIN)
-
-
-def page_number() -> int:
-    """The page that is looked at, counted from 1."""
-    return int(st.session_state.get(_PAGE, 1))
 
 
 def order_choices() -> dict[str, SortColumn]:
@@ -63,9 +57,7 @@ def show_table(actor: Actor, found: UsersPage, *, changes: bool) -> None:
         key=f"users_{hash(tuple(user.user_id for user in found.users))}",
     )
     st.caption(_("Usuários: {total}").format(total=found.total))
-    pages = -(-found.total // PAGE_SIZE)
-    if pages > 1:
-        st.pagination(pages, key=_PAGE)
+    pagination.show_page_numbers("users", found.total, PAGE_SIZE)
     chosen = event["selection"]["rows"]
     if chosen and changes:
         _user_actions(actor, found.users[chosen[0]])

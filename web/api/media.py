@@ -55,7 +55,7 @@ async def list_media(call: Call) -> Response:
     before = decode_cursor(query.cursor, read_time, bytes.fromhex) if query.cursor else None
     read = await run_in_threadpool(lambda: media_store.list_media(call.actor, query.limit + 1, before))
     shown = read[: query.limit]
-    following = encode_cursor(shown[-1].since, shown[-1].media.sha256.hex()) if len(read) > query.limit else None
+    following = encode_cursor(shown[-1].created_at, shown[-1].media.sha256.hex()) if len(read) > query.limit else None
     return answer(MediaPage(items=[MediaShape.of(one.media) for one in shown], next=following))
 
 

@@ -7,13 +7,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from services.db.actor import Actor
-from services.errors import (
-    N_,
-    NumberNotOnWhatsApp,
-    ServiceError,
-    SessionNotConnected,
-)
+from services.errors import N_, Conflict, ServiceError
 from services.messaging import outbox
+from services.messaging.errors import SessionNotConnected
 from services.messaging.state import FAILURES, Message, State
 from web.api.content import content_from_body
 from web.api.operation import Call
@@ -33,6 +29,12 @@ SEND = "/functions/v1/enviar-mensagem-whatsapp"
 # The stages of an outcome that a sender waits for; `accepted` only says that the server took it.
 SENT_STATES = (State.SENT, State.DELIVERED, State.READ)
 OUTCOME_STATES = (*SENT_STATES, State.FAILED, State.UNCERTAIN)
+
+
+class NumberNotOnWhatsApp(Conflict):
+    code = "numero_sem_whatsapp"
+    message = N_("Esse número não está no WhatsApp; nada foi enviado.")
+    hint = N_("Confira o número com a pessoa.")
 
 
 class MessageFailed(ServiceError):

@@ -53,7 +53,7 @@ async def add_opt_out(call: Call) -> Response:
 
 async def get_kill_switch(call: Call) -> Response:
     found = await run_in_threadpool(kill_switch.get_stop, call.actor)
-    since, by_staff = (found.since, found.by_staff) if found else (None, False)
+    since, by_staff = (found.stopped_at, found.stopped_by_staff) if found else (None, False)
     return answer(KillSwitchShape(stopped=found is not None, since=since, by_staff=by_staff))
 
 

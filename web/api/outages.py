@@ -47,7 +47,7 @@ class OutageShape(BaseModel):
             chats=gap.chats,
             failed=gap.failed,
             recovered=gap.recovered,
-            why=gap.why,
+            why=gap.failure,
         )
 
 
@@ -75,7 +75,7 @@ async def list_outages(call: Call) -> Response:
 
 async def list_lost_chats(call: Call) -> Response:
     found = await run_in_threadpool(outages.list_lost_chats, call.actor, call.id, call.query.limit)
-    return answer(LostChatList(items=[LostChatShape(address=one.address, why=one.why) for one in found]))
+    return answer(LostChatList(items=[LostChatShape(address=one.address, why=one.failure) for one in found]))
 
 
 async def reread_chat(call: Call) -> Response:

@@ -19,7 +19,7 @@ Value = TypeVar("Value")
 
 def get_wait_seconds(call: Call) -> float:
     """How long this call waits, in seconds: RFC 7240's `Prefer: wait=…` or `respond-async`, else the setting."""
-    longest = settings.get().api_wait_seconds
+    longest = settings.get().api.wait_seconds
     for preference in call.request.headers.get("prefer", "").lower().split(","):
         name, _, value = preference.strip().partition("=")
         if name == "respond-async":

@@ -29,7 +29,7 @@ async def serve_metrics(request: Request) -> Response:
 
 
 def _is_allowed(request: Request) -> bool:
-    token = settings.get().metrics_token.get_secret_value()
+    token = settings.get().monitoring.metrics_token.get_secret_value()
     if token:
         kind, _, offered = request.headers.get("authorization", "").partition(" ")
         return kind.lower() == "bearer" and hmac.compare_digest(offered.strip().encode(), token.encode())

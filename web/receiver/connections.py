@@ -1,10 +1,16 @@
-"""Limits for each connection to the companion process."""
+"""Limits for each connection to the companion process.
+
+uvicorn bounds the number of connections, but neither a request's head nor the time in which it arrives, and offers no
+public place for that. So this works with parts of its `HttpToolsProtocol` and `Server` that it does not document, as
+version 0.54.0 has them: `scope` is the request whose head arrives or came last, `cycle` the one that the application
+answers (`more_body` while its body arrives), `flow.read_paused` says that the application does not read, and the server
+calls `on_tick` ten times a second. tests/web/receiver/test_connections.py fails where a version has them no more.
+"""
 
 import asyncio
 
 import structlog
 import uvicorn
-from uvicorn._types import HTTPScope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 log = structlog.get_logger(__name__)
@@ -72,7 +78,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _awaited(self) -> object:
         """What has not wholly arrived: a request (by its scope), the connection's first one, or None."""
         if self._in_head():
-            begun: HTTPScope | None = self.scope
+            begun: object = self.scope
             return begun or self
         return self.scope if self.cycle.more_body else None
 

@@ -13,7 +13,7 @@ from services.accounts.api_keys import ExpiresInThePast, IncompleteKey, Scope, T
 from services.db.actor import Actor, Role
 from services.db.engine import transaction
 from services.errors import InvalidInput, NotFound
-from tests.conftest import Database
+from tests.support.databases import Database
 
 READ = frozenset({Scope.READ})
 

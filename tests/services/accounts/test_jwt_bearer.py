@@ -17,9 +17,9 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from services.accounts import jwt_bearer
 from services.accounts.jwt_bearer import KeysUnavailable, TokenRefused
 from services.db.actor import Actor, Role
-from tests.conftest import Database, forget_process_state
-from tests.support.credentials import make_jwt
-from tests.web.conftest import JWT_SECRET
+from tests.support.credentials import JWT_SECRET, make_jwt
+from tests.support.databases import Database
+from tests.support.process_state import forget_process_state
 
 RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 EC_KEY = ec.generate_private_key(ec.SECP256R1())

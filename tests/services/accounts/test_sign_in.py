@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,34 +16,16 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from services import settings
-from services.accounts import cookie_tokens, credentials, provisioning
+from services.accounts import cookie_tokens, provisioning
 from services.accounts import sign_in as identity
 from services.accounts.cookie_tokens import TokenKind
-from services.db.actor import ANONYMOUS, SYSTEM, Actor, Role, person
-from services.db.embedded import EmbeddedPostgres
+from services.accounts.sign_in import SignInLocked, SignInRefused
+from services.db.actor import Actor, Role, person
 from services.db.engine import transaction
-from services.db.migrate import migrate
-from services.errors import DatabaseUnavailable, Forbidden, InvalidInput, SignInLocked, SignInRefused, Unauthenticated
-from tests.conftest import Database, _install, forget_process_state
-
-EMAIL = "ana@example.com"
-PASSWORD = "uma senha bem longa"
-WRONG = "uma senha bem errada"
-
-
-@pytest.fixture
-def ana(database: Database) -> UUID:
-    return provisioning.create_user(EMAIL, PASSWORD, Role.USER, "Ana Lima")
-
-
-def refusals(count: int, email: str = EMAIL, ip: str | None = None) -> Counter[str]:
-    """What `count` wrong tries in a row were answered."""
-    found: Counter[str] = Counter()
-    for _ in range(count):
-        with pytest.raises((SignInRefused, SignInLocked)) as caught:
-            identity.sign_in(email, WRONG, ip)
-        found[caught.type.__name__] += 1
-    return found
+from services.errors import DatabaseUnavailable, Forbidden, Unauthenticated
+from tests.support.accounts import EMAIL, PASSWORD, WRONG_PASSWORD, count_refusals
+from tests.support.databases import Database
+from tests.support.process_state import point_at_database
 
 
 def test_it_signs_in_whatever_the_case_of_the_email(ana: UUID) -> None:
@@ -58,16 +39,16 @@ def test_it_answers_an_unknown_name_as_a_wrong_password(ana: UUID) -> None:
     answers = []
     for email in (EMAIL, "nobody@example.com", "", "não é e-mail", "\0", "x" * 5000):
         with pytest.raises(SignInRefused) as caught:
-            identity.sign_in(email, WRONG)
+            identity.sign_in(email, WRONG_PASSWORD)
         answers.append((caught.value.message, caught.value.hint, caught.value.detail, caught.value.params))
     assert len({repr(answer) for answer in answers}) == 1
 
 
-@pytest.mark.usefixtures("dear_hashes")
+@pytest.mark.usefixtures("real_password_hashing")
 def test_it_takes_as_long_for_unknown_inactive_and_cheaply_hashed_users(database: Database, ana: UUID) -> None:
     supabase = provisioning.create_user("supabase@example.com", PASSWORD, Role.USER)
-    cheap = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10, prefix=b"2a")).decode()
-    database.execute("update auth.users set encrypted_password = %s where id = %s", cheap, supabase)
+    fast_hash = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10, prefix=b"2a")).decode()
+    database.execute("update auth.users set encrypted_password = %s where id = %s", fast_hash, supabase)
     gone = provisioning.create_user("gone@example.com", PASSWORD, Role.USER)
     database.execute("update public.accounts set active = false where user_id = %s", gone)
     no_password = provisioning.create_user("sso@example.com", PASSWORD, Role.USER)
@@ -78,7 +59,7 @@ def test_it_takes_as_long_for_unknown_inactive_and_cheaply_hashed_users(database
         for name in names:
             started = time.thread_time()  # processor time: what else the machine does is not counted
             with pytest.raises(SignInRefused):
-                identity.sign_in(name, WRONG)
+                identity.sign_in(name, WRONG_PASSWORD)
             spent[name].append(time.thread_time() - started)
     times = {name: median(found[1:]) for name, found in spent.items()}
     assert max(times.values()) < 1.3 * min(times.values()), times
@@ -87,24 +68,24 @@ def test_it_takes_as_long_for_unknown_inactive_and_cheaply_hashed_users(database
 
 @pytest.mark.parametrize("email", [EMAIL, "nobody@example.com"])
 def test_it_locks_after_five_failures_whether_the_name_exists_or_not(ana: UUID, email: str) -> None:
-    assert refusals(7, email) == {"SignInRefused": 5, "SignInLocked": 2}
+    assert count_refusals(7, email) == {"SignInRefused": 5, "SignInLocked": 2}
     with pytest.raises(SignInLocked) as caught:
         identity.sign_in(email, PASSWORD)
     assert 14 <= caught.value.params["minutes"] <= 15
 
 
 def test_it_unlocks_fifteen_minutes_after_the_last_failure(database: Database, ana: UUID) -> None:
-    refusals(5)
+    count_refusals(5)
     database.execute("update public.sign_in_attempts set occurred_at = occurred_at - interval '14 minutes 50 seconds'")
-    refusals(1)  # refused without being counted, or the name would stay locked for ever
+    count_refusals(1)  # refused without being counted, or the name would stay locked for ever
     database.execute("update public.sign_in_attempts set occurred_at = occurred_at - interval '11 seconds'")
     assert identity.sign_in(EMAIL, PASSWORD)
 
 
 def test_it_stays_locked_although_the_first_failures_are_older_than_the_window(database: Database, ana: UUID) -> None:
-    refusals(3)
+    count_refusals(3)
     database.execute("update public.sign_in_attempts set occurred_at = occurred_at - interval '10 minutes'")
-    refusals(2)
+    count_refusals(2)
     database.execute("update public.sign_in_attempts set occurred_at = occurred_at - interval '10 minutes'")
     with pytest.raises(SignInLocked) as caught:
         identity.sign_in(EMAIL, PASSWORD)
@@ -112,9 +93,9 @@ def test_it_stays_locked_although_the_first_failures_are_older_than_the_window(d
 
 
 def test_it_forgets_failures_after_a_success(ana: UUID) -> None:
-    refusals(4)
+    count_refusals(4)
     identity.sign_in(EMAIL, PASSWORD)
-    assert refusals(6) == {"SignInRefused": 5, "SignInLocked": 1}
+    assert count_refusals(6) == {"SignInRefused": 5, "SignInLocked": 1}
 
 
 def test_it_lets_no_more_than_five_guesses_through_at_once(ana: UUID) -> None:
@@ -144,7 +125,7 @@ def test_it_locks_a_public_address_after_thirty_failures_over_many_names(databas
 
 
 def test_it_records_security_events_without_what_was_typed(database: Database, ana: UUID) -> None:
-    refusals(5, "minha-senha-no-campo-errado", "203.0.113.9")
+    count_refusals(5, "minha-senha-no-campo-errado", "203.0.113.9")
     identity.sign_in(EMAIL, PASSWORD, "203.0.113.9")
     rows = database.execute("select kind, subject, ip from public.security_events order by id")
     assert [row[0] for row in rows] == ["sign_in_failed"] * 4 + ["sign_in_locked", "sign_in"]
@@ -152,7 +133,7 @@ def test_it_records_security_events_without_what_was_typed(database: Database, a
     everything = database.one("select string_agg(e::text, ' ') from public.security_events e")
     everything += database.one("select string_agg(a::text, ' ') from public.sign_in_attempts a")
     assert "minha-senha" not in everything
-    assert WRONG not in everything
+    assert WRONG_PASSWORD not in everything
 
 
 SHUT = {
@@ -208,7 +189,7 @@ def forged(**changes: object) -> str:
         "token_version": 1,
     }
     claims |= changes
-    key = settings.get().auth_cookie_key.get_secret_value()
+    key = settings.get().auth.cookie_key.get_secret_value()
     return jwt.encode({name: value for name, value in claims.items() if value is not None}, key, algorithm="HS256")
 
 
@@ -343,82 +324,9 @@ def test_it_rings_open_pages_when_an_account_is_shut(database: Database, ana: UU
     assert notes == [f"account:{ana}"]
 
 
-@pytest.mark.parametrize(
-    ("password", "error"),
-    [
-        ("curta", credentials.WeakPassword),
-        ("x" * 9, credentials.WeakPassword),
-        ("x" * 73, credentials.PasswordTooLong),
-        ("ç" * 37, credentials.PasswordTooLong),
-        (" com espaço antes", credentials.PasswordWithOuterSpaces),
-        ("com espaço depois ", credentials.PasswordWithOuterSpaces),
-    ],
-)
-def test_it_refuses_passwords_that_sign_in_would_cut_or_that_are_short(
-    database: Database, password: str, error: type[InvalidInput]
-) -> None:
-    with pytest.raises(error) as caught:
-        provisioning.create_user(EMAIL, password, Role.USER)
-    assert caught.value.sentence()
-    assert password.strip() not in str(caught.value)
-
-
-def test_it_takes_passwords_up_to_the_very_limits(database: Database) -> None:
-    for number, password in enumerate(("x" * 10, "x" * 72, "ç" * 36)):
-        provisioning.create_user(f"p{number}@example.com", password, Role.USER)
-        assert identity.sign_in(f"p{number}@example.com", password)
-    with pytest.raises(SignInRefused):
-        identity.sign_in("p1@example.com", "x" * 73)
-
-
-@pytest.mark.parametrize(
-    "email", ["", "ana", "@x.com", "ana@", "a@b@c.com", "a b@c.com", "a@c.com\n", "x" * 250 + "@c.com"]
-)
-def test_it_refuses_what_is_no_email(database: Database, email: str) -> None:
-    if email.strip() == "a@c.com":
-        assert provisioning.create_user(email, PASSWORD, Role.USER)
-    else:
-        with pytest.raises(credentials.InvalidEmail):
-            provisioning.create_user(email, PASSWORD, Role.USER)
-
-
-def test_it_makes_no_second_user_of_the_same_email(ana: UUID) -> None:
-    with pytest.raises(credentials.EmailTaken):
-        provisioning.create_user(EMAIL.upper(), PASSWORD, Role.ADMIN)
-
-
-@pytest.mark.usefixtures("dear_hashes")
-def test_it_hashes_with_bcrypt_at_cost_12(database: Database, ana: UUID) -> None:
-    stored = database.one("select encrypted_password from auth.users where id = %s", ana)
-    assert stored.startswith("$2b$12$")
-    assert bcrypt.checkpw(PASSWORD.encode(), stored.encode())
-
-
-def test_it_makes_the_first_admin_once_however_many_start_at_once(database: Database) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        made = [
-            found for found in pool.map(lambda _: provisioning.create_first_admin(settings.get()), range(4)) if found
-        ]
-    assert len(made) == 1
-    email, password = made[0]
-    assert password is not None
-    account = identity.get_account(identity.sign_in(email, password))
-    assert account is not None
-    assert account.actor.role is Role.ADMIN
-
-
-def test_it_makes_the_first_admin_of_the_settings(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ADMIN_EMAIL", "Chefe@Example.com")
-    monkeypatch.setenv("ADMIN_PASSWORD", PASSWORD)
-    settings.get.cache_clear()
-    assert provisioning.create_first_admin(settings.get()) == ("chefe@example.com", None)
-    assert identity.sign_in("chefe@example.com", PASSWORD)
-    assert provisioning.create_first_admin(settings.get()) is None
-
-
 def test_it_says_that_the_database_is_down(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     token = forged()
-    _install(monkeypatch, f"postgresql://nobody@/none?host={tmp_path}", tmp_path / "data")
+    point_at_database(monkeypatch, f"postgresql://nobody@/none?host={tmp_path}", tmp_path / "data")
     monkeypatch.setenv("AUTH_COOKIE_KEY", "k" * 32)
     token = forged()
     for call in (
@@ -431,106 +339,3 @@ def test_it_says_that_the_database_is_down(database: Database, tmp_path: Path, m
         with pytest.raises(DatabaseUnavailable):
             call()
     assert cookie_tokens.verify_token("garbage") is None, "what we did not sign needs no database"
-
-
-FUNCTIONS = {
-    "sign_in_lookup": "select * from app.begin_sign_in('a@example.com', null)",
-    "sign_in_record": "select app.record_sign_in(1, true, null, null)",
-    "session_lookup": "select * from app.get_sign_in(gen_random_uuid())",
-    "sign_out": "select app.sign_out(gen_random_uuid(), now())",
-}
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_it_opens_the_sign_in_functions_to_the_console_alone(user: Actor, name: str) -> None:
-    with transaction(ANONYMOUS) as tx:
-        tx.execute(text(FUNCTIONS[name]))
-    for actor in (user, SYSTEM):
-        with pytest.raises(ProgrammingError, match="permission denied"), transaction(actor) as tx:
-            tx.execute(text(FUNCTIONS[name]))
-
-
-@pytest.mark.parametrize(
-    "table", ["auth.users", "accounts", "sign_in_attempts", "signed_out", "security_events", "audit_log"]
-)
-def test_it_lets_the_console_read_no_table_before_sign_in(database: Database, table: str) -> None:
-    with pytest.raises(ProgrammingError, match="permission denied"), transaction(ANONYMOUS) as tx:
-        tx.execute(text(f"select * from {table}"))
-
-
-@pytest.mark.parametrize("table", ["sign_in_attempts", "signed_out"])
-def test_it_shows_nobody_the_attempts_of_others(user: Actor, staff: Actor, table: str) -> None:
-    for actor in (user, staff):
-        with pytest.raises(ProgrammingError, match="permission denied"), transaction(actor) as tx:
-            tx.execute(text(f"select * from {table}"))
-
-
-def test_it_shows_a_user_only_their_own_account(ana: UUID, user: Actor, staff: Actor) -> None:
-    count = text("select count(*) from accounts where user_id = :id")
-    for actor, expected in ((person(ana, Role.USER), 1), (user, 0), (staff, 1)):
-        with transaction(actor) as tx:
-            assert tx.execute(count, {"id": ana}).scalar_one() == expected
-
-
-SUPABASE_AUTH = """
-create schema auth;
-grant usage on schema auth to anon, authenticated, service_role;
-create table auth.users (
-  instance_id uuid, id uuid not null primary key, aud varchar(255), role varchar(255), email varchar(255),
-  encrypted_password varchar(255), email_confirmed_at timestamptz, confirmation_token varchar(255),
-  recovery_token varchar(255), email_change_token_new varchar(255), email_change varchar(255),
-  last_sign_in_at timestamptz, raw_app_meta_data jsonb, raw_user_meta_data jsonb, is_super_admin boolean,
-  created_at timestamptz, updated_at timestamptz, phone text default null unique, phone_change text default '',
-  phone_change_token varchar(255) default '', confirmed_at timestamptz generated always as (email_confirmed_at) stored,
-  email_change_token_current varchar(255) default '', banned_until timestamptz,
-  reauthentication_token varchar(255) default '', is_sso_user boolean not null default false, deleted_at timestamptz
-);
-create unique index users_email_partial_key on auth.users (email) where is_sso_user = false;
-alter table auth.users enable row level security;
-"""
-
-
-@pytest.fixture
-def managed(
-    cluster: EmbeddedPostgres, template: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Callable[[str], Database]]:
-    """Makes databases whose owner is no superuser, as on a managed PostgreSQL: forced policies bind it too."""
-    name = f"managed_{uuid4().hex[:12]}"
-
-    def make(prepare: str) -> Database:
-        with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"create role {name} login createrole createdb password 'x'")
-            for role in ("authenticated", "service_role", "anon", "plushify_console", "plushify_system"):
-                connection.execute(f"grant {role} to {name} with admin option")
-            connection.execute(f"create database {name} owner {name}")
-        admin = psycopg.conninfo.conninfo_to_dict(cluster.url(name))
-        owner = f"postgresql://{name}:x@/{name}?host={admin['host']}"
-        with psycopg.connect(owner, autocommit=True) as connection:
-            connection.execute(prepare)
-        _install(monkeypatch, owner, tmp_path / "data")
-        migrate(owner)
-        return Database(owner)
-
-    yield make
-    forget_process_state()
-    with psycopg.connect(cluster.url("postgres"), autocommit=True) as connection:
-        connection.execute(f"drop database if exists {name} with (force)")
-
-
-@pytest.mark.parametrize("prepare", ["", SUPABASE_AUTH], ids=["plain", "supabase"])
-def test_it_works_where_the_owner_is_no_superuser(managed: Callable[[str], Database], prepare: str) -> None:
-    database = managed(prepare)
-    assert not database.one("select rolsuper or rolbypassrls from pg_roles where rolname = current_user")
-    user_id = provisioning.create_user(EMAIL, PASSWORD, Role.OPERATOR, "Ana")
-    refusals(2)
-    sign_in = identity.sign_in(EMAIL, PASSWORD)
-    account = identity.get_account(sign_in)
-    assert account is not None
-    assert (account.actor.role, account.name) == (Role.OPERATOR, "Ana")
-    identity.sign_out_everywhere(account.actor)
-    assert identity.get_account(sign_in) is None
-    assert refusals(6) == {"SignInRefused": 5, "SignInLocked": 1}
-    if prepare:
-        row = database.execute("select aud, role, confirmation_token, email_confirmed_at is not null from auth.users")
-        assert row == [("authenticated", "authenticated", "", True)]
-    assert database.one("select count(*) from public.accounts where user_id = %s", user_id) == 1

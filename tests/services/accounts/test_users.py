@@ -10,14 +10,14 @@ from sqlalchemy.exc import ProgrammingError
 from sandbox.server import SandboxServer
 from services.accounts import provisioning, sign_in, users
 from services.accounts.credentials import EmailTaken, InvalidEmail, WeakPassword
-from services.accounts.users import LinkPurpose
+from services.accounts.sign_in import SignInRefused
+from services.accounts.users import LastAdmin, LinkInvalid, LinkPurpose, UsersManagedElsewhere
 from services.db.actor import Actor, Role, person
-from services.errors import LastAdmin, LinkInvalid, SignInRefused, UsersManagedElsewhere
 from services.fleet import offboarding
 from services.fleet.session import Status
-from tests.conftest import Database
-from tests.services.fleet.test_sessions import own, pair
-from tests.support.installation import SandboxControl
+from tests.support.databases import Database
+from tests.support.sandbox_control import SandboxControl
+from tests.support.sessions import own_session, pair_by_asking
 
 PASSWORD = "uma senha bem longa"
 
@@ -168,17 +168,17 @@ def test_it_lets_nobody_but_admins_change_anything(
 def test_it_shuts_out_at_once_and_closes_the_session(
     admin: Actor, user: Actor, server: SandboxServer, control: SandboxControl, database: Database
 ) -> None:
-    pair(user, control, database)
+    pair_by_asking(user, control, database)
     assert user.user_id is not None
     signed_in = sign_in.open_sign_in(user.user_id)
     users.set_active(admin, user.user_id, False)
     assert sign_in.get_account(signed_in) is None
     control.fault("server_down")
     assert offboarding.close_sessions_of_inactive_users() == 1
-    assert own(user).status is Status.CONNECTED
+    assert own_session(user).status is Status.CONNECTED
     control.clear_faults()
     assert offboarding.close_sessions_of_inactive_users() == 1
-    assert own(user).status is Status.DISCONNECTED
+    assert own_session(user).status is Status.DISCONNECTED
     assert offboarding.close_sessions_of_inactive_users() == 0
     users.set_active(admin, user.user_id, True)
     assert sign_in.get_account(signed_in) is None

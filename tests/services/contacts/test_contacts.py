@@ -8,7 +8,8 @@ from services.contacts import contacts
 from services.contacts.contacts import ContactTooLong
 from services.db.actor import Actor
 from services.errors import InvalidInput, NotFound
-from tests.conftest import Database, connected
+from tests.support.databases import Database
+from tests.support.sessions import connected
 
 
 @pytest.fixture

@@ -11,12 +11,14 @@ from sandbox.server import SandboxServer
 from services.contacts import number_checks
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
-from services.errors import NotFound, WppDisconnected, WppUnreachable
+from services.errors import NotFound
 from services.messaging import acknowledgements, attempt, delivery, outbox
-from services.messaging.lanes import Pace
-from tests.conftest import Database, connected, forget_process_state
-from tests.services.fleet.test_sessions import own, pair
-from tests.support.installation import SandboxControl
+from services.messaging.pace import Pace
+from services.wppconnect.errors import WppDisconnected, WppUnreachable
+from tests.support.databases import Database
+from tests.support.process_state import forget_process_state
+from tests.support.sandbox_control import SandboxControl
+from tests.support.sessions import connected, own_session, pair_by_asking
 
 ANA, BIA, CAIO = "5511988887777", "5511977776666", "5511966665555"
 
@@ -24,8 +26,8 @@ ANA, BIA, CAIO = "5511988887777", "5511977776666", "5511966665555"
 @pytest.fixture
 def line(user: Actor, server: SandboxServer, control: SandboxControl, database: Database) -> UUID:
     """The session of a user who is connected to the sandbox."""
-    pair(user, control, database)
-    return own(user).id
+    pair_by_asking(user, control, database)
+    return own_session(user).id
 
 
 def test_it_asks_once_and_remembers_the_address_that_whatsapp_uses(
@@ -37,7 +39,7 @@ def test_it_asks_once_and_remembers_the_address_that_whatsapp_uses(
     number_checks.check_numbers(user, line, [ANA, BIA, ANA], lambda done, of: steps.append((done, of)))
     assert steps == [(1, 2), (2, 2)]
     found = number_checks.get_known(user, line, [ANA, BIA, CAIO])
-    assert {phone: (one.exists, one.address) for phone, one in found.items()} == {
+    assert {phone: (one.on_whatsapp, one.address) for phone, one in found.items()} == {
         ANA: (True, "551188887777@c.us"),
         BIA: (False, None),
     }

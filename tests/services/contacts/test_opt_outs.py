@@ -10,7 +10,7 @@ from services.contacts import opt_outs
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.wppconnect import phone
-from tests.conftest import Database
+from tests.support.databases import Database
 
 LONG, SHORT = "5511987654321", "551187654321"
 

@@ -20,7 +20,8 @@ import pytest
 from services.db import embedded
 from services.db.embedded import EmbeddedPostgres, packaged_binaries
 from services.errors import ConfigurationError
-from tests.support.installation import ROOT, wait_for
+from tests.support.paths import ROOT
+from tests.support.waiting import wait_for
 
 PG15 = Path("/usr/lib/postgresql/15/bin")
 CHOSEN = Path(os.environ["PLUSHIFY_TEST_PG_BIN"]) if "PLUSHIFY_TEST_PG_BIN" in os.environ else None

@@ -23,7 +23,9 @@ from services.db.actor import ANONYMOUS, SYSTEM, Actor, Role, person
 from services.db.embedded import EmbeddedPostgres
 from services.db.engine import get_console_engine, get_system_engine, transaction
 from services.errors import ConfigurationError, DatabaseUnavailable
-from tests.conftest import Database, connected, forget_process_state
+from tests.support.databases import Database
+from tests.support.process_state import forget_process_state
+from tests.support.sessions import connected
 
 WHO = "select session_user::text, current_user::text, current_setting('request.jwt.claims', true)"
 THREADS = 8
@@ -265,8 +267,8 @@ def server() -> Iterator[EmbeddedPostgres]:
 def test_it_recovers_from_a_restart_of_the_database(
     server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name in settings.Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+    for name in settings.variables():
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SYSTEM_DATABASE_URL", server.url())
     monkeypatch.setenv("DATABASE_URL", server.url())
     monkeypatch.setenv("DATA_DIR", str(tmp_path))

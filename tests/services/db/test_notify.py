@@ -14,8 +14,8 @@ import pytest
 
 from services.db.embedded import EmbeddedPostgres
 from services.db.notify import Listener
-from tests.conftest import Database
-from tests.support.installation import wait_for
+from tests.support.databases import Database
+from tests.support.waiting import wait_for
 
 
 @dataclass

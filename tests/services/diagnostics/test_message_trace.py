@@ -14,16 +14,18 @@ from services.diagnostics.check_report import Result, Step
 from services.diagnostics.message_trace import MessageTrace
 from services.errors import NotFound
 from services.inbound import event_processing
-from services.messaging import attempt, delivery, lanes, outbox, reconciliation, state
+from services.messaging import attempt, delivery, outbox, reconciliation, state
 from services.messaging.claims import Outcome
+from services.messaging.pace import Pace
 from services.messaging.state import State, WaitReason
 from services.platform import heartbeats
 from services.wppconnect import event_keys
-from tests.conftest import Database, connected
-from tests.support.installation import SandboxControl
+from tests.support.databases import Database
+from tests.support.sandbox_control import SandboxControl
+from tests.support.sessions import connected
 
 PHONE = "(11) 91234-5678"
-NO_PACE = lanes.Pace(0)
+NO_PACE = Pace(0)
 # What to do about a failure; about any other: ask the diagnosis.
 STEPS = {"disconnected": Step.PAIR, "not_on_whatsapp": Step.SEND, "refused": Step.SEND, "file_gone": Step.SEND}
 

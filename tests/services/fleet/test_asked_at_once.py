@@ -10,17 +10,20 @@ from services.contacts import number_checks
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.diagnostics import facts
-from services.errors import WppDisconnected
 from services.fleet import checks
 from services.fleet import session as fleet_session
 from services.fleet.session import Status
 from services.inbound import backfill, conversation_actions, enrichment, ingest
-from services.messaging import attempt, delivery, lanes, outbox, reconciliation, uncertain
+from services.messaging import attempt, delivery, outbox, reconciliation, uncertain
+from services.messaging.pace import Pace
 from services.outreach import address_book
 from services.wppconnect import event_parsing
+from services.wppconnect.errors import WppDisconnected
 from services.wppconnect.events import InboundMessage
-from tests.conftest import Database, forget_process_state
-from tests.support.installation import SandboxControl, wait_for
+from tests.support.databases import Database
+from tests.support.process_state import forget_process_state
+from tests.support.sandbox_control import SandboxControl
+from tests.support.waiting import wait_for
 
 ANA = "5511987654321"
 
@@ -48,7 +51,7 @@ def arrive(actor: Actor, payload: dict[str, object], kind: str) -> None:
 
 def deliver(_actor: Actor) -> None:
     for claimed in delivery.claim_lanes(1)[0]:
-        delivery.finish(claimed, attempt.deliver(claimed), lanes.Pace(0))
+        delivery.finish(claimed, attempt.deliver(claimed), Pace(0))
 
 
 def send(actor: Actor) -> None:
@@ -100,7 +103,7 @@ def read_back(_actor: Actor) -> None:
     with transaction(SYSTEM) as tx:
         tx.exec_driver_sql("select app.record_outage('receiver', now() - interval '1 hour', now(), null, null)")
         tx.exec_driver_sql("update outages set next_at = now() where state = 'waiting'")
-    reader = backfill.Reader()
+    reader = backfill.build_reader()
     wait_for(reader.step)
     reader.drain()
 

@@ -14,9 +14,11 @@ from services.fleet import checks, commands, healing, health_sweep, incidents, p
 from services.fleet.incidents import Incident, Kind, State
 from services.fleet.session import Status
 from services.wppconnect.shared import get_client
-from tests.conftest import Database, connected, forget_process_state
-from tests.services.fleet.test_sessions import name_of, own, pair
-from tests.support.installation import SandboxControl, wait_for
+from tests.support.databases import Database
+from tests.support.process_state import forget_process_state
+from tests.support.sandbox_control import SandboxControl
+from tests.support.sessions import connected, name_of, own_session, pair_by_asking
+from tests.support.waiting import wait_for
 
 AGO = "clock_timestamp() - interval '1 hour'"
 
@@ -79,7 +81,7 @@ def steps(actor: Actor, user: Actor) -> list[str]:
 def test_it_asks_nobody_whose_proof_is_fresh(
     user: Actor, server: SandboxServer, control: SandboxControl, database: Database
 ) -> None:
-    pair(user, control, database)
+    pair_by_asking(user, control, database)
     probes.ask_whatsapp()
     assert (probes.probe_servers(), probes.ask_whatsapp()) == (0, 0)
     stale(database)
@@ -90,30 +92,30 @@ def test_it_asks_nobody_whose_proof_is_fresh(
 def test_it_proves_a_session_that_answers(
     user: Actor, staff: Actor, server: SandboxServer, control: SandboxControl, database: Database
 ) -> None:
-    pair(user, control, database)
-    assert own(user).last_proof_kind is None
+    pair_by_asking(user, control, database)
+    assert own_session(user).last_proof_kind is None
     stale(database)
     health_sweep.sweep()
     assert database.one("select last_proof_at > clock_timestamp() - interval '1 minute' from whatsapp_sessions")
-    assert own(user).last_proof_kind == "question"
+    assert own_session(user).last_proof_kind == "question"
     assert open_findings(staff) == []
 
 
 def test_it_takes_a_page_that_answers_out_of_its_storage_for_no_proof(
     user: Actor, staff: Actor, server: SandboxServer, control: SandboxControl, database: Database
 ) -> None:
-    pair(user, control, database)
+    pair_by_asking(user, control, database)
     control.whatsapp_away(name_of(user))
     database.execute("update whatsapp_sessions set probed_at = null, check_at = now()")
     assert probes.probe_servers() == 1
     checks.run_due_checks()
-    assert own(user).last_proof_at is None
+    assert own_session(user).last_proof_at is None
 
 
 def test_it_asks_each_session_once_however_many_workers_there_are(
     user: Actor, server: SandboxServer, control: SandboxControl, database: Database
 ) -> None:
-    pair(user, control, database)
+    pair_by_asking(user, control, database)
     stale(database)
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(lambda _: probes.probe_servers(), range(4))) == 1
@@ -125,21 +127,21 @@ def test_it_asks_each_session_once_however_many_workers_there_are(
 def test_it_heals_a_zombie_by_a_restart(
     user: Actor, staff: Actor, server: SandboxServer, control: SandboxControl, database: Database
 ) -> None:
-    pair(user, control, database)
+    pair_by_asking(user, control, database)
     stale(database)
     control.kill(name_of(user))
     probes.ask_whatsapp()
     assert open_findings(staff) == [(Kind.ZOMBIE, State.OPEN)]
     rounds_until(database, lambda: len(steps(staff, user)) == 2)
     rounds_until(database, lambda: last(staff, user).state is State.HEALED, due=False)
-    assert own(user).status is Status.CONNECTED
+    assert own_session(user).status is Status.CONNECTED
     assert steps(staff, user) == ["step.ask failed", "step.restart ok"]
 
 
 def test_it_calls_a_person_once_the_ladder_is_at_its_end(
     user: Actor, staff: Actor, server: SandboxServer, control: SandboxControl, database: Database
 ) -> None:
-    pair(user, control, database)
+    pair_by_asking(user, control, database)
     stale(database)
     control.fault("zombie", name_of(user))
     rounds_until(database, lambda: last(staff, user).state is State.NEEDS_PERSON)
@@ -152,14 +154,14 @@ def test_it_calls_a_person_once_the_ladder_is_at_its_end(
 def test_it_starts_again_what_fell_by_itself(
     user: Actor, staff: Actor, server: SandboxServer, control: SandboxControl, database: Database
 ) -> None:
-    pair(user, control, database)
+    pair_by_asking(user, control, database)
     get_client().close_session(server.url, name_of(user))
     stale(database)
     probes.probe_servers()
-    assert own(user).failure == "lost"
+    assert own_session(user).failure == "lost"
     stale(database)
     round_(database)
-    rounds_until(database, lambda: own(user).status is Status.CONNECTED, due=False)
+    rounds_until(database, lambda: own_session(user).status is Status.CONNECTED, due=False)
     rounds_until(database, lambda: last(staff, user).state is State.HEALED, due=False)
     assert last(staff, user).kind is Kind.DROPPED
     assert steps(staff, user) == ["step.start ok"]
@@ -168,18 +170,18 @@ def test_it_starts_again_what_fell_by_itself(
 def test_it_leaves_alone_what_its_owner_ended(
     user: Actor, staff: Actor, server: SandboxServer, control: SandboxControl, database: Database
 ) -> None:
-    pair(user, control, database)
+    pair_by_asking(user, control, database)
     commands.disconnect(user)
     stale(database)
     round_(database)
     assert incidents.list_incidents(staff, ended=True).total == 0
-    assert own(user).status is Status.DISCONNECTED
+    assert own_session(user).status is Status.DISCONNECTED
 
 
 def test_it_says_what_only_the_phone_can_mend(
     user: Actor, staff: Actor, server: SandboxServer, control: SandboxControl, database: Database
 ) -> None:
-    pair(user, control, database)
+    pair_by_asking(user, control, database)
     control.phone_logout(name_of(user))
     with transaction(SYSTEM) as tx:
         now = database.one("select clock_timestamp()")
@@ -187,7 +189,7 @@ def test_it_says_what_only_the_phone_can_mend(
     round_(database)
     assert open_findings(staff) == [(Kind.LOGGED_OUT, State.NEEDS_PHONE)]
     assert steps(staff, user) == []
-    pair(user, control, database)
+    pair_by_asking(user, control, database)
     round_(database)
     assert open_findings(staff) == []
 
@@ -209,7 +211,7 @@ def test_it_frees_a_start_that_shows_no_code(
     # What shows nothing is closed only when it has had time to show something.
     database.execute("update whatsapp_sessions set pairing_started_at = now() - interval '11 s', start_at = now()")
     rounds_until(database, lambda: last(staff, user).state is State.HEALED, due=False)
-    assert own(user).qr is not None
+    assert own_session(user).qr is not None
     assert steps(staff, user) == ["step.restart ok"]
 
 
@@ -230,7 +232,7 @@ def test_it_starts_a_stuck_code_pairing_by_code_again(
 ) -> None:
     commands.connect(user, phone="11987654321")
     commands.reconnect(SYSTEM, user.user_id)
-    assert own(user).pairing_phone == "5511987654321"
+    assert own_session(user).pairing_phone == "5511987654321"
 
 
 def usual(database: Database, user: Actor, days: int) -> None:
@@ -262,7 +264,7 @@ def test_it_holds_silence_against_the_session_s_own_hours(user: Actor, staff: Ac
 def test_it_hears_that_a_silence_is_over(
     user: Actor, staff: Actor, server: SandboxServer, control: SandboxControl, database: Database
 ) -> None:
-    pair(user, control, database)
+    pair_by_asking(user, control, database)
     usual(database, user, 7)
     stale(database)
     database.execute("update whatsapp_sessions set last_proof_at = clock_timestamp()")
@@ -294,7 +296,7 @@ def test_it_reports_what_whatsapp_never_acknowledged(user: Actor, staff: Actor, 
 def test_it_tells_a_server_from_its_sessions(
     user: Actor, staff: Actor, server: SandboxServer, control: SandboxControl, database: Database
 ) -> None:
-    pair(user, control, database)
+    pair_by_asking(user, control, database)
     stale(database)
     control.fault("server_down")
     round_(database)
@@ -304,7 +306,7 @@ def test_it_tells_a_server_from_its_sessions(
     assert probes.probe_servers() == 0
     control.clear_faults()
     rounds_until(database, lambda: open_findings(staff) == [])
-    assert own(user).status is Status.CONNECTED
+    assert own_session(user).status is Status.CONNECTED
     assert steps(staff, user) == []
 
 
@@ -318,7 +320,7 @@ def test_it_may_be_told_to_find_and_not_to_heal(
 ) -> None:
     monkeypatch.setenv("HEALTH_HEAL", "false")
     forget_process_state()
-    pair(user, control, database)
+    pair_by_asking(user, control, database)
     stale(database)
     control.kill(name_of(user))
     round_(database)
@@ -426,7 +428,7 @@ def test_it_forgets_what_nobody_looks_at(user: Actor, database: Database) -> Non
         user.user_id,
     )
     health_sweep.purge_expired()
-    for table in ("fleet_samples", "session_hours", "findings"):
+    for table in ("fleet_samples", "session_hours", "incidents"):
         assert database.one(f"select count(*) from {table}") == 1
 
 

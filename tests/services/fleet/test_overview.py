@@ -9,8 +9,8 @@ from services.errors import Forbidden
 from services.fleet import health_sweep, overview
 from services.fleet.incidents import Kind
 from services.fleet.overview import SessionFilter, StatusCounts
-from tests.conftest import Database, connected
-from tests.services.fleet.test_sessions import pairing
+from tests.support.databases import Database
+from tests.support.sessions import connected, insert_pairing
 
 
 def test_it_finds_sorts_and_pages_in_the_database(
@@ -77,7 +77,7 @@ def test_it_counts_what_the_actor_may_see(
     user: Actor, staff: Actor, new_actor: Callable[..., Actor], database: Database
 ) -> None:
     connected(database, user)
-    pairing(database, new_actor())
+    insert_pairing(database, new_actor())
     assert (overview.get_counts(staff).connected, overview.get_counts(staff).pairing) == (1, 1)
     assert (overview.get_counts(user).connected, overview.get_counts(user).pairing) == (1, 0)
 

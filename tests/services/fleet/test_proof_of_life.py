@@ -14,9 +14,10 @@ from services.fleet.incidents import Kind
 from services.fleet.proof_of_life import ProbeResult
 from services.fleet.proof_schedule import Reason
 from services.fleet.session import Proof
-from tests.conftest import Database, connected, forget_process_state, wrote_to
-from tests.services.fleet.test_sessions import name_of, own, pair
-from tests.support.installation import SandboxControl
+from tests.support.databases import Database
+from tests.support.process_state import forget_process_state
+from tests.support.sandbox_control import SandboxControl
+from tests.support.sessions import connected, name_of, own_session, pair_by_asking, wrote_to
 
 FLEET = 100
 PACE = timedelta(days=1) / (3 * FLEET)
@@ -45,7 +46,7 @@ def later(database: Database, after: timedelta) -> None:
     for table, columns in (
         ("whatsapp_sessions", ("last_proof_at", "questioned_at", "connected_at")),
         ("proof_questions", ("asked_at", "answered_at")),
-        ("findings", ("detected_at", "ended_at")),
+        ("incidents", ("detected_at", "ended_at")),
     ):
         database.execute(
             f"update {table} set " + ", ".join(f"{c} = {c} - %s" for c in columns), *[after] * len(columns)
@@ -156,19 +157,19 @@ def test_it_asks_about_the_operator_s_own_numbers_first(database: Database, monk
 def test_it_takes_the_answer_for_a_possible_contact_for_no_proof(
     user: Actor, staff: Actor, server: SandboxServer, control: SandboxControl, database: Database
 ) -> None:
-    pair(user, control, database)
+    pair_by_asking(user, control, database)
     wrote_to(database, user.user_id, "5511977776666")
     control.address_book(name_of(user), "5511977776666")
     control.whatsapp_away(name_of(user))
     assert probes.ask_whatsapp() == 1
-    assert own(user).last_proof_at is None
+    assert own_session(user).last_proof_at is None
     assert incidents.list_incidents(staff).incidents == []
 
 
 def test_it_convicts_by_the_silence_about_a_possible_contact_and_then_asks_about_that_number(
     user: Actor, staff: Actor, server: SandboxServer, control: SandboxControl, database: Database
 ) -> None:
-    pair(user, control, database)
+    pair_by_asking(user, control, database)
     wrote_to(database, user.user_id, "5511977776666")
     control.whatsapp_away(name_of(user))
     probes.ask_whatsapp()
@@ -176,7 +177,7 @@ def test_it_convicts_by_the_silence_about_a_possible_contact_and_then_asks_about
     control.whatsapp_away(name_of(user), away=False)
     later(database, timedelta(minutes=15))
     probes.ask_whatsapp()
-    assert own(user).last_proof_kind == Proof.QUESTION
+    assert own_session(user).last_proof_kind == Proof.QUESTION
 
 
 # --- who is asked at once ---------------------------------------------------------------------------------------------
@@ -219,7 +220,7 @@ def test_it_asks_at_once_where_a_number_check_hangs(database: Database) -> None:
 def test_it_asks_about_the_number_whose_check_hangs_where_there_is_no_other(
     user: Actor, staff: Actor, server: SandboxServer, control: SandboxControl, database: Database
 ) -> None:
-    pair(user, control, database)
+    pair_by_asking(user, control, database)
     control.whatsapp_away(name_of(user))
     database.execute(
         "insert into number_checks (session_id, user_id, phone, asked_at)"
@@ -239,7 +240,7 @@ def test_it_takes_a_send_that_hung_before_the_last_proof_for_nothing(database: D
 def test_it_believes_two_hung_sends_where_nobody_can_be_asked_about(
     user: Actor, staff: Actor, server: SandboxServer, control: SandboxControl, database: Database
 ) -> None:
-    pair(user, control, database)
+    pair_by_asking(user, control, database)
     control.whatsapp_away(name_of(user))
     database.execute("update whatsapp_sessions set last_proof_at = clock_timestamp() - interval '4 minutes'")
     queued(database, first(database), HUNG)

@@ -6,13 +6,15 @@ import pytest
 
 from sandbox.server import SandboxServer
 from services.db.actor import Actor
-from services.errors import Forbidden, NotFound, NothingToRestart, WaveUnderWay
+from services.errors import Forbidden, NotFound
 from services.fleet import checks, rolling_restart, timeline
-from services.fleet.rolling_restart import RollingRestart
+from services.fleet.rolling_restart import NothingToRestart, RollingRestart, RollingRestartUnderWay
 from services.fleet.session import Status
-from tests.conftest import Database, connected, forget_process_state
-from tests.services.fleet.test_sessions import own, pair
-from tests.support.installation import SandboxControl, wait_for
+from tests.support.databases import Database
+from tests.support.process_state import forget_process_state
+from tests.support.sandbox_control import SandboxControl
+from tests.support.sessions import connected, own_session, pair_by_asking
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -32,8 +34,8 @@ def test_it_restarts_them_and_sees_them_back(
 ) -> None:
     people = [new_actor() for _ in range(3)]
     for person in people:
-        pair(person, control, database)
-    started = [own(person).pairing_started_at for person in people]
+        pair_by_asking(person, control, database)
+    started = [own_session(person).pairing_started_at for person in people]
     assert rolling_restart.start(staff).total == 3
 
     def look() -> bool:
@@ -45,8 +47,8 @@ def test_it_restarts_them_and_sees_them_back(
 
     wait_for(look)
     assert (now(staff).done, now(staff).failed, now(staff).fraction) == (3, 0, 1.0)
-    assert all(own(person).status is Status.CONNECTED for person in people)
-    assert all(own(person).pairing_started_at != before for person, before in zip(people, started, strict=True))
+    assert all(own_session(person).status is Status.CONNECTED for person in people)
+    assert all(own_session(person).pairing_started_at != before for person, before in zip(people, started, strict=True))
     assert "step.wave" in [entry.what for entry in timeline.list_entries(staff, people[0].user_id).entries]  # type: ignore[arg-type]
 
 
@@ -85,7 +87,7 @@ def test_it_gives_up_on_what_does_not_come_back(staff: Actor, user: Actor, datab
 def test_it_is_one_at_a_time_and_can_be_cancelled(staff: Actor, user: Actor, database: Database) -> None:
     connected(database, user)
     wave = rolling_restart.start(staff)
-    with pytest.raises(WaveUnderWay):
+    with pytest.raises(RollingRestartUnderWay):
         rolling_restart.start(staff)
     assert rolling_restart.cancel(staff, wave.id).cancelled
     assert rolling_restart.restart_next() == 0

@@ -11,7 +11,8 @@ from services.db.engine import transaction
 from services.fleet import commands, timeline, transitions
 from services.fleet.session import Proof
 from services.fleet.timeline import Entry, Kind
-from tests.conftest import Database, connected
+from tests.support.databases import Database
+from tests.support.sessions import connected
 
 
 def told(actor: Actor, user: Actor) -> list[tuple[Kind, str]]:

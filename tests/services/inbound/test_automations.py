@@ -13,36 +13,15 @@ from services.contacts import opt_outs
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.errors import Forbidden, NotFound
-from services.inbound import automation_engine, automations, ingest
+from services.inbound import automation_engine, automations
 from services.inbound.automations import RuleIncomplete, RuleKind, RuleOutcome, TooManyRules, WrongHours
 from services.platform import local_time
-from services.wppconnect.events import InboundMessage
-from tests.conftest import Database, connected
-from tests.support import days
+from tests.support.automations import CLOSED, DAY, NIGHT, OFFICE_HOURS, ingest_text
+from tests.support.databases import Database
+from tests.support.local_times import SAO_PAULO
+from tests.support.sessions import connected
 
-ZONE = "America/Sao_Paulo"
-CLOSED: automations.OpeningHours = (None,) * 7
-OFFICE: automations.OpeningHours = ((time(8), time(18)),) * 5 + (None, None)
-ANA = "5511987654321@c.us"
-# A Wednesday in São Paulo.
-DAY = days.past_week_from(2)
-NIGHT = local_time.to_utc(datetime.combine(DAY, time(22)), ZONE)
-MORNING = local_time.to_utc(datetime.combine(DAY, time(10)), ZONE)
-
-
-def comes_in(
-    session_id: UUID, text: str = "oi", at: datetime = NIGHT, sender: str = ANA, *, now: datetime | None = None,
-    kind: str = "chat", chat: str | None = None,
-) -> list[RuleOutcome]:  # fmt: skip
-    """A message comes in, as the inbox takes it."""
-    message = InboundMessage(
-        id=f"false_{sender}_{uuid4().hex}", from_=sender, to=None, chat_id=chat or sender, type=kind, body=text,
-        timestamp=int(at.timestamp()), is_group=chat is not None,
-    )  # fmt: skip
-    with transaction(SYSTEM) as tx:
-        taken = ingest.ingest_message(tx, session_id, message, at)
-        assert taken is not None
-        return automation_engine.apply_rules(tx, taken, automations.list_active_rules(tx, taken.user_id), now or at)
+MORNING = local_time.to_utc(datetime.combine(DAY, time(10)), SAO_PAULO)
 
 
 def replies(database: Database) -> list[tuple[str, str]]:
@@ -55,92 +34,94 @@ def session_id(user: Actor, database: Database) -> UUID:
 
 
 def test_it_answers_outside_the_hours_once_a_contact_and_day(user: Actor, session_id: UUID, database: Database) -> None:
-    automations.save_auto_reply(user, "Voltamos às 8h.", ZONE, OFFICE)
-    assert comes_in(session_id, at=MORNING) == []
-    assert comes_in(session_id) == [RuleOutcome.REPLIED]
-    assert comes_in(session_id, at=NIGHT + timedelta(minutes=30)) == []
-    assert comes_in(session_id, sender="5511911112222@c.us") == [RuleOutcome.REPLIED]
+    automations.save_auto_reply(user, "Voltamos às 8h.", SAO_PAULO, OFFICE_HOURS)
+    assert ingest_text(session_id, at=MORNING) == []
+    assert ingest_text(session_id) == [RuleOutcome.REPLIED]
+    assert ingest_text(session_id, at=NIGHT + timedelta(minutes=30)) == []
+    assert ingest_text(session_id, sender="5511911112222@c.us") == [RuleOutcome.REPLIED]
     assert replies(database) == [("5511987654321", "Voltamos às 8h."), ("5511911112222", "Voltamos às 8h.")]
-    assert comes_in(session_id, at=NIGHT + timedelta(days=1)) == [RuleOutcome.REPLIED]
+    assert ingest_text(session_id, at=NIGHT + timedelta(days=1)) == [RuleOutcome.REPLIED]
     assert database.one("select count(*) from messages where detail ? 'auto_reply'") == 3
     (newest, *_rest) = automations.list_uses(user)
     assert (newest.kind, newest.what) == (RuleKind.AUTO_REPLY, RuleOutcome.REPLIED)
 
 
 def test_its_day_is_that_of_the_rules_own_zone(user: Actor, session_id: UUID) -> None:
-    automations.save_auto_reply(user, "Fechado.", ZONE, CLOSED)
-    before_midnight = local_time.to_utc(datetime.combine(DAY, time(23, 50)), ZONE)
-    assert comes_in(session_id, at=before_midnight) == [RuleOutcome.REPLIED]
-    assert comes_in(session_id, at=before_midnight + timedelta(minutes=5)) == []
-    assert comes_in(session_id, at=before_midnight + timedelta(minutes=15)) == [RuleOutcome.REPLIED]
+    automations.save_auto_reply(user, "Fechado.", SAO_PAULO, CLOSED)
+    before_midnight = local_time.to_utc(datetime.combine(DAY, time(23, 50)), SAO_PAULO)
+    assert ingest_text(session_id, at=before_midnight) == [RuleOutcome.REPLIED]
+    assert ingest_text(session_id, at=before_midnight + timedelta(minutes=5)) == []
+    assert ingest_text(session_id, at=before_midnight + timedelta(minutes=15)) == [RuleOutcome.REPLIED]
 
 
 @pytest.mark.parametrize("kind", ["call", "ciphertext"])
 def test_it_answers_no_group_and_no_call(user: Actor, session_id: UUID, kind: str) -> None:
-    automations.save_auto_reply(user, "Fechado.", ZONE, CLOSED)
-    assert comes_in(session_id, chat="1203630@g.us") == []
-    assert comes_in(session_id, kind=kind) == []
+    automations.save_auto_reply(user, "Fechado.", SAO_PAULO, CLOSED)
+    assert ingest_text(session_id, chat="1203630@g.us") == []
+    assert ingest_text(session_id, kind=kind) == []
 
 
 def test_it_answers_nobody_who_asked_for_silence_or_is_blocked(
     user: Actor, session_id: UUID, database: Database
 ) -> None:
-    automations.save_auto_reply(user, "Fechado.", ZONE, CLOSED)
-    assert comes_in(session_id, "SAIR") == [RuleOutcome.OPTED_OUT], "the word counts from the message that holds it on"
+    automations.save_auto_reply(user, "Fechado.", SAO_PAULO, CLOSED)
+    assert ingest_text(session_id, "SAIR") == [RuleOutcome.OPTED_OUT], (
+        "the word counts from the message that holds it on"
+    )
     with transaction(SYSTEM) as tx:
         assert opt_outs.find_opted_out(tx, user.user_id, ["5511987654321"])  # type: ignore[arg-type]
-    assert comes_in(session_id, "oi de novo") == [RuleOutcome.OPTED_OUT]
-    comes_in(session_id, sender="5511911112222@c.us", at=NIGHT - timedelta(days=1))
+    assert ingest_text(session_id, "oi de novo") == [RuleOutcome.OPTED_OUT]
+    ingest_text(session_id, sender="5511911112222@c.us", at=NIGHT - timedelta(days=1))
     database.execute("update contacts set blocked_at = now() where phone = '5511911112222'")
-    assert comes_in(session_id, sender="5511911112222@c.us") == []
+    assert ingest_text(session_id, sender="5511911112222@c.us") == []
 
 
 def test_it_answers_no_machine(user: Actor, session_id: UUID, database: Database) -> None:
     """What comes within seconds of one of ours was typed by nobody."""
-    automations.save_auto_reply(user, "Fechado.", ZONE, CLOSED)
-    comes_in(session_id, at=NIGHT - timedelta(days=1))
+    automations.save_auto_reply(user, "Fechado.", SAO_PAULO, CLOSED)
+    ingest_text(session_id, at=NIGHT - timedelta(days=1))
     database.execute("update messages set state = 'sent', occurred_at = %s where direction = 'out'", NIGHT)
-    assert comes_in(session_id, "Olá! Em breve responderemos.", at=NIGHT + timedelta(seconds=2)) == [
+    assert ingest_text(session_id, "Olá! Em breve responderemos.", at=NIGHT + timedelta(seconds=2)) == [
         RuleOutcome.AUTOMATIC
     ]
-    assert comes_in(session_id, "oi, tudo bem?", at=NIGHT + timedelta(minutes=2)) == [RuleOutcome.REPLIED]
+    assert ingest_text(session_id, "oi, tudo bem?", at=NIGHT + timedelta(minutes=2)) == [RuleOutcome.REPLIED]
 
 
 def test_it_answers_no_more_than_so_many_a_minute(user: Actor, session_id: UUID) -> None:
-    automations.save_auto_reply(user, "Fechado.", ZONE, CLOSED)
+    automations.save_auto_reply(user, "Fechado.", SAO_PAULO, CLOSED)
     done = [
-        comes_in(session_id, sender=f"55119876{number:05}@c.us")
+        ingest_text(session_id, sender=f"55119876{number:05}@c.us")
         for number in range(automation_engine.REPLIES_A_MINUTE + 2)
     ]
     assert done == [[RuleOutcome.REPLIED]] * automation_engine.REPLIES_A_MINUTE + [[RuleOutcome.TOO_MANY]] * 2
 
 
 def test_it_answers_nothing_that_was_read_back_hours_later(user: Actor, session_id: UUID) -> None:
-    automations.save_auto_reply(user, "Fechado.", ZONE, CLOSED)
+    automations.save_auto_reply(user, "Fechado.", SAO_PAULO, CLOSED)
     automations.add_label(user, ["preço"], "Interessado")
-    assert comes_in(session_id, "qual o preço?", now=NIGHT + timedelta(hours=3)) == [RuleOutcome.LABELLED]
+    assert ingest_text(session_id, "qual o preço?", now=NIGHT + timedelta(hours=3)) == [RuleOutcome.LABELLED]
 
 
 def test_it_puts_labels_on_by_whole_words_without_case_and_accents(
     user: Actor, session_id: UUID, database: Database
 ) -> None:
     automations.add_label(user, ["orçamento", "quanto custa"], "Interessado")
-    assert comes_in(session_id, "orçamentos") == []
-    assert comes_in(session_id, "Bom dia! QUANTO  CUSTA?") == [RuleOutcome.LABELLED]
-    assert comes_in(session_id, "ORCAMENTO") == [], "it is on already"
-    assert comes_in(session_id, "um orçamento", chat="1203630@g.us") == [RuleOutcome.LABELLED]
+    assert ingest_text(session_id, "orçamentos") == []
+    assert ingest_text(session_id, "Bom dia! QUANTO  CUSTA?") == [RuleOutcome.LABELLED]
+    assert ingest_text(session_id, "ORCAMENTO") == [], "it is on already"
+    assert ingest_text(session_id, "um orçamento", chat="1203630@g.us") == [RuleOutcome.LABELLED]
     assert database.execute("select labels from contacts order by is_group") == [(["Interessado"],)] * 2
 
 
 def test_it_does_nothing_while_it_is_off_and_nothing_once_it_is_gone(user: Actor, session_id: UUID) -> None:
-    automations.save_auto_reply(user, "Fechado.", ZONE, CLOSED)
+    automations.save_auto_reply(user, "Fechado.", SAO_PAULO, CLOSED)
     automations.add_label(user, ["oi"], "Oi")
     reply, label = automations.list_rules(user)
     automations.set_active(user, reply.id, on=False)
-    assert comes_in(session_id) == [RuleOutcome.LABELLED]
+    assert ingest_text(session_id) == [RuleOutcome.LABELLED]
     automations.delete_rule(user, label.id)
-    assert comes_in(session_id, sender="5511911112222@c.us") == []
-    automations.save_auto_reply(user, "Outro texto.", ZONE, OFFICE)
+    assert ingest_text(session_id, sender="5511911112222@c.us") == []
+    automations.save_auto_reply(user, "Outro texto.", SAO_PAULO, OFFICE_HOURS)
     assert [(one.id, one.reply, one.active) for one in automations.list_rules(user)] == [
         (reply.id, "Outro texto.", True)
     ]
@@ -149,8 +130,8 @@ def test_it_does_nothing_while_it_is_off_and_nothing_once_it_is_gone(user: Actor
 def test_it_shows_staff_what_rules_did_without_the_texts(
     user: Actor, staff: Actor, session_id: UUID, new_actor: Callable[..., Actor]
 ) -> None:
-    automations.save_auto_reply(user, "Fechado.", ZONE, CLOSED)
-    comes_in(session_id)
+    automations.save_auto_reply(user, "Fechado.", SAO_PAULO, CLOSED)
+    ingest_text(session_id)
     assert [(use.what, use.email) for use in automations.list_all_uses(staff)] == [(RuleOutcome.REPLIED, user.email)]
     assert automations.list_rules(staff) == []
     with transaction(staff) as tx:
@@ -164,9 +145,9 @@ def test_it_shows_staff_what_rules_did_without_the_texts(
 
 def test_it_refuses_what_is_incomplete(user: Actor) -> None:
     with pytest.raises(WrongHours):
-        automations.save_auto_reply(user, "x", ZONE, ((time(18), time(8)),) + (None,) * 6)
-    for reply, zone, hours in [("", ZONE, CLOSED), ("x", "Marte/Olympus", CLOSED), ("x", ZONE, (None,)),
-                               ("x" * 1001, ZONE, CLOSED)]:  # fmt: skip
+        automations.save_auto_reply(user, "x", SAO_PAULO, ((time(18), time(8)),) + (None,) * 6)
+    for reply, zone, hours in [("", SAO_PAULO, CLOSED), ("x", "Marte/Olympus", CLOSED), ("x", SAO_PAULO, (None,)),
+                               ("x" * 1001, SAO_PAULO, CLOSED)]:  # fmt: skip
         with pytest.raises(RuleIncomplete):
             automations.save_auto_reply(user, reply, zone, hours)
     for words, label in [([], "a"), (["!?"], "a"), (["a"], " "), (["a" * 41], "a"), (["a"], "a" * 41)]:
@@ -191,13 +172,13 @@ def test_two_machines_never_talk_to_each_other_without_end(
     phones = [f"55119{uuid4().int % 10**8:08}" for _ in people]
     ids = [connected(database, person) for person in people]
     for person in people:
-        automations.save_auto_reply(person, "Fechado.", ZONE, CLOSED)
+        automations.save_auto_reply(person, "Fechado.", SAO_PAULO, CLOSED)
     hearing, moment = started_by, NIGHT
     said = [0, 0]
     for pause in pauses:
         moment += timedelta(seconds=pause)
         other = f"{phones[1 - hearing]}@c.us"
-        if RuleOutcome.REPLIED not in comes_in(ids[hearing], "Fechado.", at=moment, sender=other):
+        if RuleOutcome.REPLIED not in ingest_text(ids[hearing], "Fechado.", at=moment, sender=other):
             continue  # silence: a person writes again
         said[hearing] += 1
         database.execute(

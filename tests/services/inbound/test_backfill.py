@@ -12,14 +12,15 @@ from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.errors import NotFound
 from services.inbound import backfill, backfill_round, ingest, outages
-from services.inbound.backfill import BackfillUnderWay, Reader
+from services.inbound.backfill import BackfillUnderWay, build_reader
 from services.inbound.outages import OutageReason, SessionOutage
 from services.messaging import outbox
 from services.wppconnect.events import InboundMessage
 from services.wppconnect.shared import get_client
-from tests.conftest import Database, connected
-from tests.services.fleet.test_sessions import pair
-from tests.support.installation import SandboxControl, wait_for
+from tests.support.databases import Database
+from tests.support.sandbox_control import SandboxControl
+from tests.support.sessions import connected, pair_by_asking
+from tests.support.waiting import wait_for
 
 ANA, BIA, GROUP = "5511987654321", "5511976543210", "120363012345@g.us"
 
@@ -27,7 +28,7 @@ ANA, BIA, GROUP = "5511987654321", "5511976543210", "120363012345@g.us"
 @pytest.fixture
 def paired(user: Actor, server: SandboxServer, control: SandboxControl, database: Database) -> Actor:
     """A user whose session is up at the sandbox; its webhooks go nowhere, so that whatever comes in is missed."""
-    pair(user, control, database)
+    pair_by_asking(user, control, database)
     database.execute("update whatsapp_sessions set status = 'conectado'; delete from outages")
     return user
 
@@ -45,7 +46,7 @@ def note(database: Database, reason: str = "receiver", hours: float = 1) -> None
 
 def read(database: Database) -> None:
     """Rounds of the worker until nothing is due."""
-    reader = Reader()
+    reader = build_reader()
     due = "select count(*) from outages where state = 'reading' or (state = 'waiting' and next_at <= clock_timestamp())"
     wait_for(lambda: reader.step() or database.one(due) == 0)
     wait_for(lambda: database.one(due) == 0)
@@ -115,7 +116,7 @@ def test_it_reads_page_after_page_back_to_the_gaps_beginning(
     gap = newest(paired)
     assert (gap.state, gap.failed) == ("done", 1)
     (lost,) = outages.list_lost_chats(paired, gap.id)
-    assert (lost.address, lost.why) == (f"{ANA}@c.us", "too_deep")
+    assert (lost.address, lost.failure) == (f"{ANA}@c.us", "too_deep")
 
 
 def test_it_takes_up_acknowledgements_that_were_missed_and_never_one_back(
@@ -147,7 +148,7 @@ def test_it_comes_back_later_while_the_server_is_away_and_gives_up_in_the_end(
     note(database)
     read(database)
     gap = newest(paired)
-    assert (gap.state, gap.why) == ("waiting", "wppconnect_inacessivel")
+    assert (gap.state, gap.failure) == ("waiting", "wppconnect_inacessivel")
     assert gap.next_at > datetime.now(UTC) + timedelta(seconds=10)
     server.start()
     wait_for(lambda: (session := control.session(name(paired))) and session["status"] == "CONNECTED")
@@ -176,7 +177,7 @@ def test_it_says_which_chat_could_not_be_read_and_reads_the_others(
     gap = newest(paired)
     assert (gap.state, gap.recovered, gap.failed, bodies(database)) == ("done", 1, 1, ["um"])
     lost = outages.list_lost_chats(paired, gap.id)
-    assert [(one.address, one.why) for one in lost] == [("5511900000000@c.us", "wppconnect_sem_conversa")]
+    assert [(one.address, one.failure) for one in lost] == [("5511900000000@c.us", "wppconnect_sem_conversa")]
 
 
 def test_it_takes_no_notice_of_whatsapp_for_a_message(

@@ -19,8 +19,9 @@ from services.platform import media_store
 from services.security import break_glass
 from services.security.break_glass import Scope
 from services.wppconnect.events import Annotation, InboundMessage
-from tests.conftest import Database, connected
-from tests.support.installation import SandboxControl
+from tests.support.databases import Database
+from tests.support.sandbox_control import SandboxControl
+from tests.support.sessions import connected
 
 NOW = datetime.now(UTC)
 NUMBERS = itertools.count(1)

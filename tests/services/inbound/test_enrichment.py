@@ -17,8 +17,8 @@ from services.wppconnect import event_keys, event_parsing
 from services.wppconnect.client import WppClient
 from services.wppconnect.events import InboundMessage
 from services.wppconnect.results import Chat
-from tests.conftest import Database
-from tests.support.installation import SandboxControl
+from tests.support.databases import Database
+from tests.support.sandbox_control import SandboxControl
 
 JPEG = b"\xff\xd8\xff\xe0 a picture" * 100
 ENCODED = base64.b64encode(JPEG).decode()

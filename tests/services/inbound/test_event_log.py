@@ -1,62 +1,25 @@
 """The receiver's log: what staff see of it, and what a replay and its rehearsal do."""
 
 import json
-import re
-import socket
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from sqlalchemy import func, text
 
-from services.db.actor import SYSTEM, Actor
+from services.db.actor import Actor
 from services.db.engine import transaction
-from services.errors import Forbidden, InvalidInput, NotFound, WorkerAway
-from services.inbound import event_dry_run, event_log, event_processing, event_rates, event_replay, event_shape
+from services.errors import Forbidden, NotFound
+from services.inbound import event_dry_run, event_log, event_rates, event_replay, event_shape
 from services.inbound.event_log import EventFilter, Verdict
 from services.inbound.event_shape import HIDDEN
-from services.platform.worker_loop import WorkerLoop
-from tests.conftest import Database, connected
+from tests.support.databases import Database
+from tests.support.events import EVENT_FIXTURES, status_event, store_event, verdict_of
 
-FIXTURES = Path(__file__).parents[1] / "wppconnect" / "fixtures"
 MANY = 100_000
 HOUR = timedelta(hours=1)
-
-
-def store(
-    database: Database, body: Any, actor: Actor | None = None, verdict: str = "received", kind: str = "", age: str = "0"
-) -> int:
-    """An event as the receiver leaves it; returns its id."""
-    payload = body if isinstance(body, str) else json.dumps(body)
-    found: int = database.one(
-        "insert into events (session, kind, verdict, request_id, body, received_at)"
-        " values (%s, %s, %s, gen_random_uuid(), %s, now() - %s::interval) returning id",
-        f"user_{actor.user_id}" if actor else None,
-        kind or (body["event"] if isinstance(body, dict) else "invalid"),
-        verdict,
-        payload,
-        age,
-    )
-    return found
-
-
-def status(word: str) -> dict[str, Any]:
-    return {"event": "status-find", "session": "x", "status": word}
-
-
-def verdict(database: Database, event: int) -> Any:
-    return database.one("select verdict from events where id = %s", event)
-
-
-@pytest.fixture
-def worker(database: Database) -> Iterator[None]:
-    """The worker's loop that answers trials."""
-    loop = WorkerLoop("trials", event_dry_run.run_pending_dry_runs, lambda: 0.02).start()
-    yield
-    loop.stop()
 
 
 def ids(found: event_log.EventPage) -> list[int]:
@@ -70,10 +33,10 @@ def test_it_lists_newest_first_by_session_kind_verdict_and_period(
     database: Database, staff: Actor, new_actor: Callable[..., Actor]
 ) -> None:
     ana, rui = new_actor(email="ana@example.com"), new_actor(email="rui@example.com")
-    old = store(database, status("notLogged"), ana, "handled", age="2 hours")
-    failed = store(database, status("inChat"), ana, "failed")
-    waiting = store(database, {"event": "onack"}, rui)
-    broken = store(database, "no json", None, "invalid")
+    old = store_event(database, status_event("notLogged"), ana, "handled", age="2 hours")
+    failed = store_event(database, status_event("inChat"), ana, "failed")
+    waiting = store_event(database, {"event": "onack"}, rui)
+    broken = store_event(database, "no json", None, "invalid")
     everything = event_log.list_events(staff)
     assert ids(everything) == [broken, waiting, failed, old]
     assert (everything.events[1].email, everything.events[0].email) == ("rui@example.com", None)
@@ -112,17 +75,17 @@ def test_it_says_when_a_search_means_more_people_than_it_looks_for(
 ) -> None:
     monkeypatch.setattr(event_log, "MAX_NAMES", 2)
     ana, bia = (new_actor(email=f"{name}@example.com") for name in ("ana", "bia"))
-    of_ana, of_bia = (store(database, status("inChat"), one, "failed") for one in (ana, bia))
+    of_ana, of_bia = (store_event(database, status_event("inChat"), one, "failed") for one in (ana, bia))
     one = event_log.list_events(staff, EventFilter(session="ana@example.com"))
     assert (ids(one), one.too_many) == ([of_ana], False)
     both = event_log.list_events(staff, EventFilter(session="a@example.com"))
     assert (ids(both), both.too_many) == ([of_ana], True)
     assert event_replay.count_failed(staff, EventFilter(session="a@example.com")) == 1
-    assert verdict(database, of_bia) == "failed"
+    assert verdict_of(database, of_bia) == "failed"
 
 
 def test_it_reads_chosen_events_again_as_they_are_now(database: Database, staff: Actor, user: Actor) -> None:
-    first, second = (store(database, status("inChat"), user, "failed") for _ in range(2))
+    first, second = (store_event(database, status_event("inChat"), user, "failed") for _ in range(2))
     event_replay.replay_events(staff, [first])
     assert [(one.id, one.verdict) for one in event_log.get_events(staff, [first, second, second + 1])] == [
         (second, Verdict.FAILED),
@@ -131,7 +94,7 @@ def test_it_reads_chosen_events_again_as_they_are_now(database: Database, staff:
 
 
 def test_it_shows_no_event_to_a_user(database: Database, user: Actor) -> None:
-    mine = store(database, status("inChat"), user, "failed")
+    mine = store_event(database, status_event("inChat"), user, "failed")
     for call in (
         lambda: event_log.list_events(user),
         lambda: event_log.get_events(user, [mine]),
@@ -148,21 +111,23 @@ def test_it_shows_no_event_to_a_user(database: Database, user: Actor) -> None:
 
 
 def test_the_database_itself_keeps_a_user_from_replaying(database: Database, user: Actor) -> None:
-    mine = store(database, status("inChat"), user, "failed")
+    mine = store_event(database, status_event("inChat"), user, "failed")
     with transaction(user) as tx:
         assert tx.execute(text("update events set verdict = 'received'")).rowcount == 0
-    assert verdict(database, mine) == "failed"
+    assert verdict_of(database, mine) == "failed"
 
 
 def test_the_database_itself_lets_staff_move_a_failed_event_to_received_only(database: Database, staff: Actor) -> None:
-    handled, failed = (store(database, status("inChat"), None, verdict) for verdict in ("handled", "failed"))
+    handled, failed = (
+        store_event(database, status_event("inChat"), None, verdict) for verdict in ("handled", "failed")
+    )
     with transaction(staff) as tx:
         assert tx.execute(text(f"update events set verdict = 'received' where id = {handled}")).rowcount == 0
     with pytest.raises(Exception, match="row-level security"), transaction(staff) as tx:
         tx.execute(text(f"update events set verdict = 'handled' where id = {failed}"))
 
 
-@pytest.mark.parametrize("path", sorted(FIXTURES.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(EVENT_FIXTURES.glob("*.json")), ids=lambda path: path.stem)
 def test_it_shows_the_shape_of_a_body_and_nothing_that_is_somebodys(path: Path) -> None:
     body = json.loads(path.read_text())
     fields = event_shape.describe_body(json.dumps(body))
@@ -210,7 +175,7 @@ def test_it_goes_only_so_deep_and_so_far_into_a_body() -> None:
 
 
 def test_it_tells_one_event_with_the_places_where_it_failed(database: Database, staff: Actor, user: Actor) -> None:
-    event = store(database, {"event": "onmessage", "body": "um segredo"}, user, "failed")
+    event = store_event(database, {"event": "onmessage", "body": "um segredo"}, user, "failed")
     database.execute(
         "update events set error = 'services/inbound/event_processing.py:1 in x', attempts = 3 where id = %s", event
     )
@@ -229,7 +194,7 @@ def test_it_tells_one_event_with_the_places_where_it_failed(database: Database, 
 
 
 def test_it_reads_no_file_to_tell_its_shape(database: Database, staff: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
-    event = store(database, {"event": "onmessage", "body": "x" * event_shape.SHAPE_BYTES}, None, "handled")
+    event = store_event(database, {"event": "onmessage", "body": "x" * event_shape.SHAPE_BYTES}, None, "handled")
     found = event_log.get_event(staff, event)
     assert found.shape == []
     assert found.event.size > event_shape.SHAPE_BYTES
@@ -237,11 +202,11 @@ def test_it_reads_no_file_to_tell_its_shape(database: Database, staff: Actor, mo
 
 def test_it_counts_the_last_hour_by_minute_and_says_how_long_the_oldest_waits(database: Database, staff: Actor) -> None:
     assert event_rates.get_rates(staff) == event_rates.EventRates([], None)
-    store(database, status("inChat"), None, "handled", age="2 hours")
-    first = store(database, status("inChat"), None, "handled", age="10 minutes")
+    store_event(database, status_event("inChat"), None, "handled", age="2 hours")
+    first = store_event(database, status_event("inChat"), None, "handled", age="10 minutes")
     database.execute("update events set handled_at = received_at + interval '3 s' where id = %s", first)
-    store(database, status("inChat"), None, "received", age="90 s")
-    store(database, "no json", None, "invalid", age="30 s")
+    store_event(database, status_event("inChat"), None, "received", age="90 s")
+    store_event(database, "no json", None, "invalid", age="30 s")
     found = event_rates.get_rates(staff)
     assert [(one.verdict, one.count, round(one.waited)) for one in found.minutes] == [
         (Verdict.HANDLED, 1, 3),
@@ -249,180 +214,6 @@ def test_it_counts_the_last_hour_by_minute_and_says_how_long_the_oldest_waits(da
         (Verdict.INVALID, 1, 0),
     ]
     assert found.oldest_waiting == pytest.approx(90, abs=5)
-
-
-# --- replaying --------------------------------------------------------------------------------------------------------
-
-
-def test_it_sends_a_failed_event_round_again_and_the_worker_handles_it(
-    database: Database, staff: Actor, user: Actor
-) -> None:
-    connected(database, user)
-    database.execute("update whatsapp_sessions set status = 'pareando'")
-    event = store(database, status("inChat"), user, "failed")
-    database.execute("update events set attempts = 3, retry_at = now() + interval '1 day'")
-    assert event_replay.replay_events(staff, [event]) == 1
-    assert event_processing.process() == 1
-    assert database.one("select verdict from events") == "handled"
-    assert database.one("select status from whatsapp_sessions") == "conectado"
-    assert database.execute("select action, subject, detail from audit_log") == [
-        ("event.replay", str(event), {"ids": [event]})
-    ]
-
-
-def test_it_replays_an_event_once_and_only_one_that_failed(database: Database, staff: Actor) -> None:
-    others = [store(database, status("x"), None, one) for one in Verdict if one is not Verdict.FAILED]
-    failed = store(database, status("x"), None, "failed")
-    assert event_replay.replay_events(staff, [*others, failed]) == 1
-    assert event_replay.replay_events(staff, [failed]) == 0
-    assert database.one("select count(*) from audit_log") == 1
-    assert database.execute("select verdict from events where id = any(%s) order by id", others) == [
-        (one.value,) for one in Verdict if one is not Verdict.FAILED
-    ]
-    with pytest.raises(InvalidInput):
-        event_replay.replay_events(staff, range(event_replay.MAX_ROWS + 1))
-
-
-def test_it_replays_everything_that_a_filter_admits_and_tells_its_progress(
-    database: Database, staff: Actor, user: Actor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(event_replay, "MAX_ROWS", 2)
-    for _ in range(5):
-        store(database, status("x"), user, "failed")
-    other = store(database, status("x"), None, "failed")
-    steps = list(event_replay.replay_matching(staff, EventFilter(session=user.email)))
-    assert [(one.done, one.total) for one in steps] == [(0, 5), (2, 5), (4, 5), (5, 5)]
-    assert database.execute("select id from events where verdict = 'failed'") == [(other,)]
-
-
-def test_it_tells_what_an_event_would_change_and_changes_nothing(
-    database: Database, staff: Actor, user: Actor, worker: None
-) -> None:
-    connected(database, user)
-    database.execute("update whatsapp_sessions set status = 'pareando'")
-    event = store(database, status("inChat"), user, "failed")
-    before = database.execute("select s::text, e.verdict, e.attempts from whatsapp_sessions s, events e")
-    (trial,) = event_dry_run.request_dry_runs(staff, [event])
-    changed = {(one.where, one.field): (one.before, one.after) for one in trial.changes}
-    assert changed["session", "status"] == ("pareando", "conectado")
-    assert trial.verdict is Verdict.HANDLED
-    assert database.execute("select s::text, e.verdict, e.attempts from whatsapp_sessions s, events e") == before
-
-
-def test_it_tries_many_events_each_by_itself(database: Database, staff: Actor, user: Actor, worker: None) -> None:
-    connected(database, user)
-    database.execute("update whatsapp_sessions set status = 'pareando'")
-    events = [store(database, status("inChat"), user, "failed") for _ in range(event_dry_run.MAX_AT_ONCE + 2)]
-    trials = event_dry_run.request_dry_runs(staff, [*events, events[-1] + 1])
-    assert [one.event_id for one in trials] == sorted(events, reverse=True)
-    for trial in trials:
-        assert ("session", "status", "conectado") in [(one.where, one.field, one.after) for one in trial.changes]
-    with pytest.raises(InvalidInput):
-        event_dry_run.request_dry_runs(staff, range(event_log.PAGE_SIZE + 1))
-
-
-def test_it_tells_that_an_acknowledgement_would_move_its_message(
-    database: Database, staff: Actor, user: Actor, worker: None
-) -> None:
-    session = connected(database, user)
-    database.execute(
-        "insert into messages (session_id, user_id, direction, state, phone, body, wpp_id)"
-        " values (%s, %s, 'out', 'accepted', '5511', 'um segredo', 'true_x')",
-        session,
-        user.user_id,
-    )
-    known, unknown = (
-        store(database, {"event": "onack", "id": {"_serialized": one}, "ack": 2}, user, "failed")
-        for one in ("true_x", "true_y")
-    )
-    moved = {(one.where, one.field): one.after for one in event_dry_run.request_dry_runs(staff, [known])[0].changes}
-    assert moved["message", "state"] == "delivered"
-    parked = event_dry_run.request_dry_runs(staff, [unknown])[0].changes
-    assert {one.where for one in parked} >= {"parked_ack"}
-    assert "true_" not in str(parked)
-    assert database.one("select state from messages") == "accepted"
-    assert database.one("select count(*) from pending_acks") == 0
-
-
-def test_it_shows_no_qr_in_what_would_change(database: Database, staff: Actor, user: Actor, worker: None) -> None:
-    connected(database, user)
-    database.execute("update whatsapp_sessions set status = 'pareando', pairing_started_at = now() - interval '1 s'")
-    event = store(database, {"event": "qrcode", "urlcode": "2@private", "qrcode": "aGVsbG8="}, user, "failed")
-    changes = event_dry_run.request_dry_runs(staff, [event])[0].changes
-    assert ("qr_urlcode", None, HIDDEN) in [(one.field, one.before, one.after) for one in changes]
-    assert "2@private" not in str(changes)
-    assert "2@private" not in str(database.execute("select answer from event_dry_runs"))
-
-
-def test_it_says_that_nothing_would_change(database: Database, staff: Actor, user: Actor, worker: None) -> None:
-    event = store(database, {"event": "onmessage", "body": "x"}, user, "handled")
-    (trial,) = event_dry_run.request_dry_runs(staff, [event])
-    assert (trial.verdict, trial.changes, trial.error) == (Verdict.UNSUPPORTED, [], None)
-
-
-def test_it_tells_where_an_event_would_fail_again(database: Database, staff: Actor, user: Actor, worker: None) -> None:
-    connected(database, user)
-    database.execute(
-        "create function fail() returns trigger language plpgsql as $f$ begin raise exception 'um segredo'; end $f$;"
-    )
-    database.execute("create trigger fail before update on whatsapp_sessions for each row execute function fail()")
-    event = store(database, status("inChat"), user, "failed")
-    (trial,) = event_dry_run.request_dry_runs(staff, [event])
-    assert trial.verdict is Verdict.FAILED
-    assert re.search(r"services/inbound/event_handlers\.py:\d+ in ", trial.error or "")
-    assert "um segredo" not in (trial.error or "")
-    assert trial.changes == []
-
-
-def test_it_says_that_the_worker_is_away(database: Database, staff: Actor) -> None:
-    event = store(database, status("inChat"), None, "failed")
-    with pytest.raises(WorkerAway):
-        event_dry_run.request_dry_runs(staff, [event], seconds=0)
-    with pytest.raises(NotFound):
-        event_dry_run.request_dry_runs(staff, [event + 1])
-
-
-def test_it_tries_an_event_out_without_a_word_to_the_outside(
-    database: Database, staff: Actor, user: Actor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every kind of event, in every status, while no socket can be opened: libpq has its own."""
-    connected(database, user)
-    for path in sorted(FIXTURES.glob("*.json")):
-        store(database, json.loads(path.read_text()), user, "failed", kind=path.stem.partition("__")[0])
-    calls: list[Any] = []
-
-    def refuse(self: socket.socket, address: Any) -> None:
-        calls.append(address)
-        raise OSError("no way out")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    for state in ("desconectado", "pareando", "conectado"):
-        database.execute("update whatsapp_sessions set status = %s, pairing_started_at = now() - interval '1 s'", state)
-        database.execute("insert into event_dry_runs (event_id, actor_id) select id, %s from events", staff.user_id)
-        asked = len(database.execute("select 1 from event_dry_runs where answer is null"))
-        assert asked >= len(list(FIXTURES.glob("*.json")))
-        while event_dry_run.run_pending_dry_runs():
-            pass
-    assert calls == []
-    assert database.one("select count(*) from event_dry_runs where answer ->> 'error' is not null") == 0
-
-
-# --- beside a clean-up ------------------------------------------------------------------------------------------------
-
-
-def test_trials_go_with_their_event_and_keep_no_clean_up_waiting(
-    database: Database, staff: Actor, user: Actor, worker: None
-) -> None:
-    tried, asked_now, other = (store(database, status("x"), user, "handled", age="40 days") for _ in range(3))
-    event_dry_run.request_dry_runs(staff, [tried])
-    with psycopg.connect(database.url) as asking, transaction(SYSTEM) as tx:
-        asking.execute("insert into event_dry_runs (event_id, actor_id) values (%s, %s)", (asked_now, staff.user_id))
-        tx.execute(text("set local lock_timeout = '1s'"))
-        assert tx.execute(text("select app.purge_expired('events', '30 days', 100)")).scalar_one() == 2
-    assert database.execute("select id from events") == [(asked_now,)]
-    assert database.execute("select event_id from event_dry_runs") == [(asked_now,)]
-    with pytest.raises(NotFound):
-        event_dry_run.request_dry_runs(staff, [other])
 
 
 # --- at scale ---------------------------------------------------------------------------------------------------------

@@ -10,10 +10,11 @@ from services.db.actor import Actor
 from services.fleet.session import Proof
 from services.inbound import event_processing
 from services.wppconnect import event_keys
-from tests.conftest import Database, connected
+from tests.support.databases import Database
+from tests.support.sessions import connected
 
 ANA, ME = "5511933334444@c.us", "5511999990000@c.us"
-THEIRS: dict[str, Any] = {
+INBOUND_MESSAGE: dict[str, Any] = {
     "id": f"false_{ANA}_3EB0AA",
     "from": ANA,
     "to": ME,
@@ -21,7 +22,13 @@ THEIRS: dict[str, Any] = {
     "body": "oi",
     "t": 1795832933,
 }
-MINE: dict[str, Any] = {**THEIRS, "id": f"true_{ANA}_3EB0BB", "from": ME, "to": ANA, "fromMe": True}
+OUTBOUND_MESSAGE: dict[str, Any] = {
+    **INBOUND_MESSAGE,
+    "id": f"true_{ANA}_3EB0BB",
+    "from": ME,
+    "to": ANA,
+    "fromMe": True,
+}
 ON_MINE = {"id": f"false_{ANA}_3EB0CC", "msgId": f"true_{ANA}_3EB0BB", "reactionText": "❤️", "timestamp": 1795832933}
 
 
@@ -43,16 +50,16 @@ def arrive(database: Database, actor: Actor, payload: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("payload", "proof"),
     [
-        ({"event": "onmessage", **THEIRS}, Proof.MESSAGE),
-        ({"event": "onack", **MINE, "ack": 1}, Proof.ACK),
+        ({"event": "onmessage", **INBOUND_MESSAGE}, Proof.MESSAGE),
+        ({"event": "onack", **OUTBOUND_MESSAGE, "ack": 1}, Proof.ACK),
         ({"event": "onreactionmessage", **ON_MINE, "sender": ANA}, Proof.EVENT),
         ({"event": "incomingcall", "id": "39BB01", "peerJid": ANA, "offerTime": 1795832963}, Proof.EVENT),
         # The page posts these by itself, whether WhatsApp is in reach or not.
-        ({"event": "onack", **MINE, "ack": 0}, None),
-        ({"event": "onack", **MINE, "ack": -1}, None),
-        ({"event": "onselfmessage", **MINE}, None),
-        ({"event": "onmessage", **MINE}, None),
-        ({"event": "unreadmessages", **THEIRS}, None),
+        ({"event": "onack", **OUTBOUND_MESSAGE, "ack": 0}, None),
+        ({"event": "onack", **OUTBOUND_MESSAGE, "ack": -1}, None),
+        ({"event": "onselfmessage", **OUTBOUND_MESSAGE}, None),
+        ({"event": "onmessage", **OUTBOUND_MESSAGE}, None),
+        ({"event": "unreadmessages", **INBOUND_MESSAGE}, None),
         ({"event": "onreactionmessage", **ON_MINE, "id": f"true_{ANA}_3EB0CC", "sender": ME}, None),
         ({"event": "onrevokedmessage", "from": ANA, "to": ME, "id": "x", "refId": f"true_{ANA}_3EB0BB"}, None),
         ({"event": "onpresencechanged", "id": ANA, "isOnline": True}, None),

@@ -16,7 +16,8 @@ from services.inbound.ingest import IngestedMessage
 from services.messaging import acknowledgements, claims, delivery, outbox, state
 from services.messaging.state import State
 from services.wppconnect.events import Annotation, InboundMessage
-from tests.conftest import Database, connected
+from tests.support.databases import Database
+from tests.support.sessions import connected
 
 ANA, LID, GROUP = "5511987654321@c.us", "123456789012345@lid", "120363000000000000@g.us"
 NOW = datetime.now(UTC).replace(microsecond=0)

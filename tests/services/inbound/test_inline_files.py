@@ -12,7 +12,8 @@ from services import settings
 from services.db.actor import Actor
 from services.inbound import inline_files
 from services.platform import media_store
-from tests.conftest import Database, forget_process_state
+from tests.support.databases import Database
+from tests.support.process_state import forget_process_state
 
 JPEG = b"\xff\xd8\xff\xe0 a picture " + bytes(range(256)) * 8
 
@@ -80,7 +81,7 @@ def test_it_leaves_a_file_where_it_is_when_the_store_cannot_be_written(
     in_the_way.write_text("no folder")
     monkeypatch.setenv("MEDIA_URL", f"file://{in_the_way}")
     forget_process_state()
-    assert settings.get().media_url
+    assert settings.get().storage.media_url
     whole = body()
     assert inline_files.extract_file(name(user), whole) is whole
 

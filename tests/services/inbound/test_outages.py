@@ -10,7 +10,8 @@ from services.db.actor import Actor
 from services.errors import Forbidden
 from services.inbound import outages
 from services.inbound.outages import HeartbeatMonitor, OutageReason, OutageState
-from tests.conftest import Database, connected
+from tests.support.databases import Database
+from tests.support.sessions import connected
 
 
 def rows(database: Database) -> list[tuple[Any, ...]]:
@@ -130,7 +131,7 @@ def test_it_shows_staff_everybodys_gaps_but_no_chat(
     (gap,) = outages.list_session_outages(staff, outage)
     assert (gap.email, gap.reason, gap.state, gap.failed) == (user.email, OutageReason.RECEIVER, OutageState.DONE, 1)
     assert outages.list_lost_chats(staff, gap.id) == []
-    assert [one.why for one in outages.list_lost_chats(user, gap.id)] == ["too_deep"]
+    assert [one.failure for one in outages.list_lost_chats(user, gap.id)] == ["too_deep"]
     assert outages.list_own(new_actor()) == []
     for ask in (outages.list_outages, lambda actor: outages.list_session_outages(actor, outage)):
         with pytest.raises(Forbidden):

@@ -14,15 +14,20 @@ from services.db.actor import SYSTEM, Actor, Role
 from services.db.engine import transaction
 from services.errors import Forbidden, NotFound
 from services.integrations import webhook_delivery, webhook_endpoints
-from services.integrations.webhook_delivery import RETRY_AFTER, WebhookSender
+from services.integrations.webhook_delivery import RETRY_AFTER, ClaimedDelivery
 from services.integrations.webhook_endpoints import DeliveryState, EventType, TooManyEndpoints, WrongEndpoint
 from services.messaging import acknowledgements, outbox
+from services.platform.claim_pool import ClaimPool
 from services.platform.safe_http import PrivateAddress
-from tests.conftest import Database, connected, forget_process_state
-from tests.support.installation import free_ports, wait_for
+from tests.support.databases import Database
+from tests.support.process_state import forget_process_state
+from tests.support.processes import free_ports
+from tests.support.sessions import connected
+from tests.support.waiting import wait_for
 from tests.support.webhook_consumer import WebhookConsumer, running_consumer
 
 ALL = frozenset(EventType)
+Sender = ClaimPool[ClaimedDelivery]
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +43,8 @@ def system() -> Iterator[WebhookConsumer]:
 
 
 @pytest.fixture
-def worker(database: Database) -> Iterator[WebhookSender]:
-    made = WebhookSender(at_once=8)
+def worker(database: Database) -> Iterator[Sender]:
+    made = webhook_delivery.build_sender(at_once=8)
     yield made
     made.drain()
 
@@ -60,7 +65,7 @@ def newest(actor: Actor, endpoint_id: UUID) -> webhook_endpoints.Delivery:
     return webhook_endpoints.list_deliveries(actor, endpoint_id, limit=1)[0]
 
 
-def work(worker: WebhookSender, until: Callable[[], Any]) -> None:
+def work(worker: Sender, until: Callable[[], Any]) -> None:
     def look() -> Any:
         worker.step()
         return until()
@@ -68,7 +73,7 @@ def work(worker: WebhookSender, until: Callable[[], Any]) -> None:
     wait_for(look)
 
 
-def settled(worker: WebhookSender, database: Database) -> None:
+def settled(worker: Sender, database: Database) -> None:
     """Until nothing is due and nothing under way."""
     due = "select count(*) from webhook_deliveries d join webhook_endpoints e on e.id = d.endpoint_id"
     due += " where d.state = 'sending' or (d.state = 'waiting' and e.active"
@@ -77,7 +82,7 @@ def settled(worker: WebhookSender, database: Database) -> None:
 
 
 def test_it_tells_the_owner_of_a_message_signed(
-    user: Actor, database: Database, system: WebhookConsumer, worker: WebhookSender
+    user: Actor, database: Database, system: WebhookConsumer, worker: Sender
 ) -> None:
     connected(database, user)
     made = webhook_endpoints.create_endpoint(user, system.url, ALL)
@@ -94,7 +99,7 @@ def test_it_tells_the_owner_of_a_message_signed(
 
 
 def test_it_tells_what_becomes_of_a_message_and_of_the_session(
-    user: Actor, database: Database, system: WebhookConsumer, worker: WebhookSender
+    user: Actor, database: Database, system: WebhookConsumer, worker: Sender
 ) -> None:
     session_id = connected(database, user)
     made = webhook_endpoints.create_endpoint(user, system.url, frozenset({EventType.STATE, EventType.SESSION}))
@@ -125,7 +130,7 @@ def test_it_tells_nothing_of_what_was_rolled_back(user: Actor, database: Databas
 
 
 def test_it_tells_nobody_of_somebody_elses(
-    user: Actor, new_actor: Callable[..., Actor], database: Database, system: WebhookConsumer, worker: WebhookSender
+    user: Actor, new_actor: Callable[..., Actor], database: Database, system: WebhookConsumer, worker: Sender
 ) -> None:
     other, admin = new_actor(), new_actor(Role.ADMIN)
     for person in (user, other):
@@ -142,7 +147,7 @@ def test_it_tells_nobody_of_somebody_elses(
 
 
 def test_it_reads_what_it_tells_as_the_owner_may_see_it(
-    user: Actor, new_actor: Callable[..., Actor], database: Database, system: WebhookConsumer, worker: WebhookSender
+    user: Actor, new_actor: Callable[..., Actor], database: Database, system: WebhookConsumer, worker: Sender
 ) -> None:
     """Were a delivery ever to name somebody else's message, the database would not give it out."""
     other = new_actor()
@@ -158,7 +163,7 @@ def test_it_reads_what_it_tells_as_the_owner_may_see_it(
 
 
 def test_it_keeps_to_the_schedule_for_days_and_then_gives_up(
-    user: Actor, database: Database, system: WebhookConsumer, worker: WebhookSender
+    user: Actor, database: Database, system: WebhookConsumer, worker: Sender
 ) -> None:
     connected(database, user)
     made = webhook_endpoints.create_endpoint(user, system.url, ALL)
@@ -178,7 +183,7 @@ def test_it_keeps_to_the_schedule_for_days_and_then_gives_up(
 
 
 def test_it_replays_dead_letters_one_or_all(
-    user: Actor, database: Database, system: WebhookConsumer, worker: WebhookSender
+    user: Actor, database: Database, system: WebhookConsumer, worker: Sender
 ) -> None:
     connected(database, user)
     made = webhook_endpoints.create_endpoint(user, system.url, ALL)
@@ -199,7 +204,7 @@ def test_it_replays_dead_letters_one_or_all(
 
 
 def test_it_turns_an_endpoint_off_that_says_it_is_gone(
-    user: Actor, database: Database, system: WebhookConsumer, worker: WebhookSender
+    user: Actor, database: Database, system: WebhookConsumer, worker: Sender
 ) -> None:
     connected(database, user)
     made = webhook_endpoints.create_endpoint(user, system.url, ALL)
@@ -215,7 +220,7 @@ def test_it_turns_an_endpoint_off_that_says_it_is_gone(
 
 
 def test_it_turns_an_endpoint_off_where_nobody_has_answered_for_days(
-    user: Actor, database: Database, worker: WebhookSender
+    user: Actor, database: Database, worker: Sender
 ) -> None:
     connected(database, user)
     webhook_endpoints.create_endpoint(user, f"http://127.0.0.1:{free_ports(1)[0]}/", ALL)
@@ -233,7 +238,7 @@ def test_it_turns_an_endpoint_off_where_nobody_has_answered_for_days(
 
 
 def test_it_is_held_up_by_no_endpoint_that_hangs(
-    user: Actor, new_actor: Callable[..., Actor], database: Database, system: WebhookConsumer, worker: WebhookSender
+    user: Actor, new_actor: Callable[..., Actor], database: Database, system: WebhookConsumer, worker: Sender
 ) -> None:
     other = new_actor()
     for person in (user, other):
@@ -254,11 +259,11 @@ def test_it_is_held_up_by_no_endpoint_that_hangs(
         work(worker, lambda: len(system.heard) == 20)
         assert hanging.most_under_way == webhook_delivery.MAX_POSTS_PER_ENDPOINT
         assert hanging.heard == []
-        assert worker.idle_seconds() is None, "what finds no room keeps nobody awake"
+        assert webhook_delivery.next_due_in() is None, "what finds no room keeps nobody awake"
 
 
 def test_it_tries_one_that_is_away_with_a_single_post_and_sends_the_rest_when_it_is_back(
-    user: Actor, database: Database, system: WebhookConsumer, worker: WebhookSender
+    user: Actor, database: Database, system: WebhookConsumer, worker: Sender
 ) -> None:
     connected(database, user)
     webhook_endpoints.create_endpoint(user, system.url, ALL)
@@ -279,7 +284,7 @@ def test_it_tries_one_that_is_away_with_a_single_post_and_sends_the_rest_when_it
 
 
 def test_it_leaves_what_a_dead_worker_held_to_the_next(
-    user: Actor, database: Database, system: WebhookConsumer, worker: WebhookSender
+    user: Actor, database: Database, system: WebhookConsumer, worker: Sender
 ) -> None:
     connected(database, user)
     webhook_endpoints.create_endpoint(user, system.url, ALL)
@@ -296,7 +301,7 @@ def test_it_leaves_what_a_dead_worker_held_to_the_next(
 
 
 def test_it_signs_with_both_secrets_for_a_day_after_a_change(
-    user: Actor, database: Database, system: WebhookConsumer, worker: WebhookSender
+    user: Actor, database: Database, system: WebhookConsumer, worker: Sender
 ) -> None:
     connected(database, user)
     old = webhook_endpoints.create_endpoint(user, system.url, ALL)
@@ -313,7 +318,7 @@ def test_it_signs_with_both_secrets_for_a_day_after_a_change(
 
 
 def test_it_tests_an_endpoint_at_once_even_one_that_is_left_alone(
-    user: Actor, database: Database, system: WebhookConsumer, worker: WebhookSender
+    user: Actor, database: Database, system: WebhookConsumer, worker: Sender
 ) -> None:
     made = webhook_endpoints.create_endpoint(user, system.url, ALL)
     database.execute("update webhook_endpoints set failures = 5, available_at = now() + interval '5 minutes'")
@@ -323,14 +328,14 @@ def test_it_tests_an_endpoint_at_once_even_one_that_is_left_alone(
 
 
 def test_it_forwards_nothing_for_somebody_who_is_shut_out(
-    user: Actor, database: Database, system: WebhookConsumer, worker: WebhookSender
+    user: Actor, database: Database, system: WebhookConsumer, worker: Sender
 ) -> None:
     connected(database, user)
     webhook_endpoints.create_endpoint(user, system.url, ALL)
     database.execute("insert into accounts (user_id, active) values (%s, false)", user.user_id)
     received(database, user)
     assert worker.step() is False
-    assert worker.idle_seconds() is None, "what may not be told keeps nobody awake"
+    assert webhook_delivery.next_due_in() is None, "what may not be told keeps nobody awake"
     assert system.heard == []
 
 
@@ -366,7 +371,7 @@ def test_it_lets_nobody_touch_anothers_endpoint(user: Actor, new_actor: Callable
 
 
 def test_it_shows_the_secret_to_nobody_and_tells_none_in_the_log(
-    user: Actor, database: Database, system: WebhookConsumer, worker: WebhookSender, capsys: pytest.CaptureFixture[str]
+    user: Actor, database: Database, system: WebhookConsumer, worker: Sender, capsys: pytest.CaptureFixture[str]
 ) -> None:
     connected(database, user)
     made = webhook_endpoints.create_endpoint(user, system.url, ALL)

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from services.db.actor import Actor
-from services.errors import FileBroken, FileOfOtherKind, FileTooBig, InvalidInput, PictureTooLarge
+from services.errors import InvalidInput
 from services.messaging import attachments
-from services.messaging.attachments import MB, prepare
+from services.messaging.attachments import MB, FileBroken, FileOfOtherKind, FileTooBig, PictureTooLarge, prepare
 from services.messaging.content import Kind
 from services.platform import media_store
 

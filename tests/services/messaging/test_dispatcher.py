@@ -14,10 +14,12 @@ from services.messaging import delivery, outbox
 from services.messaging import dispatcher as dispatch
 from services.messaging.claims import Outcome
 from services.messaging.dispatcher import Claimed
-from services.messaging.lanes import LEASE, OUT_OF_REACH, Pace, next_due_in
+from services.messaging.lanes import LEASE, OUT_OF_REACH, next_due_in
+from services.messaging.pace import Pace
 from services.messaging.state import State
-from tests.conftest import Database, connected
-from tests.support.installation import wait_for
+from tests.support.databases import Database
+from tests.support.sessions import connected
+from tests.support.waiting import wait_for
 
 PHONE = "11 91234-5678"
 NO_PACE = Pace(0)

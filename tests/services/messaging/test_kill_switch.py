@@ -5,10 +5,12 @@ from collections.abc import Callable
 import pytest
 
 from services.db.actor import Actor
-from services.errors import Forbidden, NotFound, StoppedByStaff
+from services.errors import Forbidden, NotFound
 from services.fleet import timeline
 from services.messaging import delivery, kill_switch, lanes, outbox
-from tests.conftest import Database, connected
+from services.messaging.kill_switch import StoppedByStaff
+from tests.support.databases import Database
+from tests.support.sessions import connected
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def test_it_stops_what_is_queued_and_lets_it_go(sender: Actor, database: Databas
     kill_switch.stop_sending(sender)
     found = kill_switch.get_stop(sender)
     assert found is not None
-    assert not found.by_staff
+    assert not found.stopped_by_staff
     assert delivery.claim_lanes(10) == ([], 0)
     assert lanes.next_due_in() is None
     kill_switch.resume_sending(sender)
@@ -42,7 +44,7 @@ def test_what_staff_stopped_only_staff_let_go(sender: Actor, staff: Actor) -> No
     kill_switch.stop_sending(staff, sender.user_id)
     found = kill_switch.get_stop(sender)
     assert found is not None
-    assert found.by_staff
+    assert found.stopped_by_staff
     with pytest.raises(StoppedByStaff):
         kill_switch.resume_sending(sender)
     kill_switch.resume_sending(staff, sender.user_id)

@@ -1,7 +1,6 @@
 """Messages: queued once, delivered once, moved only by evidence."""
 
 import io
-import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,46 +11,25 @@ from uuid import UUID, uuid4
 import pytest
 import soundfile
 import structlog
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
-from PIL import Image
 
 from services import settings as services_settings
-from services.db.actor import SYSTEM, Actor
-from services.db.engine import transaction
-from services.errors import (
-    Conflict,
-    EmptyMessage,
-    Forbidden,
-    InvalidInput,
-    InvalidPhone,
-    MessageTooLong,
-    NotFound,
-    SessionNotConnected,
-    TooLateToCancel,
-)
-from services.messaging import (
-    acknowledgements,
-    attachments,
-    attempt,
-    claims,
-    delivery,
-    lanes,
-    reconciliation,
-    uncertain,
-)
+from services.db.actor import Actor
+from services.errors import Conflict, Forbidden, InvalidInput, NotFound
+from services.messaging import attachments, attempt, delivery, reconciliation, uncertain
 from services.messaging import outbox as messaging_outbox
-from services.messaging.content import Content, Kind
+from services.messaging.content import Content, EmptyMessage, Kind, MessageTooLong
+from services.messaging.errors import SessionNotConnected
+from services.messaging.outbox import TooLateToCancel
 from services.messaging.state import Message, State
 from services.messaging.uncertain import Decision
-from tests.conftest import Database, connected
-from tests.support.installation import SandboxControl
+from services.wppconnect.errors import InvalidPhone
+from tests.support.attachments import store_picture
+from tests.support.databases import Database
+from tests.support.deliveries import DIGITS, NO_PACE, PHONE, acknowledge, get_only_message, list_sent_texts
+from tests.support.sandbox_control import SandboxControl
+from tests.support.sessions import connected
 
-PHONE = "(11) 91234-5678"
-DIGITS = "5511912345678"
 QUOTED = f"false_{DIGITS}@c.us_3EB0AB"
-NO_PACE = lanes.Pace(0)
 
 
 def deliver_all() -> None:
@@ -62,20 +40,6 @@ def deliver_all() -> None:
             return
         for one in claimed:
             delivery.finish(one, attempt.deliver(one), NO_PACE)
-
-
-def only(actor: Actor) -> Message:
-    (message,) = messaging_outbox.list_recent(actor)
-    return message
-
-
-def outbox(control: SandboxControl, actor: Actor) -> list[str]:
-    return [one["body"] for one in control.sent(f"user_{actor.user_id}")]
-
-
-def acknowledge(session_id: UUID, wpp_id: str, ack: int) -> None:
-    with transaction(SYSTEM) as tx:
-        acknowledgements.acknowledge(tx, session_id, wpp_id, ack, datetime.now(UTC))
 
 
 def settle_from_chat(database: Database) -> None:
@@ -120,7 +84,7 @@ def test_it_queues_once_for_a_key(user: Actor, database: Database) -> None:
     assert messaging_outbox.queue(user, "11912345678", " Olá! ", "key").id == first.id
     with pytest.raises(Conflict):
         messaging_outbox.queue(user, PHONE, "Outra coisa", "key")
-    assert only(user).state is State.QUEUED
+    assert get_only_message(user).state is State.QUEUED
 
 
 def test_it_queues_once_for_a_key_also_at_the_same_time(user: Actor, database: Database) -> None:
@@ -148,21 +112,21 @@ def test_it_sends_and_calls_it_sent_only_when_whatsapp_does(
     control.fault("ack_after_reply")
     messaging_outbox.queue(sender, PHONE, "Olá!", "key")
     deliver_all()
-    assert only(sender).state is State.ACCEPTED
-    assert outbox(control, sender) == ["Olá!"]
+    assert get_only_message(sender).state is State.ACCEPTED
+    assert list_sent_texts(control, sender) == ["Olá!"]
     ((session_id, wpp_id),) = database.execute("select session_id, wpp_id from messages")
     for ack, state in ((1, State.SENT), (2, State.DELIVERED), (3, State.READ)):
         acknowledge(session_id, wpp_id, ack)
-        assert only(sender).state is state
+        assert get_only_message(sender).state is state
 
 
 def test_it_never_sends_to_a_number_that_is_not_on_whatsapp(sender: Actor, control: SandboxControl) -> None:
     control.number(DIGITS, exists=False)
     messaging_outbox.queue(sender, PHONE, "Olá!", "key")
     deliver_all()
-    message = only(sender)
+    message = get_only_message(sender)
     assert (message.state, message.failure) == (State.FAILED, "not_on_whatsapp")
-    assert outbox(control, sender) == []
+    assert list_sent_texts(control, sender) == []
 
 
 def test_it_sends_to_the_address_that_whatsapp_uses(sender: Actor, control: SandboxControl, database: Database) -> None:
@@ -193,10 +157,10 @@ def test_it_ends_in_the_state_that_is_true(
     control.fault(fault, times=1, **options)
     messaging_outbox.queue(sender, PHONE, "Olá!", "key")
     deliver_all()
-    assert only(sender).state is state
-    assert len(outbox(control, sender)) == left
+    assert get_only_message(sender).state is state
+    assert len(list_sent_texts(control, sender)) == left
     deliver_all()
-    assert len(outbox(control, sender)) == left, "nothing is ever sent again by itself"
+    assert len(list_sent_texts(control, sender)) == left, "nothing is ever sent again by itself"
 
 
 def test_it_settles_an_uncertain_message_by_reading_the_chat(
@@ -206,7 +170,7 @@ def test_it_settles_an_uncertain_message_by_reading_the_chat(
     messaging_outbox.queue(sender, PHONE, "Saiu", "one")
     deliver_all()
     settle_from_chat(database)
-    assert only(sender).state in (State.ACCEPTED, State.SENT, State.DELIVERED, State.READ)
+    assert get_only_message(sender).state in (State.ACCEPTED, State.SENT, State.DELIVERED, State.READ)
     assert database.one("select wpp_id is not null from messages")
 
 
@@ -218,25 +182,25 @@ def test_it_settles_an_uncertain_message_of_a_chat_that_is_filed_under_a_lid(
     control.fault("error_but_delivered", times=1)
     messaging_outbox.queue(sender, PHONE, "Saiu", "one")
     deliver_all()
-    assert only(sender).state is State.UNCERTAIN
+    assert get_only_message(sender).state is State.UNCERTAIN
     ((session_id,),) = database.execute("select session_id from messages")
     (left,) = control.sent(f"user_{sender.user_id}")
     assert left["id"].startswith(f"true_{DIGITS}@c.us_")
     if ack_first:
         acknowledge(session_id, left["id"], 3)
-    assert [one.body for one in uncertain.read_chat(sender, only(sender).id)] == ["Saiu"]
+    assert [one.body for one in uncertain.read_chat(sender, get_only_message(sender).id)] == ["Saiu"]
     settle_from_chat(database)
     if not ack_first:
         acknowledge(session_id, left["id"], 3)
-    assert only(sender).state is State.READ
+    assert get_only_message(sender).state is State.READ
     assert database.one("select count(*) from pending_acks") == 0
 
 
 def test_it_fails_a_reply_to_what_is_gone_and_sends_nothing(sender: Actor, control: SandboxControl) -> None:
     messaging_outbox.queue(sender, PHONE, Content(body="Sim!", quoted_wpp_id=QUOTED), "key")
     deliver_all()
-    assert (only(sender).state, only(sender).failure) == (State.FAILED, "refused")
-    assert outbox(control, sender) == []
+    assert (get_only_message(sender).state, get_only_message(sender).failure) == (State.FAILED, "refused")
+    assert list_sent_texts(control, sender) == []
 
 
 def test_it_leaves_what_is_not_in_the_chat_to_a_person(
@@ -251,7 +215,7 @@ def test_it_leaves_what_is_not_in_the_chat_to_a_person(
         settle_from_chat(database)
     assert messaging_outbox.list_recent(sender)[0].state is State.UNCERTAIN
     assert database.one("select count(*) from messages where reconcile_at is not null") == 0
-    assert outbox(control, sender) == ["Primeira"]
+    assert list_sent_texts(control, sender) == ["Primeira"]
 
 
 def test_two_uncertain_twins_are_never_settled_by_one_message(
@@ -270,18 +234,12 @@ def test_two_uncertain_twins_are_never_settled_by_one_message(
 # --- kinds --------------------------------------------------------------------------------------------------------
 
 
-def picture(actor: Actor) -> Content:
-    out = io.BytesIO()
-    Image.new("RGB", (20, 20), "red").save(out, "JPEG")
-    return attachments.store_attachment(actor, attachments.prepare(Kind.IMAGE, out.getvalue(), "foto.jpg"), "Olha só")
-
-
 def every_kind(actor: Actor) -> list[Content]:
     voice = io.BytesIO()
     soundfile.write(voice, [0.0] * 1600, 16000, format="OGG", subtype="OPUS")
     file = attachments.prepare(Kind.DOCUMENT, b"%PDF-1.7", "nota.pdf")
     sound = attachments.prepare(Kind.VOICE, voice.getvalue(), "x.ogg")
-    image = picture(actor)
+    image = store_picture(actor)
     return [
         image,
         replace(image, kind=Kind.STICKER, body=""),
@@ -328,19 +286,19 @@ def test_it_puts_off_what_the_budget_does_not_allow_to_ask_about(
     services_settings.get.cache_clear()
     messaging_outbox.queue(sender, PHONE, "um número novo", "one")
     deliver_all()
-    assert only(sender).state is State.QUEUED
-    assert only(sender).run_at > datetime.now(UTC) + attempt.NUMBERS_LATER / 2
-    assert outbox(control, sender) == []
+    assert get_only_message(sender).state is State.QUEUED
+    assert get_only_message(sender).run_at > datetime.now(UTC) + attempt.NUMBERS_LATER / 2
+    assert list_sent_texts(control, sender) == []
 
 
 def test_a_file_that_is_gone_fails_and_nothing_leaves(
     sender: Actor, control: SandboxControl, database: Database
 ) -> None:
-    messaging_outbox.queue(sender, PHONE, picture(sender), "one")
+    messaging_outbox.queue(sender, PHONE, store_picture(sender), "one")
     database.execute("delete from media")
     deliver_all()
-    assert (only(sender).state, only(sender).failure) == (State.FAILED, "file_gone")
-    assert outbox(control, sender) == []
+    assert (get_only_message(sender).state, get_only_message(sender).failure) == (State.FAILED, "file_gone")
+    assert list_sent_texts(control, sender) == []
 
 
 # A video and a sound are a JPEG here, which the sandbox files under image.
@@ -353,9 +311,9 @@ def test_it_finds_every_kind_again_in_the_chat(
     control.fault("error_but_delivered", times=1)
     messaging_outbox.queue(sender, PHONE, content, "one")
     deliver_all()
-    assert only(sender).state is State.UNCERTAIN
+    assert get_only_message(sender).state is State.UNCERTAIN
     settle_from_chat(database)
-    assert only(sender).state is not State.UNCERTAIN
+    assert get_only_message(sender).state is not State.UNCERTAIN
 
 
 # --- taking back, and deciding ------------------------------------------------------------------------------------
@@ -369,7 +327,7 @@ def test_it_cancels_until_the_moment_of_sending_and_says_so(sender: Actor, contr
         messaging_outbox.cancel(sender, first.id)
     with pytest.raises(TooLateToCancel):
         messaging_outbox.cancel(sender, second.id)
-    assert outbox(control, sender) == ["sai"]
+    assert list_sent_texts(control, sender) == ["sai"]
 
 
 def test_what_is_cancelled_while_its_number_is_asked_about_does_not_leave(
@@ -380,8 +338,8 @@ def test_what_is_cancelled_while_its_number_is_asked_about_does_not_leave(
     messaging_outbox.cancel(sender, claimed.id)
     assert attempt.deliver(claimed) is None
     delivery.finish(claimed, None, NO_PACE)
-    assert only(sender).state is State.CANCELLED
-    assert outbox(control, sender) == []
+    assert get_only_message(sender).state is State.CANCELLED
+    assert list_sent_texts(control, sender) == []
 
 
 def test_nobody_cancels_or_decides_for_somebody_else(sender: Actor, new_actor: Callable[..., Actor]) -> None:
@@ -390,7 +348,7 @@ def test_nobody_cancels_or_decides_for_somebody_else(sender: Actor, new_actor: C
         messaging_outbox.cancel(new_actor(), queued.id)
     with pytest.raises(NotFound):
         uncertain.decide(new_actor(), queued.id, Decision.DROPPED)
-    assert only(sender).state is State.QUEUED
+    assert get_only_message(sender).state is State.QUEUED
 
 
 @pytest.fixture
@@ -398,7 +356,7 @@ def doubt(sender: Actor, control: SandboxControl) -> Message:
     control.fault("error_but_delivered", times=1, delivered=False)
     messaging_outbox.queue(sender, PHONE, "Nunca saiu", "one")
     deliver_all()
-    return only(sender)
+    return get_only_message(sender)
 
 
 def test_a_person_says_that_it_left(sender: Actor, doubt: Message) -> None:
@@ -414,7 +372,7 @@ def test_a_person_sends_it_again_once_however_often_they_press(
     ids = {uncertain.decide(sender, doubt.id, Decision.AGAIN).id for _ in range(3)}
     assert len(ids) == 1
     deliver_all()
-    assert outbox(control, sender) == ["Nunca saiu"]
+    assert list_sent_texts(control, sender) == ["Nunca saiu"]
     assert messaging_outbox.get_message(sender, doubt.id).failure == "sent_again"
 
 
@@ -441,79 +399,6 @@ def test_it_shows_what_else_left_around_a_doubt(sender: Actor, doubt: Message) -
     messaging_outbox.queue(sender, PHONE, "Outra", "two")
     deliver_all()
     assert [one.body for one in uncertain.read_chat(sender, doubt.id)] == ["Outra"]
-
-
-# --- acknowledgements ---------------------------------------------------------------------------------------------
-
-
-def accepted(database: Database, actor: Actor, wpp_id: str = "true_x_1") -> UUID:
-    session_id = connected(database, actor)
-    messaging_outbox.queue(actor, PHONE, "Olá!", "key")
-    database.execute("update messages set state = 'accepted', wpp_id = %s", wpp_id)
-    return session_id
-
-
-@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(acks=st.lists(st.integers(-7, 4), min_size=1, max_size=8))
-def test_an_ack_never_goes_down(database: Database, user: Actor, acks: list[int]) -> None:
-    database.execute("delete from whatsapp_sessions")
-    session_id = accepted(database, user)
-    rank = {State.ACCEPTED: 0, State.FAILED: 0, State.SENT: 1, State.DELIVERED: 2, State.READ: 3}
-    highest = 0
-    for ack in acks:
-        before = rank[only(user).state]
-        acknowledge(session_id, "true_x_1", ack)
-        highest = max(highest, min(ack, 3))
-        assert rank[only(user).state] >= before
-    if highest > 0:
-        assert rank[only(user).state] == highest
-    elif min(acks) < 0:
-        assert only(user).state is State.FAILED
-
-
-def test_every_order_of_the_same_acks_ends_the_same(user: Actor, database: Database) -> None:
-    ends = set()
-    for order in itertools.permutations((1, 2, 3)):
-        database.execute("delete from whatsapp_sessions")
-        session_id = accepted(database, user)
-        for ack in order:
-            acknowledge(session_id, "true_x_1", ack)
-        message = only(user)
-        ends.add((message.state, bool(message.sent_at), bool(message.delivered_at), bool(message.read_at)))
-    assert ends == {(State.READ, True, True, True)}
-
-
-def test_an_ack_that_comes_before_its_message_is_kept_for_it(user: Actor, database: Database) -> None:
-    session_id = connected(database, user)
-    messaging_outbox.queue(user, PHONE, "Olá!", "key")
-    (claimed,), _seen = delivery.claim_lanes(1)
-    acknowledge(session_id, "true_early", 2)
-    acknowledge(session_id, "true_early", 1)
-    assert database.one("select ack from pending_acks") == 2
-    delivery.finish(claimed, claims.Outcome(State.ACCEPTED, wpp_id="true_early"), NO_PACE)
-    assert only(user).state is State.DELIVERED
-    assert database.one("select count(*) from pending_acks") == 0
-
-
-def test_an_ack_and_the_answer_that_names_it_never_miss_each_other(
-    user: Actor, database: Database, new_actor: Callable[..., Actor]
-) -> None:
-    for number in range(15):
-        actor = new_actor()
-        session_id = connected(database, actor)
-        messaging_outbox.queue(actor, PHONE, "Olá!", "key")
-        (claimed,), _seen = delivery.claim_lanes(1)
-        wpp_id = f"true_{number}"
-        outcome = claims.Outcome(State.ACCEPTED, wpp_id=wpp_id)
-        threads = [
-            threading.Thread(target=acknowledge, args=(session_id, wpp_id, 1)),
-            threading.Thread(target=delivery.finish, args=(claimed, outcome, NO_PACE)),
-        ]
-        for thread in threads[:: 1 if number % 2 else -1]:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert only(actor).state is State.SENT
 
 
 # --- the queries' plans -------------------------------------------------------------------------------------------

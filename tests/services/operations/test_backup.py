@@ -16,11 +16,13 @@ from services import settings
 from services.db.actor import Actor
 from services.db.embedded import EmbeddedPostgres
 from services.db.engine import transaction
-from services.errors import BackupError
 from services.operations import backup, backup_restore, postgres_programs
+from services.operations.errors import BackupError
 from services.platform import media_store
 from services.security import audit_log
-from tests.conftest import Database, connected, forget_process_state
+from tests.support.databases import Database
+from tests.support.process_state import forget_process_state
+from tests.support.sessions import connected
 
 CONTENT = b"the bytes of a picture"
 
@@ -79,7 +81,7 @@ def test_it_brings_an_installation_back_with_its_rights_and_secrets(
     )
     assert elsewhere.execute(rights) == database.execute(rights)
     assert taken.rows["public.messages"] == elsewhere.one("select count(*) from messages") == 2
-    assert settings.get().auth_cookie_key.get_secret_value() == key
+    assert settings.get().auth.cookie_key.get_secret_value() == key
     secret = tmp_path / "anew" / "secrets" / "auth_cookie_key"
     assert secret.stat().st_mode & 0o777 == 0o600
     assert media_store.read(user, hashlib.sha256(CONTENT).digest()) == CONTENT

@@ -12,7 +12,8 @@ from services.db.actor import Actor
 from services.fleet import commands
 from services.operations import doctor
 from services.platform import heartbeats
-from tests.conftest import Database, forget_process_state
+from tests.support.databases import Database
+from tests.support.process_state import forget_process_state
 
 
 def found(name: str) -> doctor.CheckResult:
@@ -163,8 +164,8 @@ def test_it_finds_a_secret_that_others_may_read(database: Database, call_secret:
 @pytest.fixture
 def call_secret() -> Callable[[], Path]:
     def make() -> Path:
-        settings.get().generated_secret("one")
-        return settings.get().data_dir / "secrets" / "one"
+        settings.get().storage.generated_secret("one")
+        return settings.get().storage.data_dir / "secrets" / "one"
 
     return make
 

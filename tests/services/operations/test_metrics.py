@@ -19,8 +19,10 @@ from services.db.notify import Listener
 from services.inbound import event_processing
 from services.operations import metrics
 from services.platform.worker_loop import WorkerLoop
-from tests.conftest import Database, connected, forget_process_state
-from tests.support.installation import wait_for
+from tests.support.databases import Database
+from tests.support.process_state import forget_process_state
+from tests.support.sessions import connected
+from tests.support.waiting import wait_for
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 

@@ -22,9 +22,10 @@ from services import settings
 from services.db.embedded import EmbeddedPostgres
 from services.errors import ConfigurationError
 from services.operations import supervisor
-from services.settings import Settings
-from tests.conftest import Database
-from tests.support.installation import ROOT, free_ports, wait_for
+from tests.support.databases import Database
+from tests.support.paths import ROOT
+from tests.support.processes import free_ports
+from tests.support.waiting import wait_for
 
 # Runs the given Python texts as the programs of an installation. The first argument is the way they are forked.
 RUNNER = """
@@ -101,7 +102,7 @@ def data_dir() -> Iterator[Path]:
 def start(tmp_path: Path, data_dir: Path) -> Iterator[Callable[..., Run]]:
     """Starts commands with no settings but the given ones; what still runs at the end is killed."""
     runs: list[Run] = []
-    names = [name.upper() for name in Settings.model_fields]
+    names = settings.variables()
 
     def make(*command: str, output: int | None = None, **variables: str) -> Run:
         environment = {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in names}
@@ -191,7 +192,7 @@ def test_it_names_two_programs_that_would_share_a_port(tmp_path: Path) -> None:
 
 def test_it_names_a_host_that_is_none(tmp_path: Path) -> None:
     chosen = settings.load(data_dir=tmp_path, host="nowhere.invalid")
-    run = [program for program in supervisor.list_programs(chosen) if program.port == "console_port"]
+    run = [program for program in supervisor.list_programs(chosen) if program.name == "console"]
     with pytest.raises(ConfigurationError, match=r"^HOST: nowhere\.invalid is not an address of this machine \(.+\)$"):
         supervisor.check_ports(chosen, run)
 

@@ -2,22 +2,21 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import pairwise
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.messaging.pace import JITTER
 from services.outreach import pacing
-from services.outreach.pacing import JITTER, Allowed, Queue, Rules, Usage, Wait, WaitReason, Warmup
+from services.outreach.pacing import Allowed, QueueHead, Release, Rules, Sender, Usage, Wait, WaitReason, Warmup
 from services.platform import local_time
-from tests.services.platform.test_local_time import ZONES
+from tests.support.local_times import ZONES
 
 ZONE = "America/Sao_Paulo"
 RULES = Rules(ZONE, time(8), time(20), cap=400, cold_share=1, pace=10, warmup=Warmup(0, 1))
 DAY = date(2020, 11, 25)
-ONE, TWO = UUID(int=1), UUID(int=2)
 
 
 def at(hour: int, minute: int = 0, day: int = 25) -> datetime:
@@ -28,11 +27,6 @@ def ask(
     now: datetime, rules: Rules = RULES, spent: Usage | None = None, *, warm: bool = True, cold: bool = True
 ) -> object:
     return pacing.next_send_decision(rules, now, now, spent or Usage(), warm_waiting=warm, cold_waiting=True)
-
-
-def people(count: int, cold: int = 0) -> list[tuple[int, bool]]:
-    """The first ones cold."""
-    return [(seq, seq <= cold) for seq in range(1, count + 1)]
 
 
 def test_it_keeps_to_its_hours() -> None:
@@ -89,66 +83,54 @@ def test_it_waits_for_hours_that_begin(moment: datetime, zone: str, hours: tuple
     assert rules.is_open(opening)
 
 
-# --- the forecast -----------------------------------------------------------------------------------------------------
+# --- whose turn it is -------------------------------------------------------------------------------------------------
 
 
-def test_it_foretells_the_end_and_what_is_over_the_cap() -> None:
-    queue = Queue(ONE, RULES, people(412))
-    found = pacing.forecast([queue], ONE, at(9), at(9), {DAY: Usage()})
-    assert (found.total, found.over_today) == (412, 12)
-    assert found.days == {DAY: 400, DAY + timedelta(days=1): 12}
-    assert found.starts_at == at(9)
-    assert found.ends_at is not None
-    assert at(8, day=26) <= found.ends_at < at(8, 5, day=26)
+def head(number: int, warm: int | None, cold: int | None, rules: Rules = RULES) -> QueueHead:
+    """The campaign that was confirmed as the `number`th."""
+    return QueueHead(UUID(int=number), at(0, number), rules, warm, cold)
 
 
-def test_it_counts_what_left_today_and_what_is_before_it() -> None:
-    queues = [Queue(ONE, RULES, people(100)), Queue(TWO, RULES, people(200))]
-    found = pacing.forecast(queues, TWO, at(9), at(9), {DAY: Usage(150)})
-    assert found.over_today == 50
-    assert found.days == {DAY: 150, DAY + timedelta(days=1): 50}
-    assert found.starts_at is not None
-    assert found.starts_at > at(9) + timedelta(seconds=100 * 7)
+def step(*heads: QueueHead, usage: Usage | None = None, rested_at: datetime | None = None) -> Release | Wait | None:
+    return pacing.next_step(heads, at(9), Sender(rested_at or at(9), {DAY: usage or Usage()}))
 
 
-def test_it_takes_who_knows_the_sender_before_strangers_once_their_share_is_spent() -> None:
-    rules = replace(RULES, cap=4, cold_share=0.5)
-    order = [one.seq for one in pacing.simulate([Queue(ONE, rules, people(6, cold=4))], at(9), at(9), {})]
-    assert order == [1, 2, 5, 6, 3, 4]
+def test_the_first_confirmed_goes_first_and_in_it_the_first_in_its_list() -> None:
+    release = step(head(2, 1, None), head(1, 3, 2))
+    assert isinstance(release, Release)
+    assert (release.campaign_id, release.seq, release.cold, release.at) == (UUID(int=1), 2, True, at(9))
 
 
-def test_it_says_so_where_it_cannot_end() -> None:
-    queue = Queue(ONE, replace(RULES, cold_share=0), people(3, cold=2))
-    found = pacing.forecast([queue], ONE, at(9), at(9), {})
-    assert (found.ends_at, sum(found.days.values())) == (None, 1)
+def test_a_campaign_that_must_wait_lets_the_next_one_go() -> None:
+    later = replace(RULES, opens=time(12))
+    release = step(head(1, 1, None, later), head(2, 1, None))
+    assert isinstance(release, Release)
+    assert release.campaign_id == UUID(int=2)
 
 
-@given(
-    count=st.integers(1, 60),
-    cap=st.integers(1, 12),
-    share=st.sampled_from([0.25, 0.5, 1.0]),
-    warmup=st.builds(Warmup, st.integers(0, 5), st.integers(1, 4)),
-    start=st.integers(0, 60 * 48),
-)
-def test_a_forecast_breaks_no_rule(count: int, cap: int, share: float, warmup: Warmup, start: int) -> None:
-    now = at(0) + timedelta(minutes=start)
-    rules = replace(RULES, cap=cap, cold_share=share, pace=900, warmup=warmup, warmup_started_at=now)
-    queue = Queue(ONE, rules, people(count, cold=count // 2))
-    found = list(pacing.simulate([queue], now, now, {}))
-    days = [local_time.to_local(one.at, ZONE).date() for one in found]
-    assert all(rules.is_open(one.at) for one in found)
-    assert all(days.count(day) <= rules.allowance(day) for day in days)
-    cold = {seq for seq, is_cold in queue.waiting if is_cold}
-    for day in days:
-        strangers = [one for one, on in zip(found, days, strict=True) if on == day and one.seq in cold]
-        assert len(strangers) <= rules.cold_allowance(day)
-    assert len({one.seq for one in found}) == len(found)
-    assert all(later.at - one.at >= timedelta(seconds=630) for one, later in pairwise(found))
+def test_it_waits_for_the_first_that_may_go() -> None:
+    late, later = replace(RULES, opens=time(12)), replace(RULES, opens=time(13))
+    assert step(head(1, 1, None, later), head(2, 1, None, late)) == Wait(at(12), WaitReason.QUIET)
+    assert step(head(1, 1, None), rested_at=at(9, 1)) == Wait(at(9, 1), WaitReason.PACE)
 
 
-def test_ten_thousand_are_foretold_while_one_looks() -> None:
-    rules = replace(RULES, cap=2000)
-    began = datetime.now(UTC)
-    found = pacing.forecast([Queue(ONE, rules, people(10_000, cold=5000))], ONE, at(9), at(9), {})
-    assert len(found.days) == 5
-    assert datetime.now(UTC) - began < timedelta(seconds=3)
+def test_it_passes_over_strangers_once_their_share_is_used() -> None:
+    rules = replace(RULES, cold_share=0.5)
+    release = step(head(1, 7, 3, rules), usage=Usage(250, 200))
+    assert isinstance(release, Release)
+    assert (release.seq, release.cold) == (7, False)
+
+
+def test_it_has_nothing_to_do_where_nobody_waits() -> None:
+    assert step() is None
+    assert step(head(1, None, None)) is None
+
+
+def test_a_release_counts_on_its_day_and_makes_the_number_rest() -> None:
+    sender = Sender(at(9), {DAY: Usage(3, 1)})
+    release = pacing.next_step([head(1, None, 5)], at(9), sender)
+    assert isinstance(release, Release)
+    after = sender.after(release)
+    assert after.used_on(DAY) == Usage(4, 2)
+    assert after.used_on(DAY + timedelta(days=1)) == Usage()
+    assert after.available_at == at(9) + RULES.gap(pacing.release_key(UUID(int=1), 5))

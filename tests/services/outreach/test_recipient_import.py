@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from services.errors import EmptyList, ListTooLong, NoPhoneColumn, ServiceError, UnreadableList
+from services.errors import ServiceError
 from services.outreach import recipient_import, spreadsheet
-from services.outreach.recipient_import import Columns
+from services.outreach.errors import EmptyList, ListTooLong, UnreadableList
+from services.outreach.recipient_import import Columns, NoPhoneColumn
 from services.outreach.recipient_row import RecipientRow
 from services.outreach.spreadsheet import MAX_ROWS
 

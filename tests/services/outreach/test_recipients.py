@@ -8,15 +8,19 @@ import pytest
 from sandbox.server import SandboxServer
 from services.contacts import number_checks, opt_outs
 from services.db.actor import ANONYMOUS, Actor
-from services.errors import EmptyList, Forbidden, ListTooLong, MissingVariable, SessionNotConnected, UnknownVariable
+from services.errors import Forbidden
+from services.messaging.errors import SessionNotConnected
 from services.outreach import address_book, recipient_import, recipients, spreadsheet, templates
 from services.outreach.address_book import KnownContact
+from services.outreach.errors import EmptyList, ListTooLong
 from services.outreach.recipient_row import RecipientRow
 from services.outreach.recipients import PROBLEM_SENTENCES, Problem
 from services.outreach.template_content import TemplateDraft
-from tests.conftest import Database, connected, forget_process_state
-from tests.services.fleet.test_sessions import own, pair
-from tests.support.installation import SandboxControl
+from services.outreach.template_language import MissingVariable, UnknownVariable
+from tests.support.databases import Database
+from tests.support.process_state import forget_process_state
+from tests.support.sandbox_control import SandboxControl
+from tests.support.sessions import connected, own_session, pair_by_asking
 
 ANA, BIA, CAIO = "5511988887777", "5511977776666", "5511966665555"
 GROUP = "120363041234567890@g.us"
@@ -33,8 +37,8 @@ def problems(found: tuple[recipients.Recipient, ...]) -> list[Problem | None]:
 @pytest.fixture
 def line(user: Actor, server: SandboxServer, control: SandboxControl, database: Database) -> UUID:
     """The session of a user who is connected to the sandbox."""
-    pair(user, control, database)
-    return own(user).id
+    pair_by_asking(user, control, database)
+    return own_session(user).id
 
 
 def test_it_says_of_each_what_is_wrong(user: Actor, line: UUID, control: SandboxControl, database: Database) -> None:

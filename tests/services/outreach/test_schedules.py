@@ -13,15 +13,18 @@ from hypothesis import strategies as st
 
 from services.contacts import opt_outs
 from services.db.actor import Actor
-from services.errors import EmptyMessage, InvalidInput, MissingVariable, MomentPassed, NotFound
-from services.messaging.content import Content
+from services.errors import InvalidInput, NotFound
+from services.messaging.content import Content, EmptyMessage
 from services.outreach import recurrence, schedule_history, schedule_runner, schedules, template_content, templates
+from services.outreach.errors import MomentPassed
 from services.outreach.recurrence import ScheduleDraft, ScheduleRecipient
 from services.outreach.schedules import RunState, Schedule
+from services.outreach.template_language import MissingVariable
 from services.platform import local_time
-from tests.conftest import Database, connected
-from tests.services.platform.test_local_time import WALLS, ZONES
 from tests.support import days
+from tests.support.databases import Database
+from tests.support.local_times import LOCAL_TIMES, ZONES
+from tests.support.sessions import connected
 
 ZONE = "America/Sao_Paulo"
 PHONE, OTHER = "5511987654321", "5521987654321"
@@ -95,7 +98,7 @@ def test_it_refuses_what_is_no_rule(rule: str) -> None:
 
 
 @given(
-    first=WALLS,
+    first=LOCAL_TIMES,
     zone=st.sampled_from(ZONES),
     freq=st.sampled_from(["DAILY", "WEEKLY", "MONTHLY"]),
     interval=st.integers(1, 3),

@@ -12,25 +12,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from services.db.actor import SYSTEM, Actor, Role
-from services.errors import (
-    EmptyMessage,
-    FileBroken,
-    Forbidden,
-    InvalidInput,
-    MessageTooLong,
-    MissingVariable,
-    NotFound,
-    ServiceError,
-    TemplateInvalid,
-    UnknownVariable,
-    UnreadableList,
-)
+from services.errors import Forbidden, InvalidInput, NotFound, ServiceError
 from services.messaging import outbox
-from services.messaging.content import TEXT_LIMIT, Kind
+from services.messaging.attachments import FileBroken
+from services.messaging.content import TEXT_LIMIT, EmptyMessage, Kind, MessageTooLong
 from services.outreach import template_content, template_exchange, template_language, templates
+from services.outreach.errors import UnreadableList
 from services.outreach.template_content import TemplateDraft
+from services.outreach.template_language import MissingVariable, TemplateInvalid, UnknownVariable
 from services.platform import media_store
-from tests.conftest import Database, connected
+from tests.support.databases import Database
+from tests.support.sessions import connected
 
 
 def _picture() -> bytes:

@@ -7,10 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.platform import csv_export
-from services.platform.csv_export import Sheet
-
-EVIL = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "  =1", "a;=1", "a,@b", "\r\n=cmd|' /C calc'!A0", "\x00=1", "normal"]
-SHEET = Sheet("Por modelo: [a/b]?*", ["Modelo", "Mensagens", "Parte"], [[one, 3, 0.5] for one in EVIL])
+from tests.support.spreadsheets import FORMULA_CELLS, FORMULA_SHEET
 
 
 @given(cell=st.text(max_size=20))
@@ -25,9 +22,9 @@ def test_it_lets_no_cell_begin_as_a_formula(cell: str) -> None:
 
 
 def test_it_writes_csv_that_spreadsheets_read() -> None:
-    content = csv_export.csv_file(SHEET)
+    content = csv_export.csv_file(FORMULA_SHEET)
     assert content.startswith(b"\xef\xbb\xbf")
     rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=";"))
     assert rows[0] == ["Modelo", "Mensagens", "Parte"]
-    assert len(rows) == 1 + len(EVIL)
+    assert len(rows) == 1 + len(FORMULA_CELLS)
     assert rows[1] == ["'=1+1", "3", "0.5"]

@@ -9,14 +9,14 @@ from openpyxl import load_workbook
 
 from services.platform import documents
 from services.platform.csv_export import Sheet
-from tests.services.platform.test_csv_export import EVIL, SHEET
+from tests.support.spreadsheets import FORMULA_CELLS, FORMULA_SHEET
 
 
 def test_it_writes_workbooks_without_formulas() -> None:
-    book = load_workbook(io.BytesIO(documents.xlsx_file([SHEET, Sheet("Resumo", ["a"], [])])))
+    book = load_workbook(io.BytesIO(documents.xlsx_file([FORMULA_SHEET, Sheet("Resumo", ["a"], [])])))
     page = book.worksheets[0]
     assert book.sheetnames[1] == "Resumo"
-    assert page.max_row == 1 + len(EVIL)
+    assert page.max_row == 1 + len(FORMULA_CELLS)
     for row in page.iter_rows(min_row=2):
         assert [cell.data_type for cell in row] == ["s", "n", "n"]
 

@@ -1,7 +1,7 @@
 """What /healthz says, from evidence."""
 
 from services.platform import heartbeats
-from tests.conftest import Database
+from tests.support.databases import Database
 
 
 def parts() -> dict[str, bool]:

@@ -9,17 +9,20 @@ import pytest
 
 from services import settings
 from services.db.actor import SYSTEM, Actor
-from services.errors import Forbidden, MediaUnavailable, NotFound
+from services.errors import Forbidden, NotFound
 from services.messaging import outbox
 from services.messaging.content import Content, Kind
 from services.platform import media_store
-from tests.conftest import Database, connected, forget_process_state
+from services.platform.media_store import MediaUnavailable
+from tests.support.databases import Database
+from tests.support.process_state import forget_process_state
+from tests.support.sessions import connected
 
 PICTURE = b"\x89PNG and the rest"
 
 
 def files() -> list[Path]:
-    return [path for path in (settings.get().data_dir / "media").rglob("*") if path.is_file()]
+    return [path for path in (settings.get().storage.data_dir / "media").rglob("*") if path.is_file()]
 
 
 def test_it_gives_back_what_it_kept_and_keeps_the_same_content_once(user: Actor, database: Database) -> None:
@@ -48,7 +51,7 @@ def test_it_lets_the_system_keep_for_a_user(user: Actor) -> None:
 
 def test_it_lies_where_only_its_account_looks(user: Actor) -> None:
     media_store.save(user, PICTURE, "image/png")
-    assert (settings.get().data_dir / "media").stat().st_mode & 0o077 == 0
+    assert (settings.get().storage.data_dir / "media").stat().st_mode & 0o077 == 0
 
 
 def test_it_says_that_the_store_cannot_be_used(

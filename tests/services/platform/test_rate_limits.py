@@ -11,8 +11,10 @@ from services.accounts import sign_in
 from services.errors import RateLimited
 from services.platform import rate_limits
 from services.platform.rate_limits import Limit
-from tests.conftest import Database, forget_process_state
-from tests.support.installation import ROOT, wait_for
+from tests.support.databases import Database
+from tests.support.paths import ROOT
+from tests.support.process_state import forget_process_state
+from tests.support.waiting import wait_for
 
 # A process that uses a door as often as it may, and says how often that was.
 GREEDY = """

@@ -12,7 +12,7 @@ import pytest
 
 from services.platform import safe_http
 from services.platform.safe_http import Answer, Failure, PrivateAddress, WrongAddress
-from tests.support.installation import free_ports
+from tests.support.processes import free_ports
 from tests.support.webhook_consumer import running_consumer
 
 

@@ -1,15 +1,11 @@
 """Reports equal what one counts in the messages themselves: any period, any time zone, however late a change comes."""
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
-from zoneinfo import ZoneInfo
+from uuid import UUID
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
@@ -18,14 +14,17 @@ from sqlalchemy import event, text
 
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import get_console_engine, transaction
-from services.errors import AlertNotPosted, Forbidden, InvalidInput
+from services.errors import Forbidden, InvalidInput
 from services.platform import local_time
 from services.reporting import reports, rollups, weekly_summary
-from services.reporting.report_model import Measure, Report, Totals
+from services.reporting.report_model import Totals
 from services.reporting.report_periods import Period
-from tests.conftest import Database, connected
-from tests.services.fleet.test_alerts import Chat, chat  # noqa: F401
+from services.reporting.weekly_summary import AlertNotPosted
 from tests.support import days
+from tests.support.alert_receiver import AlertReceiver
+from tests.support.databases import Database
+from tests.support.report_counts import Told, assert_same, change_message, count, write_message
+from tests.support.sessions import connected
 
 # Zones with whole, half and quarter hours, and clocks that go forward, back, and over midnight.
 ZONES = {
@@ -40,162 +39,14 @@ ZONES = {
 PHONES = ("5511911111111", "5511922222222")
 STATES = ("queued", "sending", "accepted", "sent", "delivered", "read", "failed", "uncertain")
 TEMPLATES = (None, UUID(int=1), UUID(int=2))
-LEFT = ("sent", "delivered", "read")
 ON_ONE_DATABASE = examples(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
 )
 
 
-@dataclass
-class Told:
-    """One message as a test tells it: times are seconds after `at`."""
-
-    who: int
-    at: datetime
-    phone: str
-    direction: str = "out"
-    state: str = "read"
-    failure: str | None = None
-    template: UUID | None = None
-    campaign: UUID | None = None
-    delivery: int | None = None
-    reading: int | None = None
-    id: UUID = field(default_factory=uuid4)
-
-    @property
-    def moments(self) -> tuple[datetime | None, datetime | None, datetime | None]:
-        """When it left, arrived and was read."""
-        if self.direction == "in" or self.state == "queued":
-            return None, None, None
-        arrived = None if self.delivery is None else self.at + timedelta(seconds=self.delivery)
-        read = None if arrived is None or self.reading is None else arrived + timedelta(seconds=self.reading)
-        return self.at, arrived, read
-
-    @property
-    def is_answer(self) -> bool:
-        return self.direction == "out" and self.campaign is None and self.state != "failed"
-
-
-INSERT = """
-insert into messages (id, session_id, user_id, direction, state, failure, phone, run_at, sending_at, delivered_at,
-  read_at, template_id, campaign_id) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-"""
-CHANGE = """
-update messages set state = %s, failure = %s, run_at = %s, sending_at = %s, delivered_at = %s, read_at = %s
- where id = %s
-"""
-
-
-def write(database: Database, people: Sequence[Actor], sessions: Sequence[UUID], told: Sequence[Told]) -> None:
-    rows = [
-        (one.id, sessions[one.who], people[one.who].user_id, one.direction, one.state, one.failure, one.phone,
-         one.at, *one.moments, one.template, one.campaign)
-        for one in told
-    ]  # fmt: skip
-    with psycopg.connect(database.url) as connection:
-        connection.cursor().executemany(INSERT, rows)
-
-
-def change(database: Database, told: Sequence[Told]) -> None:
-    rows = [(one.state, one.failure, one.at, *one.moments, one.id) for one in told]
-    with psycopg.connect(database.url) as connection:
-        connection.cursor().executemany(CHANGE, rows)
-
-
 def fold_all() -> None:
     while rollups.run_round():
         pass
-
-
-# --- counted by hand --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Counted:
-    """What the messages come to, counted one by one in Python."""
-
-    figures: dict[str, int]
-    times: dict[Measure, list[int]]
-    points: Counter[tuple[datetime, str]]
-    cells: Counter[tuple[int, int, str]]
-    failures: Counter[str]
-    templates: Counter[UUID]
-
-
-def seconds(start: datetime | None, end: datetime | None) -> list[int]:
-    return [] if start is None or end is None else [round((end - start).total_seconds())]
-
-
-def responses(told: Sequence[Told]) -> dict[UUID, int]:
-    """Message → seconds since the first inbound one of its chat that nobody had answered."""
-    found: dict[UUID, int] = {}
-    waiting: dict[tuple[int, str], datetime] = {}
-    for one in sorted(told, key=lambda one: (one.at, told.index(one))):
-        whom = (one.who, one.phone)
-        if one.direction == "in":
-            waiting.setdefault(whom, one.at)
-        elif one.is_answer and whom in waiting:
-            found[one.id] = round((one.at - waiting.pop(whom)).total_seconds())
-    return found
-
-
-def count(told: Sequence[Told], period: Period, who: int | None, grain: str) -> Counted:
-    zone = ZoneInfo(period.zone)
-    answered = responses(told)
-    inside = [
-        one for one in told if who in (None, one.who) and period.first <= one.at.astimezone(zone).date() <= period.last
-    ]
-    out = [one for one in inside if one.direction == "out"]
-    points: Counter[tuple[datetime, str]] = Counter()
-    cells: Counter[tuple[int, int, str]] = Counter()
-    for one in inside:
-        local = one.at.astimezone(zone).replace(tzinfo=None, fold=0)
-        start = local.replace(minute=0, second=0, microsecond=0)
-        start = start if grain == "hour" else start.replace(hour=0)
-        what = "received" if one.direction == "in" else "sent" if one.state in LEFT else None
-        if what:
-            points[start, what] += 1
-            cells[local.isoweekday(), local.hour, what] += 1
-    return Counted(
-        figures={
-            "total": len(out),
-            "waiting": sum(one.state in ("queued", "sending", "accepted") for one in out),
-            "sent": sum(one.state in LEFT for one in out),
-            "delivered": sum(one.state in ("delivered", "read") for one in out),
-            "read": sum(one.state == "read" for one in out),
-            "failed": sum(one.state == "failed" for one in out),
-            "uncertain": sum(one.state == "uncertain" for one in out),
-            "received": len(inside) - len(out),
-        },
-        times={
-            Measure.DELIVERY: [s for one in out for s in seconds(one.moments[0], one.moments[1])],
-            Measure.READING: [s for one in out for s in seconds(one.moments[1], one.moments[2])],
-            Measure.RESPONSE: [answered[one.id] for one in out if one.id in answered],
-        },
-        points=points,
-        cells=cells,
-        failures=Counter(one.failure for one in out if one.failure and one.state in ("failed", "uncertain")),
-        templates=Counter(one.template for one in out if one.template),
-    )
-
-
-def assert_same(found: Report, expected: Counted) -> None:
-    assert {name: getattr(found.now, name) for name in expected.figures} == expected.figures
-    for measure, taken in expected.times.items():
-        timed = found.now.times[measure]
-        assert (timed.count, round((timed.mean or 0) * timed.count)) == (len(taken), sum(taken))
-        if taken:
-            assert timed.median is not None
-            assert timed.slow is not None
-            low, high = sorted(taken)[(len(taken) - 1) // 2], sorted(taken)[len(taken) // 2]
-            assert max(low, 0.001) / 1.5 <= timed.median <= max(high, 0.001) * 1.5
-            assert timed.slow <= max(*taken, 0.001) * 1.5
-    points = {(one.starts_at, what): getattr(one, what) for one in found.points for what in ("sent", "received")}
-    assert {key: n for key, n in points.items() if n} == expected.points
-    cells = {(one.weekday, one.hour, what): getattr(one, what) for one in found.cells for what in ("sent", "received")}
-    assert {key: n for key, n in cells.items() if n} == expected.cells
-    assert {one.code: one.messages for one in found.failures} == expected.failures
-    assert {one.id: one.total for one in found.templates} in ({}, expected.templates)
 
 
 # --- stories ----------------------------------------------------------------------------------------------------------
@@ -267,10 +118,10 @@ def test_it_equals_a_count_over_the_messages(
     fold_all()
     delayed = [one for number, one in enumerate(told) if number in late]
     told = [one for one in told if one not in delayed] + delayed
-    write(database, people, sessions, told[: len(told) - len(delayed)])
+    write_message(database, people, sessions, told[: len(told) - len(delayed)])
     fold_all()
-    write(database, people, sessions, delayed)
-    change(database, changed)
+    write_message(database, people, sessions, delayed)
+    change_message(database, changed)
     fold_all()
     final = {one.id: one for one in told} | {one.id: one for one in changed}
     now_told = [final[one.id] for one in told]
@@ -309,17 +160,17 @@ def figures(actor: Actor, period: Period = PERIOD) -> Totals:
 def test_it_corrects_an_old_quarter_when_an_acknowledgement_comes_late(database: Database, people: list[Actor]) -> None:
     one = Told(0, NOON, PHONES[0], state="accepted")
     sessions = [row[0] for row in database.execute("select id from whatsapp_sessions order by created_at")]
-    write(database, people, sessions, [one])
+    write_message(database, people, sessions, [one])
     fold_all()
     assert (figures(people[0]).waiting, figures(people[0]).read) == (1, 0)
-    change(database, [Told(0, NOON, PHONES[0], delivery=3, reading=4, id=one.id)])
+    change_message(database, [Told(0, NOON, PHONES[0], delivery=3, reading=4, id=one.id)])
     assert rollups.run_round() is False, "one round was enough"
     assert (figures(people[0]).waiting, figures(people[0]).read) == (0, 1)
 
 
 def test_it_forgets_what_is_deleted(database: Database, people: list[Actor], staff: Actor) -> None:
     sessions = [row[0] for row in database.execute("select id from whatsapp_sessions order by created_at")]
-    write(database, people, sessions, [Told(0, NOON, PHONES[0]), Told(1, NOON, PHONES[0])])
+    write_message(database, people, sessions, [Told(0, NOON, PHONES[0]), Told(1, NOON, PHONES[0])])
     fold_all()
     assert figures(staff).sent == 2
     database.execute("delete from auth.users where id = %s", people[0].user_id)
@@ -330,7 +181,9 @@ def test_it_forgets_what_is_deleted(database: Database, people: list[Actor], sta
 
 def test_it_counts_opt_outs_and_those_taken_back(database: Database, people: list[Actor], staff: Actor) -> None:
     for phone in PHONES:
-        database.execute("insert into opt_outs values (%s, %s, %s)", people[0].user_id, phone, NOON)
+        database.execute(
+            "insert into opt_outs (user_id, phone, created_at) values (%s, %s, %s)", people[0].user_id, phone, NOON
+        )
     fold_all()
     assert (figures(people[0]).opt_outs, figures(people[1]).opt_outs, figures(staff).opt_outs) == (2, 0, 2)
     database.execute("delete from opt_outs where phone = %s", PHONES[0])
@@ -340,7 +193,7 @@ def test_it_counts_opt_outs_and_those_taken_back(database: Database, people: lis
 
 def test_it_notes_nothing_where_no_figure_changes(database: Database, people: list[Actor]) -> None:
     sessions = [row[0] for row in database.execute("select id from whatsapp_sessions order by created_at")]
-    write(database, people, sessions, [Told(0, NOON, PHONES[0], state="queued")])
+    write_message(database, people, sessions, [Told(0, NOON, PHONES[0], state="queued")])
     fold_all()
     database.execute("update messages set attempts = attempts + 1, claimed_at = now(), updated_at = now()")
     assert database.one("select count(*) from report_dirty_buckets") == 0
@@ -349,7 +202,7 @@ def test_it_notes_nothing_where_no_figure_changes(database: Database, people: li
 def test_it_lets_one_process_count_at_a_time(database: Database, people: list[Actor]) -> None:
     """Two that counted the same quarter at once would both write it."""
     sessions = [row[0] for row in database.execute("select id from whatsapp_sessions order by created_at")]
-    write(database, people, sessions, [Told(0, NOON, PHONES[0])])
+    write_message(database, people, sessions, [Told(0, NOON, PHONES[0])])
     with transaction(SYSTEM) as tx:
         tx.execute(text("select pg_advisory_xact_lock(hashtextextended('rollups', 0))"))
         assert rollups.run_round() is False
@@ -379,13 +232,13 @@ def test_it_counts_a_long_chat_that_nobody_answered_at_one_look_a_message(user: 
 def test_it_rests_between_two_rounds(database: Database, people: list[Actor], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollups, "ROUND_SECONDS", 600.0)
     sessions = [row[0] for row in database.execute("select id from whatsapp_sessions order by created_at")]
-    rounds = rollups.RollupRounds()
+    rounds = rollups.build_rounds()
     rounds.step()
-    write(database, people, sessions, [Told(0, NOON, PHONES[0])])
+    write_message(database, people, sessions, [Told(0, NOON, PHONES[0])])
     assert rounds.step() is False
     assert rounds.idle_seconds() > 500
     assert figures(people[0]).sent == 0
-    assert rollups.RollupRounds().step() is False
+    assert rollups.build_rounds().step() is False
     assert figures(people[0]).sent == 1
 
 
@@ -426,7 +279,9 @@ def test_it_shows_users_their_own_and_staff_anybodys(
     database: Database, people: list[Actor], staff: Actor, new_actor: Callable[..., Actor]
 ) -> None:
     sessions = [row[0] for row in database.execute("select id from whatsapp_sessions order by created_at")]
-    write(database, people, sessions, [Told(0, NOON, PHONES[0]), Told(1, NOON, PHONES[0], template=UUID(int=1))])
+    write_message(
+        database, people, sessions, [Told(0, NOON, PHONES[0]), Told(1, NOON, PHONES[0], template=UUID(int=1))]
+    )
     fold_all()
     assert reports.get_report(staff, PERIOD, people[0].user_id).now.sent == 1
     with pytest.raises(Forbidden):
@@ -448,7 +303,7 @@ def test_it_shows_users_their_own_and_staff_anybodys(
 def test_it_ranks_people_by_pages_and_orders(database: Database, people: list[Actor], staff: Actor) -> None:
     sessions = [row[0] for row in database.execute("select id from whatsapp_sessions order by created_at")]
     told = [Told(0, NOON, PHONES[0]), Told(0, NOON, PHONES[0]), Told(1, NOON, PHONES[0], "in", "received")]
-    write(database, people, sessions, told)
+    write_message(database, people, sessions, told)
     fold_all()
     assert [row.sent for row in reports.get_ranking(staff, PERIOD).rows] == [2, 0]
     assert [row.received for row in reports.get_ranking(staff, PERIOD, "received").rows] == [1, 0]
@@ -525,18 +380,18 @@ def test_it_never_reads_a_message(database: Database, people: list[Actor], staff
 # --- the weekly summary -----------------------------------------------------------------------------------------------
 
 
-def test_it_posts_the_week_that_is_over(chat: Chat, database: Database, people: list[Actor]) -> None:  # noqa: F811
+def test_it_posts_the_week_that_is_over(alert_receiver: AlertReceiver, database: Database, people: list[Actor]) -> None:
     sessions = [row[0] for row in database.execute("select id from whatsapp_sessions order by created_at")]
-    write(database, people, sessions, [Told(0, NOON, PHONES[0]), Told(1, NOON - timedelta(days=7), PHONES[0])])
+    write_message(database, people, sessions, [Told(0, NOON, PHONES[0]), Told(1, NOON - timedelta(days=7), PHONES[0])])
     fold_all()
     monday = NOON + timedelta(days=7, hours=-1)
     assert weekly_summary.post_last_week(monday)
-    (heard,) = chat.heard
+    (heard,) = alert_receiver.heard
     assert f"semana de {DAY:%d/%m} a {DAY + timedelta(days=6):%d/%m}" in heard["text"]
     assert "Enviadas: 1 (+0%)" in heard["text"]
     assert heard["report"]["sent"] == 1
     assert PHONES[0] not in str(heard)
-    chat.status = 500
+    alert_receiver.status = 500
     with pytest.raises(AlertNotPosted):
         weekly_summary.post_last_week(monday)
 

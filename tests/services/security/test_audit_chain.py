@@ -14,8 +14,8 @@ from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.errors import Forbidden, InvalidInput
 from services.security import audit_chain, audit_log
-from tests.conftest import Database
-from tests.support.installation import ROOT
+from tests.support.databases import Database
+from tests.support.paths import ROOT
 
 THREADS = 8
 EACH = 50
@@ -57,7 +57,7 @@ def test_it_gives_a_rolled_back_record_no_place(ten: Database, staff: Actor) -> 
     assert audit_chain.verify(SYSTEM).sound
 
 
-def test_it_walks_in_batches(ten: Database, staff: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_verifies_in_batches(ten: Database, staff: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_chain, "BATCH_SIZE", 3)
     steps: list[tuple[int, int]] = []
     assert audit_chain.verify(staff, on_progress=lambda done, of: steps.append((done, of))).sound
@@ -146,7 +146,7 @@ def test_it_lets_nobody_move_the_head_nor_name_a_place_or_a_time(ten: Database, 
             ten.execute(statement)
         with pytest.raises(ProgrammingError, match="permission denied"), transaction(staff) as tx:
             tx.execute(text(statement))
-    for column in ("at", "id", "seq", "hash", "prev_hash"):
+    for column in ("occurred_at", "id", "seq", "hash", "prev_hash"):
         forged = (
             f"insert into audit_log (actor_id, actor_role, action, {column}) overriding system value"
             " values (auth.uid(), 'operator', 'x', null)"

@@ -11,7 +11,7 @@ from services import log, settings
 from services.db.actor import SYSTEM, Actor, Role
 from services.db.engine import transaction
 from services.security import audit_log, audit_search
-from tests.conftest import Database
+from tests.support.databases import Database
 
 
 def test_it_records_who_did_what_with_the_request_id(database: Database, user: Actor) -> None:
@@ -46,7 +46,7 @@ def test_it_leaves_no_record_of_what_was_rolled_back(database: Database, user: A
 
 def test_it_masks_secrets_before_they_are_kept(database: Database, user: Actor) -> None:
     log.configure("test")
-    secret = settings.get().auth_cookie_key.get_secret_value()
+    secret = settings.get().auth.cookie_key.get_secret_value()
     with transaction(user) as tx:
         audit_log.record(tx, user, "a.b", None, password="hunter2hunter2", note=f"key {secret}", odd="a\0b")
         audit_log.record_security_event(tx, "odd", None, None, nested={"qrcode": "2@abc", "ok": "yes"})

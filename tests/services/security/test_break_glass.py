@@ -15,7 +15,7 @@ from services.errors import Forbidden, NotFound
 from services.fleet import session
 from services.security import break_glass
 from services.security.break_glass import Scope
-from tests.conftest import Database
+from tests.support.databases import Database
 
 REASON = "Chamado 4711: o QR não aparece"
 
@@ -55,7 +55,7 @@ def test_it_shows_staff_a_users_code_only_while_their_glass_is_broken(
     assert sees(staff, other) == (False, None)
     assert not broken_by_sql(staff, "chats", user.user_id)
     assert break_glass.get_active_grant(staff, user.user_id, "qr") == broken
-    assert broken.until - broken.started_at == timedelta(minutes=15)
+    assert broken.expires_at - broken.started_at == timedelta(minutes=15)
     ended = break_glass.end_access(staff, broken.id)
     assert ended.ended_at is not None
     assert sees(staff, user) == (False, None)

@@ -1,6 +1,5 @@
 """The live proof of isolation: it passes on a sound database, finds each leak, and changes nothing."""
 
-from collections.abc import Callable
 
 import pytest
 
@@ -8,13 +7,8 @@ from services.db.actor import Actor
 from services.errors import Forbidden
 from services.security import tenant_isolation
 from services.security.tenant_isolation import Operation, Outcome, Report
-from tests.conftest import Database
-from tests.test_isolation import World, furnish
-
-
-@pytest.fixture
-def world(database: Database, new_actor: Callable[..., Actor]) -> World:
-    return furnish(database, new_actor)
+from tests.support.databases import Database
+from tests.support.tenants import Tenants
 
 
 def leaks(report: Report) -> set[tuple[str, Operation]]:
@@ -30,14 +24,14 @@ def everything(database: Database) -> list[tuple[object, ...]]:
     return [row for (table,) in tables for row in database.execute(f"select xmin::text, t::text from {table} t")]
 
 
-def test_it_proves_a_sound_database_and_changes_nothing(world: World, staff: Actor) -> None:
-    before = everything(world.database)
+def test_it_proves_a_sound_database_and_changes_nothing(tenants: Tenants, staff: Actor) -> None:
+    before = everything(tenants.database)
     steps: list[tuple[int, int]] = []
     report = tenant_isolation.run_isolation_test(staff, lambda done, of: steps.append((done, of)))
     assert [one for one in report.attempts if one.outcome is not Outcome.REFUSED and one.rows != 0] == []
-    assert everything(world.database) == before
+    assert everything(tenants.database) == before
     assert steps[-1] == (len(report.attempts), len(report.attempts))
-    tables = world.database.execute("select relname from pg_class where relnamespace = 'public'::regnamespace"
+    tables = tenants.database.execute("select relname from pg_class where relnamespace = 'public'::regnamespace"
                                     " and relkind = 'r' and relrowsecurity")  # fmt: skip
     tried = {(one.target, one.operation) for one in report.attempts}
     operations = (Operation.READ, Operation.INSERT, Operation.UPDATE, Operation.DELETE)
@@ -47,7 +41,7 @@ def test_it_proves_a_sound_database_and_changes_nothing(world: World, staff: Act
     run = tenant_isolation.get_last_run(staff)
     assert run is not None
     assert (run.leaks, run.refused) == (0, len(report.of(Outcome.REFUSED)))
-    assert world.database.one("select count(*) from security_events where kind = 'isolation_leak'") == 0
+    assert tenants.database.one("select count(*) from security_events where kind = 'isolation_leak'") == 0
 
 
 def test_it_claims_no_proof_about_an_empty_table(database: Database, staff: Actor) -> None:
@@ -91,20 +85,20 @@ def test_it_claims_no_proof_about_an_empty_table(database: Database, staff: Acto
     ],
 )  # fmt: skip
 def test_it_finds_a_leak_and_writes_it_down(
-    world: World, staff: Actor, damage: str, expected: set[tuple[str, Operation]]
+    tenants: Tenants, staff: Actor, damage: str, expected: set[tuple[str, Operation]]
 ) -> None:
     for statement in damage.split(";"):
-        world.database.execute(statement)
+        tenants.database.execute(statement)
     try:
-        before = everything(world.database)
+        before = everything(tenants.database)
         report = tenant_isolation.run_isolation_test(staff)
         assert expected <= leaks(report)
         assert {target for target, _operation in leaks(report)} == {target for target, _operation in expected}
-        assert everything(world.database) == before
+        assert everything(tenants.database) == before
     finally:
         # Memberships belong to the whole server.
-        world.database.execute("revoke service_role from plushify_console")
-    events = world.database.execute("select subject, actor_id from security_events where kind = 'isolation_leak'")
+        tenants.database.execute("revoke service_role from plushify_console")
+    events = tenants.database.execute("select subject, actor_id from security_events where kind = 'isolation_leak'")
     assert {subject for subject, _actor in events} == {
         f"{one.target}:{one.operation}" for one in report.of(Outcome.LEAK)
     }

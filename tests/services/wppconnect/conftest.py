@@ -5,10 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from services.wppconnect.client import WppClient
-from services.wppconnect.http_caller import Timeouts
 from tests.support.wpp_fakes import SECRET, FakeServer, fake_server
-
-QUICK = Timeouts(connect=0.5, status=0.5, query=0.5, start=0.5, send=0.5, logout=0.5)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import pytest
 import structlog
 from starlette.responses import Response
 
-from services import errors
+from services.errors import ConfigurationError, InvalidInput
+from services.wppconnect import errors
 from services.wppconnect.client import (
     Chat,
     ChatMessage,
@@ -330,7 +331,7 @@ def test_it_serves_many_threads(fake: FakeServer, wpp: WppClient) -> None:
 
 
 def test_it_refuses_a_server_that_is_not_configured(fake: FakeServer) -> None:
-    with WppClient({closed_port(): SECRET}) as client, pytest.raises(errors.ConfigurationError) as caught:
+    with WppClient({closed_port(): SECRET}) as client, pytest.raises(ConfigurationError) as caught:
         client.status_session(fake.url, SESSION)
     assert fake.seen == []
     assert fake.url not in str(caught.value)
@@ -345,13 +346,13 @@ def test_it_knows_a_server_by_either_spelling_of_its_url(fake: FakeServer) -> No
 
 @pytest.mark.parametrize("url", ["", "ftp://host", "/etc/passwd", "http://", "http://host:port", "host:21465"])
 def test_it_refuses_an_address_that_is_not_http(url: str) -> None:
-    with pytest.raises(errors.ConfigurationError):
+    with pytest.raises(ConfigurationError):
         WppClient({url: SECRET})
 
 
 @pytest.mark.parametrize("session", ["../x", "a/b", "a:b", "a b", "a?b", "é", "a" * 65])
 def test_it_refuses_a_session_name_that_would_change_the_url(fake: FakeServer, wpp: WppClient, session: str) -> None:
-    with pytest.raises(errors.InvalidInput):
+    with pytest.raises(InvalidInput):
         wpp.status_session(fake.url, session)
     assert fake.seen == []
 

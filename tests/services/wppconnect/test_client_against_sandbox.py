@@ -10,7 +10,7 @@ import pytest
 
 from sandbox.server import SandboxServer, running_sandbox
 from sandbox.state import Config
-from services import errors
+from services.wppconnect import errors
 from services.wppconnect.client import Identity, NumberCheck, WppClient
 from services.wppconnect.event_keys import get_message_key
 from services.wppconnect.http_caller import Timeouts

@@ -13,16 +13,15 @@ import pytest
 import structlog
 from starlette.responses import Response
 
-from services import errors
-from services.wppconnect import results, routes
+from services.wppconnect import errors, results, routes
 from services.wppconnect.client import SentMessage, SessionState, WppClient
 from services.wppconnect.http_caller import Timeouts
 from services.wppconnect.http_transport import get_transport_error
-from tests.services.wppconnect.conftest import QUICK
 from tests.support.wpp_fakes import (
     NOT_FOUND_PAGE,
     SECRET,
     SESSION,
+    SHORT_TIMEOUTS,
     FakeServer,
     ReceivedRequest,
     answer_bad_gzip,
@@ -66,7 +65,7 @@ CHANGES: list[Call] = [send, clear, start]
 
 def failure(call: Call, url: str, **options: Any) -> errors.WppError:
     with (
-        WppClient({url: SECRET}, timeouts=QUICK, **options) as client,
+        WppClient({url: SECRET}, timeouts=SHORT_TIMEOUTS, **options) as client,
         pytest.raises(errors.WppError) as caught,
     ):
         call(client, url)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.errors import InvalidPhone
+from services.wppconnect.errors import InvalidPhone
 from services.wppconnect.phone import format_phone, is_same_subscriber, normalise
 
 AREAS = [11, 19, 21, 27, 31, 41, 47, 51, 53, 55, 61, 71, 81, 91, 99]

@@ -81,7 +81,8 @@ def test_it_writes_days_and_walls_as_they_stand(
 
 
 def failing() -> None:
-    from services.errors import DatabaseUnavailable, MessageTooLong
+    from services.errors import DatabaseUnavailable
+    from services.messaging.content import MessageTooLong
     from ui.shell import errors
 
     with errors.shown():
@@ -104,7 +105,7 @@ def test_it_shows_an_error_as_a_sentence_and_a_next_step_and_never_its_detail() 
 def pressed_above_what_redraws_itself() -> None:
     import streamlit as st
 
-    from services.errors import MessageTooLong
+    from services.messaging.content import MessageTooLong
     from ui.shell import errors
 
     errors.begin_page()

@@ -6,7 +6,8 @@ from uuid import UUID
 from streamlit.testing.v1 import AppTest
 
 from services.db.actor import Actor
-from tests.conftest import Database, connected
+from tests.support.databases import Database
+from tests.support.sessions import connected
 
 
 def page(user_id: "UUID") -> None:

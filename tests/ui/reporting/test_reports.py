@@ -1,4 +1,4 @@
-"""What the page "Relatórios" says, and to whom; the walk through it is in tests/browser."""
+"""What the page "Relatórios" says, and to whom; how people use it is in tests/browser."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -7,16 +7,17 @@ from streamlit.testing.v1 import AppTest
 
 from services.db.actor import Actor, Role
 from services.reporting import rollups
-from tests.conftest import Database, connected
-from tests.ui.shell.test_guard import ROOT, tab
-from tests.ui.staff.test_retention import texts
+from tests.support.databases import Database
+from tests.support.pages import open_tab, texts_of
+from tests.support.paths import ROOT
+from tests.support.sessions import connected
 from ui.reporting import report_figures
 
 PAGE = ROOT / "pages" / "reports.py"
 
 
 def look(actor: Actor) -> AppTest:
-    at = tab(PAGE, actor).run()
+    at = open_tab(PAGE, actor).run()
     assert not at.exception
     return at
 
@@ -37,7 +38,7 @@ def figures(at: AppTest) -> dict[str, str]:
 
 
 def test_it_says_what_to_do_where_there_is_nothing_yet(user: Actor) -> None:
-    assert "**Nada neste período.**" in texts(look(user))
+    assert "**Nada neste período.**" in texts_of(look(user))
 
 
 def test_it_shows_a_week_beside_the_week_before(database: Database, user: Actor) -> None:

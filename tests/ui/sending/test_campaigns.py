@@ -1,4 +1,4 @@
-"""What the page "Campanhas" says in each state; the walk through it is in tests/browser."""
+"""What the page "Campanhas" says in each state; how people use it is in tests/browser."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -9,10 +9,12 @@ from streamlit.testing.v1 import AppTest
 from services.db.actor import Actor
 from services.outreach import campaigns, template_content, templates
 from services.outreach.campaign_state import Campaign
-from tests.conftest import Database, connected
-from tests.services.outreach.test_campaigns import ZONE, people
-from tests.ui.shell.test_guard import ROOT, look
-from tests.ui.staff.test_retention import texts
+from tests.support.campaigns import make_recipients
+from tests.support.databases import Database
+from tests.support.local_times import SAO_PAULO
+from tests.support.pages import look_at, texts_of
+from tests.support.paths import ROOT
+from tests.support.sessions import connected
 
 PAGE = ROOT / "pages" / "campaigns.py"
 
@@ -21,22 +23,22 @@ PAGE = ROOT / "pages" / "campaigns.py"
 def made(user: Actor, database: Database) -> Campaign:
     connected(database, user)
     template = templates.save(user, template_content.TemplateDraft("Oferta", "Oi, {{nome}}!"))
-    return campaigns.create(user, "Novidades", template, people(3))
+    return campaigns.create(user, "Novidades", template, make_recipients(3))
 
 
 def test_it_says_what_to_do_where_there_is_none(user: Actor) -> None:
-    assert "Nenhuma campanha. Com **Nova campanha**" in texts(look(PAGE, user))
+    assert "Nenhuma campanha. Com **Nova campanha**" in texts_of(look_at(PAGE, user))
 
 
 def test_it_lists_them_with_how_far_they_are(user: Actor, made: Campaign) -> None:
-    at = look(PAGE, user)
-    assert "Novidades" in texts(at)
-    assert "Oferta · criada agora há pouco" in texts(at)
+    at = look_at(PAGE, user)
+    assert "Novidades" in texts_of(at)
+    assert "Oferta · criada agora há pouco" in texts_of(at)
 
 
 def test_it_foretells_a_draft_and_begins_it_when_confirmed(user: Actor, made: Campaign, database: Database) -> None:
-    at = look(PAGE, user, id=str(made.id))
-    assert "**3 mensagens**, termina" in texts(at)
+    at = look_at(PAGE, user, id=str(made.id))
+    assert "**3 mensagens**, termina" in texts_of(at)
     button = next(one for one in at.main.button if one.label == "Começar: 3 mensagens")
     button.click().run()
     assert not at.exception
@@ -56,29 +58,29 @@ def test_it_foretells_a_draft_and_begins_it_when_confirmed(user: Actor, made: Ca
     ],
 )
 def test_it_says_what_it_waits_for(user: Actor, made: Campaign, database: Database, why: str, words: str) -> None:
-    campaigns.confirm(user, made.id, ZONE)
+    campaigns.confirm(user, made.id, SAO_PAULO)
     database.execute("update campaign_lanes set waiting_reason = %s", why)
-    assert words in texts(look(PAGE, user, id=str(made.id)))
+    assert words in texts_of(look_at(PAGE, user, id=str(made.id)))
 
 
 def test_it_shows_nothing_of_somebody_elses(staff: Actor, made: Campaign) -> None:
-    assert "Novidades" not in texts(look(PAGE, staff, id=str(made.id)))
-    assert "Novidades" not in texts(look(PAGE, staff))
+    assert "Novidades" not in texts_of(look_at(PAGE, staff, id=str(made.id)))
+    assert "Novidades" not in texts_of(look_at(PAGE, staff))
 
 
 def test_it_foretells_in_a_sentence() -> None:
     def page(ends: "Any", over: int) -> None:
         from datetime import date
 
-        from services.outreach.pacing import Forecast
+        from services.outreach.campaign_forecast import Forecast
         from ui.sending import campaign_progress
 
         campaign_progress.show_forecast(Forecast(412, ends, ends, over, {date(2020, 11, 25): 412}))
 
     now = datetime.now(UTC)
     at = AppTest.from_function(page, args=(now, 12), default_timeout=60).run()
-    assert "**412 mensagens**, termina às" in texts(at)
-    assert "passa do limite de hoje em 12." in texts(at)
-    assert "não termina com estas regras" in texts(
+    assert "**412 mensagens**, termina às" in texts_of(at)
+    assert "passa do limite de hoje em 12." in texts_of(at)
+    assert "não termina com estas regras" in texts_of(
         AppTest.from_function(page, args=(None, 0), default_timeout=60).run()
     )

@@ -1,4 +1,4 @@
-"""What the pages "Enviar" and "Incertos" offer; the walks through them are in tests/browser."""
+"""What the pages "Enviar" and "Incertos" offer; how people use them is in tests/browser."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,9 +9,10 @@ from services.db.actor import Actor
 from services.messaging import outbox, overdue, state
 from services.messaging.content import Kind
 from services.messaging.state import Wait, WaitReason
-from tests.conftest import Database, connected
-from tests.ui.shell.test_guard import ROOT, look, tab
-from tests.ui.staff.test_retention import texts
+from tests.support.databases import Database
+from tests.support.pages import look_at, open_tab, texts_of
+from tests.support.paths import ROOT
+from tests.support.sessions import connected
 from ui.components import message_preview
 from ui.kit import badges
 
@@ -21,7 +22,7 @@ SEND = ROOT / "pages" / "send.py"
 @pytest.mark.parametrize("kind", list(Kind))
 def test_it_offers_every_kind(database: Database, user: Actor, kind: Kind) -> None:
     connected(database, user)
-    at = tab(SEND, user)
+    at = open_tab(SEND, user)
     at.session_state["compose_kind"] = kind
     at.run()
     assert not at.exception
@@ -30,13 +31,13 @@ def test_it_offers_every_kind(database: Database, user: Actor, kind: Kind) -> No
 
 def test_it_queues_a_place_and_keeps_its_draft_in_the_address(database: Database, user: Actor) -> None:
     connected(database, user)
-    at = tab(SEND, user)
+    at = open_tab(SEND, user)
     at.session_state["compose_kind"] = Kind.LOCATION
     at.run()
     key = at.query_params["rascunho"]
     at.text_input(key="compose_phone").set_value("11 91234-5678")
     at.text_input(key="compose_title").set_value("Loja")
-    # What is drawn afterwards links to a page that only the whole app knows: that is for the browser's walk.
+    # What is drawn afterwards links to a page that only the whole app knows: that is tested in tests/browser.
     at.button(key="send").click().run()
     (sent,) = outbox.list_recent(user)
     assert (sent.kind, sent.detail["title"]) == (Kind.LOCATION, "Loja")
@@ -46,11 +47,11 @@ def test_it_queues_a_place_and_keeps_its_draft_in_the_address(database: Database
 def test_it_warns_of_writing_to_whoever_asked_for_silence(database: Database, user: Actor) -> None:
     connected(database, user)
     opt_outs.add(user, "11912345678")
-    at = tab(SEND, user).run()
+    at = open_tab(SEND, user).run()
     at.text_input(key="compose_phone").set_value("11 1234-5678").run()
-    assert "pediu para não receber" not in texts(at)
+    assert "pediu para não receber" not in texts_of(at)
     at.text_input(key="compose_phone").set_value("(11) 91234-5678").run()
-    assert "pediu para não receber" in texts(at)
+    assert "pediu para não receber" in texts_of(at)
 
 
 def test_what_waited_too_long_is_its_owners_to_decide(database: Database, user: Actor, staff: Actor) -> None:
@@ -58,10 +59,10 @@ def test_what_waited_too_long_is_its_owners_to_decide(database: Database, user: 
     late = outbox.queue(user, "11912345678", "de anteontem", "one")
     outbox.queue(user, "11912345679", "também", "two")
     database.execute("update messages set asked_at = now(), waiting_since = now() - interval '50 hours'")
-    at = look(ROOT / "pages" / "uncertain.py", user)
-    assert "**Fora de campanhas**: 2 mensagens, há 2 dias" in texts(at)
-    assert "de anteontem" in texts(at)
-    assert "de anteontem" not in texts(look(ROOT / "pages" / "uncertain.py", staff))
+    at = look_at(ROOT / "pages" / "uncertain.py", user)
+    assert "**Fora de campanhas**: 2 mensagens, há 2 dias" in texts_of(at)
+    assert "de anteontem" in texts_of(at)
+    assert "de anteontem" not in texts_of(look_at(ROOT / "pages" / "uncertain.py", staff))
     at.button(key=f"discard_{late.id}").click().run()
     assert outbox.get_message(user, late.id).state is state.State.CANCELLED
     assert [one.body for one in overdue.list_overdue(user)] == ["também"]
@@ -81,11 +82,11 @@ def test_a_doubt_is_its_owners_and_staff_see_that_it_is(database: Database, user
     doubt = outbox.queue(user, "11912345678", "entre nós", "one")
     outbox.queue(user, "11912345679", "também em dúvida", "two")
     database.execute("update messages set state = 'uncertain', uncertain_at = now(), sending_at = now()")
-    at = look(ROOT / "pages" / "uncertain.py", user)
-    assert "entre nós" in texts(at)
-    assert "também em dúvida" in texts(at)
-    seen = look(ROOT / "pages" / "uncertain.py", staff)
-    assert "entre nós" not in texts(seen)
+    at = look_at(ROOT / "pages" / "uncertain.py", user)
+    assert "entre nós" in texts_of(at)
+    assert "também em dúvida" in texts_of(at)
+    seen = look_at(ROOT / "pages" / "uncertain.py", staff)
+    assert "entre nós" not in texts_of(seen)
     assert list(seen.dataframe[0].value["Incertas"]) == [2]
     at.button(key=f"left_{doubt.id}").click().run()
     assert outbox.get_message(user, doubt.id).state is state.State.SENT

@@ -1,4 +1,4 @@
-"""What the choice of recipients says before anything is sent; the walk through it is in tests/browser."""
+"""What the choice of recipients says before anything is sent; how people use it is in tests/browser."""
 
 from typing import Any
 
@@ -9,8 +9,9 @@ from services.contacts import opt_outs
 from services.db.actor import Actor
 from services.outreach import templates
 from services.outreach.template_content import TemplateDraft
-from tests.conftest import Database, connected
-from tests.ui.staff.test_retention import texts
+from tests.support.databases import Database
+from tests.support.pages import texts_of
+from tests.support.sessions import connected
 
 ANA, BIA, CAIO = "5511988887777", "5511977776666", "5511966665555"
 
@@ -45,7 +46,7 @@ def test_it_shows_what_is_wrong_with_each_and_sends_to_the_others(user: Actor, d
     at = look(user, database)
     next(one for one in at.text_area if one.label == "Mensagem").input("Oi {{nome}}!").run()
     paste(at, f"Ana {ANA}\n11 8888-7777\n{BIA}\n{CAIO}\n=SOMA(A1)\n12")
-    said = texts(at)
+    said = texts_of(at)
     assert "Prontos: 1" in said
     assert "Com problema: 5" in said
     table = at.dataframe[0].value
@@ -66,9 +67,9 @@ def test_it_says_at_once_that_a_variable_is_unknown_or_without_a_value(user: Act
     templates.save(user, TemplateDraft("Pedido", "{{pedido}} para {{nome}}", defaults={"pedido": None}))
     at = look(user, database)
     next(one for one in at.text_area if one.label == "Mensagem").input("Oi {{nmoe}}!").run()
-    assert "A variável {{nmoe}} não existe neste modelo." in texts(paste(at, f"Ana {ANA}"))
+    assert "A variável {{nmoe}} não existe neste modelo." in texts_of(paste(at, f"Ana {ANA}"))
     at.selectbox[0].select_index(1).run()
-    assert "Com problema: 1" in texts(at)
+    assert "Com problema: 1" in texts_of(at)
     assert at.dataframe[0].value["Situação"][0] == "Falta o valor de uma variável do modelo. ({{pedido}})"
     assert at.button(key="several_send").disabled
     at.text_input[0].input("Bolo").run()
@@ -79,7 +80,7 @@ def test_it_sends_few_from_here(user: Actor, database: Database) -> None:
     at = look(user, database)
     next(one for one in at.text_area if one.label == "Mensagem").input("Oi").run()
     paste(at, "\n".join(f"1191{n:07d}" for n in range(51)))
-    assert "Daqui saem até 50 mensagens de uma vez." in texts(at)
+    assert "Daqui saem até 50 mensagens de uma vez." in texts_of(at)
     assert at.button(key="several_send").disabled
 
 
@@ -99,7 +100,7 @@ def test_it_says_what_is_wrong_with_a_file(user: Actor, database: Database, cont
     at.segmented_control[0].set_value("Arquivo").run()
     at.file_uploader[0].upload("lista.csv", content, "text/csv").run()
     assert not at.exception
-    assert sentence in texts(at)
+    assert sentence in texts_of(at)
 
 
 def test_it_lets_one_choose_the_columns_of_a_file(user: Actor, database: Database) -> None:

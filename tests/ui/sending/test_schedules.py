@@ -1,4 +1,4 @@
-"""What the page "Agendamentos" says; the walk through it is in tests/browser."""
+"""What the page "Agendamentos" says; how people use it is in tests/browser."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -10,9 +10,10 @@ from services.messaging.content import Content
 from services.outreach import schedules
 from services.outreach.recurrence import ScheduleDraft, ScheduleRecipient
 from services.platform import local_time
-from tests.conftest import Database, connected
-from tests.ui.shell.test_guard import ROOT, look, tab
-from tests.ui.staff.test_retention import texts
+from tests.support.databases import Database
+from tests.support.pages import look_at, open_tab, texts_of
+from tests.support.paths import ROOT
+from tests.support.sessions import connected
 from ui.sending import schedule_words
 
 PAGE = ROOT / "pages" / "schedules.py"
@@ -27,7 +28,7 @@ def make(actor: Actor, rule: str | None = "FREQ=DAILY", name: str = "Bom dia") -
 
 
 def test_it_says_what_to_do_where_there_is_none(user: Actor) -> None:
-    assert "Nenhum agendamento. Com **Novo agendamento**" in texts(look(PAGE, user))
+    assert "Nenhum agendamento. Com **Novo agendamento**" in texts_of(look_at(PAGE, user))
 
 
 def test_it_shows_each_with_its_next_time_and_what_became_of_the_last(user: Actor, database: Database) -> None:
@@ -38,7 +39,7 @@ def test_it_shows_each_with_its_next_time_and_what_became_of_the_last(user: Acto
         made.id,
         user.user_id,
     )
-    said = texts(look(PAGE, user))
+    said = texts_of(look_at(PAGE, user))
     assert "Bom dia" in said
     assert "Todo dia · America/Sao Paulo" in said
     assert "Para: Ana" in said
@@ -49,13 +50,13 @@ def test_it_shows_each_with_its_next_time_and_what_became_of_the_last(user: Acto
 
 def test_it_offers_what_was_written_for_a_change(user: Actor) -> None:
     made = make(user, "FREQ=WEEKLY;BYDAY=MO,WE;COUNT=6", "Lembrete semanal")
-    at = look(PAGE, user, id=str(made.id))
+    at = look_at(PAGE, user, id=str(made.id))
     assert at.text_input[0].value == "Lembrete semanal"
     assert at.text_area[0].value == "Oi!"
     kinds = [one.value for one in at.selectbox]
     assert kinds == ["WEEKLY", "COUNT"]
     assert [one.value for one in at.multiselect] == [["MO", "WE"]]
-    assert "**Próximas datas**" in texts(at)
+    assert "**Próximas datas**" in texts_of(at)
 
 
 @pytest.mark.parametrize(
@@ -75,24 +76,24 @@ def test_it_says_how_often(rule: str | None, words: str) -> None:
 
 def test_it_draws_the_month(user: Actor) -> None:
     make(user)
-    at = look(PAGE, user)
+    at = look_at(PAGE, user)
     at.button_group[0].set_value(["Calendário"]).run()
     assert not at.exception
-    assert "Bom dia" in texts(at)
+    assert "Bom dia" in texts_of(at)
 
 
 def test_it_says_on_every_page_that_sends_that_nothing_leaves(user: Actor, database: Database) -> None:
     connected(database, user)
     kill_switch.stop_sending(user)
     for page in ("schedules", "campaigns", "send"):
-        at = tab(ROOT / "pages" / f"{page}.py", user).run()
-        assert "**Os envios estão parados desde" in texts(at)
+        at = open_tab(ROOT / "pages" / f"{page}.py", user).run()
+        assert "**Os envios estão parados desde" in texts_of(at)
         assert "Voltar a enviar" in [button.label for button in at.main.button]
 
 
 def test_it_tells_a_person_that_staff_stopped_them(user: Actor, staff: Actor, database: Database) -> None:
     connected(database, user)
     kill_switch.stop_sending(staff, user.user_id)
-    at = look(PAGE, user)
-    assert "**A equipe parou os seus envios às" in texts(at)
+    at = look_at(PAGE, user)
+    assert "**A equipe parou os seus envios às" in texts_of(at)
     assert "Voltar a enviar" not in [button.label for button in at.main.button]

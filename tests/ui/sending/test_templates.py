@@ -1,4 +1,4 @@
-"""What the page "Modelos" offers and says; the walk through it is in tests/browser."""
+"""What the page "Modelos" offers and says; how people use it is in tests/browser."""
 
 import io
 import json
@@ -11,8 +11,8 @@ from services.db.actor import Actor
 from services.messaging.content import Kind
 from services.outreach import template_exchange, templates
 from services.outreach.template_content import TemplateDraft
-from tests.ui.shell.test_guard import ROOT, tab
-from tests.ui.staff.test_retention import texts
+from tests.support.pages import open_tab, texts_of
+from tests.support.paths import ROOT
 
 PAGE = ROOT / "pages" / "templates.py"
 
@@ -27,7 +27,7 @@ PICTURE = _picture()
 
 
 def look(actor: Actor, **query: str) -> AppTest:
-    at = tab(PAGE, actor)
+    at = open_tab(PAGE, actor)
     at.query_params.update(query)
     return seen(at.run())
 
@@ -43,7 +43,7 @@ def bubble(at: AppTest) -> str:
 
 def test_it_says_what_to_do_where_there_is_none(user: Actor) -> None:
     at = look(user)
-    assert "Nenhum modelo ainda." in texts(at)
+    assert "Nenhum modelo ainda." in texts_of(at)
     assert [one.label for one in at.main.button] == ["Novo modelo"]
 
 
@@ -51,17 +51,17 @@ def test_it_searches_where_there_are_many(user: Actor) -> None:
     for number in range(31):
         templates.save(user, TemplateDraft(f"Modelo {number:02}", "Olá!" if number else "Sua 1ª entrega_chegou"))
     at = look(user)
-    assert "Modelo 29" in texts(at)
-    assert "Modelo 30" not in texts(at)
-    assert "Há mais modelos." in texts(at)
+    assert "Modelo 29" in texts_of(at)
+    assert "Modelo 30" not in texts_of(at)
+    assert "Há mais modelos." in texts_of(at)
     for typed, shown in (
         ("modelo 30", "Modelo 30"),
         ("entrega_", "Modelo 00"),
         ("nada disso", "Nenhum modelo encontrado."),
     ):
         seen(at.text_input(key="template_search").input(typed).run())
-        assert shown in texts(at)
-        assert "Modelo 29" not in texts(at)
+        assert shown in texts_of(at)
+        assert "Modelo 29" not in texts_of(at)
 
 
 def test_it_brings_templates_out_and_in_again(user: Actor) -> None:
@@ -90,7 +90,7 @@ def test_it_brings_templates_out_and_in_again(user: Actor) -> None:
 def test_it_says_what_is_wrong_with_an_imported_file(user: Actor, written: bytes, sentence: str) -> None:
     at = look(user)
     at.file_uploader[0].upload("modelos.json", written, "application/json").run()
-    assert sentence in texts(seen(at.button(key="template_import_go").click().run()))
+    assert sentence in texts_of(seen(at.button(key="template_import_go").click().run()))
     assert templates.list_templates(user) == []
 
 
@@ -104,21 +104,21 @@ def test_it_carries_a_file_in_the_next_version_and_drops_it_again(user: Actor) -
     next(one for one in at.checkbox if one.label == "Tirar o arquivo").check().run()
     seen(at.button(key="template_save").click().run())
     assert (templates.get_template(user, made.id).version, templates.get_template(user, made.id).media) == (3, None)
-    assert "O arquivo mudou: Texto." in texts(at)
+    assert "O arquivo mudou: Texto." in texts_of(at)
 
 
 def test_it_says_what_is_wrong_with_a_file_and_keeps_what_is_written(user: Actor) -> None:
     made = templates.save(user, TemplateDraft("Foto", "Para {{nome}}"))
     at = look(user, id=str(made.id))
     seen(at.file_uploader[0].upload("foto.png", PICTURE[:60], "image/png").run())
-    assert "corrompido ou vazio" in texts(at)
+    assert "corrompido ou vazio" in texts_of(at)
     assert at.button(key="template_save").disabled
 
 
 def test_it_shows_it_for_the_row_of_a_list(user: Actor) -> None:
     made = templates.save(user, TemplateDraft("Pedido", "{{nome}}: {{pedido}}", defaults={"pedido": None}))
     at = look(user, id=str(made.id))
-    assert "Falta um valor para {{pedido}}." in texts(at)
+    assert "Falta um valor para {{pedido}}." in texts_of(at)
     at.segmented_control[0].set_value("Linha de uma lista").run()
     content = "Nome;Fone;Pedido\nAna;11988887777;7\nZé;11977776666;8\n".encode("cp1252")
     at.file_uploader[1].upload("lista.csv", content, "text/csv").run()
@@ -129,10 +129,10 @@ def test_it_shows_it_for_the_row_of_a_list(user: Actor) -> None:
 
 def test_it_asks_for_a_name(user: Actor) -> None:
     at = look(user, id="novo")
-    assert "Falta o nome do modelo." in texts(seen(at.button(key="template_save").click().run()))
+    assert "Falta o nome do modelo." in texts_of(seen(at.button(key="template_save").click().run()))
 
 
 def test_it_is_found_by_nobody_else(user: Actor, staff: Actor) -> None:
     made = templates.save(user, TemplateDraft("Meu", "Olá"))
     at = look(staff, id=str(made.id))
-    assert "Não encontramos o que você procura." in texts(at)
+    assert "Não encontramos o que você procura." in texts_of(at)

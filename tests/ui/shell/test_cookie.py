@@ -17,7 +17,7 @@ from services.accounts.cookie_tokens import TokenKind
 from services.accounts.sign_in import SignIn, open_sign_in, sign_out
 from services.db import engine
 from services.db.actor import Actor
-from tests.conftest import Database
+from tests.support.databases import Database
 from ui.shell import cookie, headers
 
 SAME_ORIGIN = {"sec-fetch-site": "same-origin"}
@@ -94,7 +94,8 @@ def test_it_sets_it_secure_over_https_and_where_the_settings_say_so(
 ) -> None:
     answer = client("https").post(cookie.PATH, content=ticket, headers=SAME_ORIGIN)
     assert SimpleCookie(answer.headers["set-cookie"])[cookie.COOKIE_NAME]["secure"]
-    monkeypatch.setattr(cookie.settings.get(), "cookie_secure", True)
+    monkeypatch.setenv("COOKIE_SECURE", "true")
+    settings.get.cache_clear()
     answer = client().post(cookie.PATH, content=ticket, headers=SAME_ORIGIN)
     assert SimpleCookie(answer.headers["set-cookie"])[cookie.COOKIE_NAME]["secure"]
 
@@ -151,7 +152,7 @@ def test_it_knows_nobody_by_a_forged_cookie(user: Actor) -> None:
 
 
 def test_it_says_503_when_the_database_is_down(ticket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTH_COOKIE_KEY", cookie.settings.get().auth_cookie_key.get_secret_value())
+    monkeypatch.setenv("AUTH_COOKIE_KEY", cookie.settings.get().auth.cookie_key.get_secret_value())
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
     cookie.settings.get.cache_clear()
     engine.get_console_engine.cache_clear()

@@ -8,15 +8,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from services import settings
-from services.accounts import sign_in
 from services.db import engine
 from services.db.actor import Actor, Role
 from services.errors import DatabaseUnavailable, Forbidden, Unauthenticated
-from tests.conftest import Database
+from tests.support.databases import Database
+from tests.support.pages import PAGES, open_tab
+from tests.support.paths import ROOT
 from ui.shell import errors, guard
 
-ROOT = Path(__file__).parents[3]
-PAGES = sorted((ROOT / "pages").glob("*.py"))
 STAFF = {Role.ADMIN, Role.OPERATOR}
 # Who may see each page. A page that is missing here fails the test: decide, then write it down.
 ROLES = {
@@ -59,37 +58,20 @@ def sentence(error: type[Unauthenticated | Forbidden]) -> str:
     return f"**{error.message}** {error.hint}"
 
 
-def tab(path: Path, actor: Actor | None = None) -> AppTest:
-    at = AppTest.from_file(str(path), default_timeout=60)
-    if actor is not None and actor.user_id is not None:
-        at.session_state[guard.SIGN_IN] = sign_in.open_sign_in(actor.user_id)
-    return at
-
-
-def look(path: Path, actor: Actor, **query: str) -> AppTest:
-    """A page as the actor sees it at an address with `query`."""
-    at = tab(path, actor)
-    for name, value in query.items():
-        at.query_params[name] = value
-    at.run()
-    assert not at.exception
-    return at
-
-
 def test_it_knows_who_may_see_each_page() -> None:
     assert {page.stem for page in PAGES} == set(ROLES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_it_shows_anonymous_people_nothing(database: Database, page: Path) -> None:
-    at = tab(page).run()
+    at = open_tab(page).run()
     assert not at.exception
     assert shown(at) == [sentence(Unauthenticated)]
 
 
 @pytest.mark.parametrize(("page", "role"), EVERYBODY, ids=name_of)
 def test_it_shows_the_wrong_role_nothing(new_actor: Callable[..., Actor], page: Path, role: Role) -> None:
-    at = tab(page, new_actor(role)).run()
+    at = open_tab(page, new_actor(role)).run()
     if role in ROLES[page.stem]:
         assert sentence(Forbidden) not in shown(at)
         assert sentence(Unauthenticated) not in shown(at)
@@ -103,7 +85,7 @@ def test_it_shows_nothing_once_the_person_is_shut_out(
     database: Database, new_actor: Callable[..., Actor], page: Path
 ) -> None:
     actor = new_actor(Role.ADMIN)
-    at = tab(page, actor)
+    at = open_tab(page, actor)
     database.execute("insert into accounts (user_id, active) values (%s, false)", actor.user_id)
     at.run()
     assert shown(at) == [sentence(Unauthenticated)]
@@ -112,7 +94,7 @@ def test_it_shows_nothing_once_the_person_is_shut_out(
 
 def test_it_offers_each_role_its_pages_and_no_other(new_actor: Callable[..., Actor]) -> None:
     for role in Role:
-        at = tab(ROOT / "ui" / "main.py", new_actor(role)).run()
+        at = open_tab(ROOT / "ui" / "main.py", new_actor(role)).run()
         for page in PAGES:
             if role in ROLES[page.stem]:
                 at.switch_page(str(page))
@@ -124,7 +106,7 @@ def test_it_offers_each_role_its_pages_and_no_other(new_actor: Callable[..., Act
 def test_it_names_the_person_and_the_role_in_the_sidebar(database: Database, new_actor: Callable[..., Actor]) -> None:
     actor = new_actor(Role.OPERATOR)
     database.execute("insert into accounts (user_id, name) values (%s, 'Rui <b>*Dias*')", actor.user_id)
-    at = tab(ROOT / "ui" / "main.py", actor).run()
+    at = open_tab(ROOT / "ui" / "main.py", actor).run()
     assert [element.value for element in at.sidebar.text] == ["Rui <b>*Dias*"]
     assert "Operação" in [element.value for element in at.sidebar.caption]
 
@@ -139,7 +121,7 @@ def test_it_names_the_person_and_the_role_in_the_sidebar(database: Database, new
     ],
 )
 def test_it_shuts_an_open_tab_with_the_next_run(database: Database, user: Actor, change: str) -> None:
-    at = tab(ROOT / "ui" / "main.py", user).run()
+    at = open_tab(ROOT / "ui" / "main.py", user).run()
     assert at.button(key="sign_out")
     database.execute(change, user.user_id)
     at.run()
@@ -149,7 +131,7 @@ def test_it_shuts_an_open_tab_with_the_next_run(database: Database, user: Actor,
 
 
 def test_it_follows_a_change_of_role_with_the_next_run(database: Database, user: Actor) -> None:
-    at = tab(ROOT / "ui" / "main.py", user).run()
+    at = open_tab(ROOT / "ui" / "main.py", user).run()
     set_role = "update auth.users set raw_app_meta_data = jsonb_build_object('role', %s::text) where id = %s"
     database.execute(set_role, "operator", user.user_id)
     at.run()
@@ -162,7 +144,7 @@ def test_it_follows_a_change_of_role_with_the_next_run(database: Database, user:
 
 
 def test_it_says_so_when_the_database_is_down(user: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
-    at = tab(PAGES[0], user)
+    at = open_tab(PAGES[0], user)
     monkeypatch.setattr(errors, "DATABASE_WAIT_SECONDS", 0.0)
     monkeypatch.setenv("AUTH_COOKIE_KEY", "k" * 32)
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")

@@ -13,9 +13,8 @@ from websockets.typing import Origin
 from services.accounts import cookie_tokens, sign_in
 from services.db.actor import Actor, Role
 from services.db.embedded import EmbeddedPostgres
-from tests.conftest import Database
-from tests.support.databases import unreachable_database
-from tests.support.installation import Installation, running_installation
+from tests.support.databases import Database, unreachable_database
+from tests.support.processes import Processes, running_processes
 from ui.shell.cookie import COOKIE_NAME
 from ui.shell.live import SIGNED_OUT, TRY_AGAIN_LATER
 
@@ -25,15 +24,15 @@ SILENT_SECONDS = 0.5
 
 
 @pytest.fixture
-def console(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
-    with running_installation(database.url, tmp_path / "live", ("console",)) as installation:
+def console(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
+    with running_processes(database.url, tmp_path / "live", ("console",)) as installation:
         for name, value in installation.environment.items():
             monkeypatch.setenv(name, value)
         yield installation
 
 
 @pytest.fixture
-def listen(console: Installation) -> Iterator[Callable[..., ClientConnection]]:
+def listen(console: Processes) -> Iterator[Callable[..., ClientConnection]]:
     with ExitStack() as opened:
 
         def make(

@@ -12,12 +12,14 @@ from streamlit.testing.v1 import AppTest
 from services.db import engine
 from services.db.actor import Actor, Role
 from services.db.embedded import EmbeddedPostgres
-from services.errors import DatabaseUnavailable, NotFound, WppUnreachable
+from services.errors import DatabaseUnavailable, NotFound
 from services.fleet import session
-from tests.conftest import Database, forget_process_state
-from tests.support.databases import end_connections
-from tests.test_isolation import furnish
-from tests.ui.shell.test_guard import PAGES, ROOT, tab
+from services.wppconnect.errors import WppUnreachable
+from tests.support.databases import Database, end_connections
+from tests.support.pages import PAGES, open_tab
+from tests.support.paths import ROOT
+from tests.support.process_state import forget_process_state
+from tests.support.tenants import create_tenants
 from ui.shell import errors as drawn
 from ui.shell.navigation import NEW
 
@@ -116,10 +118,10 @@ def admin(database: Database, new_actor: Callable[..., Actor], monkeypatch: pyte
     monkeypatch.setenv("WPP_SERVER_URL", f"{NOBODY},http://127.0.0.1:7")
     monkeypatch.setenv("WPP_SERVER_TOKEN", "its-secret-key")
     forget_process_state()
-    world = furnish(database, partial(new_actor, Role.ADMIN))
+    tenants = create_tenants(database, partial(new_actor, Role.ADMIN))
     # Rows for the walls between tenants, which no page would find in real life.
     database.execute("delete from fleet_samples")
-    return world.b.actor
+    return tenants.b.actor
 
 
 @pytest.fixture
@@ -131,8 +133,8 @@ def outage(cluster: EmbeddedPostgres, database: Database, admin: Actor) -> Itera
 
 @pytest.fixture
 def screen(admin: Actor) -> AppTest:
-    """The admin's tab."""
-    return tab(ROOT / "ui" / "main.py", admin).run()
+    """The admin's open_tab."""
+    return open_tab(ROOT / "ui" / "main.py", admin).run()
 
 
 def go(screen: AppTest, page: str, **query: str) -> AppTest:
@@ -288,7 +290,7 @@ def test_it_goes_on_saying_so_when_the_page_is_drawn_anew(screen: AppTest) -> No
 def test_it_says_so_where_a_draft_or_an_invitation_is_none(screen: AppTest, database: Database) -> None:
     for value in NAMELESS:
         assert not go(screen, "send", rascunho=value).exception
-    anonymous = tab(ROOT / "ui" / "main.py")
+    anonymous = open_tab(ROOT / "ui" / "main.py")
     for value in NAMELESS[:-1]:
         anonymous.query_params["convite"] = value
         assert not anonymous.run().exception

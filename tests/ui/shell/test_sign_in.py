@@ -9,10 +9,9 @@ from streamlit.testing.v1 import AppTest
 
 from services import settings
 from services.accounts import provisioning
-from services.accounts.sign_in import get_account
+from services.accounts.sign_in import SignInLocked, SignInRefused, get_account
 from services.db.actor import Role
-from services.errors import SignInLocked, SignInRefused
-from tests.conftest import Database
+from tests.support.databases import Database
 from ui.shell import guard
 
 MAIN = Path(__file__).parents[3] / "ui" / "main.py"

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.support.installation import ROOT
+from tests.support.paths import ROOT
 from ui.staff import audit_log
 
 ROOMS = "audit|cleanup|endpoint|event|fleet|glass|isolation|key|sending|server|session|template|user"

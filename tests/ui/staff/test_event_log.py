@@ -1,4 +1,4 @@
-"""What the page "Eventos" says; the walk through it is in tests/browser."""
+"""What the page "Eventos" says; how people use it is in tests/browser."""
 
 from collections.abc import Callable
 
@@ -7,9 +7,9 @@ from streamlit.testing.v1 import AppTest
 
 from services.db.actor import Actor, Role
 from services.inbound import event_log
-from tests.conftest import Database
-from tests.ui.shell.test_guard import ROOT, tab
-from tests.ui.staff.test_retention import texts
+from tests.support.databases import Database
+from tests.support.pages import open_tab, texts_of
+from tests.support.paths import ROOT
 from ui.kit.quantities import duration, size
 
 PAGE = ROOT / "pages" / "events.py"
@@ -17,7 +17,7 @@ PAGE = ROOT / "pages" / "events.py"
 
 @pytest.fixture
 def page(new_actor: Callable[..., Actor]) -> AppTest:
-    return tab(PAGE, new_actor(Role.OPERATOR))
+    return open_tab(PAGE, new_actor(Role.OPERATOR))
 
 
 def store(database: Database, count: int, verdict: str = "handled", age: str = "0") -> None:
@@ -30,14 +30,14 @@ def store(database: Database, count: int, verdict: str = "handled", age: str = "
 
 
 def test_it_says_that_nothing_came(database: Database, page: AppTest) -> None:
-    said = texts(page.run())
+    said = texts_of(page.run())
     assert "Nenhum evento chegou na última hora." in said
     assert "Nenhum evento com este filtro." in said
 
 
 def test_it_says_how_long_the_oldest_waits(database: Database, page: AppTest) -> None:
     store(database, 1, "received", "10 minutes")
-    assert "O evento mais antigo na fila espera há 10 min." in texts(page.run())
+    assert "O evento mais antigo na fila espera há 10 min." in texts_of(page.run())
 
 
 def test_it_turns_pages_and_starts_anew_with_another_filter(database: Database, page: AppTest) -> None:
@@ -72,7 +72,7 @@ def test_it_says_when_a_search_means_too_many(
     monkeypatch.setattr(event_log, "MAX_NAMES", 1)
     new_actor(email="ana@example.com")
     page.run().text_input(key="events_session").input("ana").run()
-    assert "A busca encontra gente demais" in texts(page)
+    assert "A busca encontra gente demais" in texts_of(page)
 
 
 def test_it_tells_sizes_and_durations_in_words() -> None:

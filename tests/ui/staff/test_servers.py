@@ -1,4 +1,4 @@
-"""What the page "Servidores" says, and to whom it offers what; the walk through it is in tests/browser."""
+"""What the page "Servidores" says, and to whom it offers what; how people use it is in tests/browser."""
 
 import json
 from collections.abc import Callable
@@ -10,10 +10,11 @@ from services import settings
 from services.db.actor import Actor, Role
 from services.wppconnect import contract_facts
 from services.wppconnect.contract_facts import Outcome
-from tests.conftest import Database, forget_process_state
-from tests.support.installation import wait_for
-from tests.ui.shell.test_guard import ROOT, tab
-from tests.ui.staff.test_retention import texts
+from tests.support.databases import Database
+from tests.support.pages import open_tab, texts_of
+from tests.support.paths import ROOT
+from tests.support.process_state import forget_process_state
+from tests.support.waiting import wait_for
 from ui.staff import server_checks
 
 PAGE = ROOT / "pages" / "servers.py"
@@ -29,7 +30,7 @@ def look(
     forget_process_state()
 
     def as_(role: Role = Role.ADMIN) -> AppTest:
-        at = tab(PAGE, new_actor(role)).run()
+        at = open_tab(PAGE, new_actor(role)).run()
         assert not at.exception
         return at
 
@@ -55,7 +56,7 @@ def sessions_on(database: Database, count: int, status: str = "conectado") -> No
 
 
 def test_it_shows_a_configured_server_before_anybody_has_looked(look: Callable[..., AppTest]) -> None:
-    said = texts(look())
+    said = texts_of(look())
     assert "**Servidor 1**" in said
     assert "1º endereço de WPP_SERVER_URL · será olhado dentro de 20 segundos" in said
 
@@ -73,7 +74,7 @@ def test_it_shows_load_version_latency_and_uptime(look: Callable[..., AppTest], 
     sessions_on(database, 3)
     sessions_on(database, 2, "pareando")
     at = look()
-    said = texts(at)
+    said = texts_of(at)
     assert "versão 2.10.4 · latência 12 ms · no ar desde" in said
     assert "Verificação de segurança há 5 min: nada a corrigir." in said
     assert [metric.value for metric in at.main.metric] == ["1 de 1", "5", "95"]
@@ -106,7 +107,7 @@ def test_it_says_what_is_wrong_and_what_to_do(
     look: Callable[..., AppTest], database: Database, columns: dict[str, str], sentences: list[str]
 ) -> None:
     stored(database, state_since="now()", **columns)
-    said = texts(look())
+    said = texts_of(look())
     for sentence in sentences:
         assert sentence in said
 
@@ -117,8 +118,8 @@ def test_it_shows_what_is_configured_no_longer_and_offers_nothing_for_it(
     stored(database, healthy="true", checked_at="now()")
     stored(database, "http://gone.internal:1", healthy="true", checked_at="now()", warnings="'{unhealthy}'")
     at = look()
-    assert "Não está mais em WPP_SERVER_URL" in texts(at)
-    assert "/unhealthy" not in texts(at)
+    assert "Não está mais em WPP_SERVER_URL" in texts_of(at)
+    assert "/unhealthy" not in texts_of(at)
     assert [button.label for button in at.main.button].count("Esvaziar") == 1
 
 
@@ -168,7 +169,7 @@ def test_it_says_how_far_a_check_is_and_offers_no_second_one(look: Callable[...,
     assert at.button(key="check_1").disabled
     database.execute("update server_checks set started_at = now() - interval '6 minutes'")
     at = look()
-    assert "A última conferência do contrato foi interrompida." in texts(at)
+    assert "A última conferência do contrato foi interrompida." in texts_of(at)
     assert not at.button(key="check_1").disabled
 
 
@@ -182,7 +183,7 @@ def test_it_says_what_differs_and_what_was_not_checked(look: Callable[..., AppTe
     ]
     check(database, facts)
     at = look(Role.OPERATOR)
-    said = texts(at)
+    said = texts_of(at)
     assert "**Este servidor não responde como o console espera** (versão `2.10.4`, há 2 h): 1 pontos valem, 2" in said
     assert "**Difere:** start-session responde na hora, com o estado de antes do início." in said
     assert "202 application/json" in [code.value for code in at.main.code]
@@ -196,20 +197,20 @@ def test_it_is_content_with_a_server_that_keeps_to_the_contract(
     stored(database, version="'2.10.4'", checked_at="now()", healthy="true")
     check(database, [("no token", Outcome.HOLDS, "401")])
     at = look()
-    assert "Contrato conferido há 2 h (versão `2.10.4`): 1 pontos valem, 0 diferem, 0 não conferidos." in texts(at)
+    assert "Contrato conferido há 2 h (versão `2.10.4`): 1 pontos valem, 0 diferem, 0 não conferidos." in texts_of(at)
     assert not at.main.expander
 
 
 def test_it_warns_of_a_version_that_was_never_checked(look: Callable[..., AppTest], database: Database) -> None:
     stored(database, version="'2.11.0'", checked_at="now()", healthy="true")
     check(database)
-    assert "**A versão mudou de `2.10.4` para `2.11.0` desde a última conferência.**" in texts(look())
+    assert "**A versão mudou de `2.10.4` para `2.11.0` desde a última conferência.**" in texts_of(look())
 
 
 def test_it_says_why_a_server_could_not_be_checked(look: Callable[..., AppTest], database: Database) -> None:
     stored(database)
     check(database, version="null", error="'wppconnect_token'")
-    assert "**O contrato não pôde ser conferido há 2 h.** O servidor do WhatsApp não aceitou" in texts(look())
+    assert "**O contrato não pôde ser conferido há 2 h.** O servidor do WhatsApp não aceitou" in texts_of(look())
 
 
 def test_it_begins_a_check(look: Callable[..., AppTest], database: Database) -> None:
@@ -226,9 +227,9 @@ def test_it_says_of_what_a_wrong_secret_does_whence_it_is_known(
 ) -> None:
     stored(database, warnings="'{wrong_secret}'", version="'2.10.4'", scanned_at="now()")
     at = look()
-    assert "agem também com um segredo errado" in texts(at)
-    assert "é conhecido das versões até a 2.10.4" in texts(at)
-    assert "nada a corrigir" in texts(at)
+    assert "agem também com um segredo errado" in texts_of(at)
+    assert "é conhecido das versões até a 2.10.4" in texts_of(at)
+    assert "nada a corrigir" in texts_of(at)
 
 
 def test_it_has_a_sentence_for_every_fact() -> None:

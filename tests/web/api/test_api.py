@@ -2,9 +2,9 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -12,22 +12,18 @@ import httpx
 import pytest
 from PIL import Image
 
-from services.contacts import opt_outs
 from services.db.actor import Actor
-from services.inbound import automations, conversations, outages
-from services.integrations import webhook_endpoints
+from services.inbound import conversations
 from services.messaging import kill_switch, outbox
-from services.messaging.content import Content
-from services.outreach import campaigns, recurrence, schedules, templates
-from services.outreach.recipients import Recipient
-from services.outreach.recurrence import ScheduleRecipient
-from services.outreach.template_content import TemplateDraft
+from services.outreach import campaigns
 from services.platform import media_store
-from tests.conftest import Database, connected
 from tests.support import days
+from tests.support.api_calls import MARK, THURSDAY, WEEKLY, call_operation, get_names, list_rows
 from tests.support.credentials import bearer_header, make_jwt
-from tests.support.installation import wait_for
-from tests.web.conftest import ORIGIN
+from tests.support.databases import Database
+from tests.support.sessions import connected
+from tests.support.waiting import wait_for
+from tests.support.web_settings import ORIGIN
 from web.api import openapi
 from web.api.automations import AUTO_REPLY, RULES
 from web.api.campaigns import CAMPAIGNS
@@ -45,176 +41,6 @@ from web.api.uncertain import UNCERTAIN
 from web.api.webhook_endpoints import DELIVERIES, ENDPOINTS
 
 OPERATIONS = [(method.upper(), path) for path, methods in openapi.document()["paths"].items() for method in methods]
-MARK = "a text that only its owner may read"
-# Still to come.
-THURSDAY = days.future_weekday(3)
-CONTENT = Content(body=MARK)
-
-
-@pytest.fixture
-def http(companion: int) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://127.0.0.1:{companion}", timeout=30) as client:
-        yield client
-
-
-@pytest.fixture
-def ana(database: Database, new_actor: Callable[..., Actor]) -> Actor:
-    """Somebody with a session and something of everything that the API knows."""
-    actor = new_actor()
-    connected(database, actor)
-    outbox.queue(actor, "11 98765-4321", MARK, "key-of-ana")
-    template = templates.save(actor, TemplateDraft("Da Ana", MARK))
-    media_store.save(actor, MARK.encode(), "text/plain")
-    first = datetime.combine(THURSDAY, time(9))
-    schedules.create(
-        actor,
-        recurrence.ScheduleDraft(
-            MARK, "America/Sao_Paulo", first, None, (ScheduleRecipient("5511987654321"),), CONTENT
-        ),
-    )
-    database.execute(
-        "insert into schedule_runs (schedule_id, user_id, local_time, due_at, state, reason)"
-        " select id, user_id, now(), now(), 'missed', %s from schedules where user_id = %s",
-        MARK, actor.user_id,
-    )  # fmt: skip
-    campaigns.create(actor, MARK, template, [Recipient(1, "", "5511987654321", MARK)])
-    database.execute(
-        "with contact as (insert into contacts (session_id, user_id, address, phone, name, last_message_at)"
-        " select id, user_id, '5511987654321@c.us', '5511987654321', %s, now() from whatsapp_sessions"
-        " where user_id = %s returning id)"
-        " update messages set contact_id = contact.id, wpp_id = 'of-ana' from contact where user_id = %s",
-        MARK, actor.user_id, actor.user_id,
-    )  # fmt: skip
-    opt_outs.add(actor, "11 91234-5678")
-    _what_came_of_it(database, actor)
-    return actor
-
-
-def _what_came_of_it(database: Database, actor: Actor) -> None:
-    """What the worker would have written: a rule and its use, a gap with a chat that was lost, a dead delivery."""
-    automations.add_label(actor, [MARK], MARK)
-    database.execute(
-        "insert into automation_uses (automation_id, user_id, contact_id, day, action)"
-        " select r.id, r.user_id, c.id, now(), 'labelled' from automations r join contacts c on c.user_id = r.user_id"
-        " where r.user_id = %s",
-        actor.user_id,
-    )
-    database.execute(
-        "with gap as (insert into outages (session_id, user_id, from_at, to_at, reason, state, done_at)"
-        " select id, user_id, now(), now(), 'session', 'done', now() from whatsapp_sessions where user_id = %s"
-        " returning id, user_id)"
-        " insert into outage_chats (outage_id, address, user_id, state, failure) select id, %s, user_id, 'failed',"
-        " 'x' from gap",
-        actor.user_id, MARK,
-    )  # fmt: skip
-    database.execute(
-        "with endpoint as (insert into webhook_endpoints (user_id, url, secret, kinds)"
-        " values (%s, 'https://erp.example.com/', 'whsec_x', '{session.status}') returning id, user_id)"
-        " insert into webhook_deliveries (endpoint_id, user_id, kind, session_id, state, dead_at)"
-        " select e.id, e.user_id, 'session.status', s.id, 'dead', now()"
-        " from endpoint e join whatsapp_sessions s on s.user_id = e.user_id",
-        actor.user_id,
-    )
-
-
-def names_of(actor: Actor, path: str) -> dict[str, str]:
-    """What of theirs a path can name."""
-    lists: dict[str, Callable[[], Any]] = {
-        TEMPLATES: lambda: templates.list_templates(actor)[0].id,
-        SCHEDULES: lambda: schedules.list_schedules(actor)[0].id,
-        CAMPAIGNS: lambda: campaigns.list_campaigns(actor)[0][0].id,
-        CHATS: lambda: conversations.list_chats(actor).chats[0].contact.id,
-        RULES: lambda: automations.list_rules(actor)[0].id,
-        OUTAGES: lambda: outages.list_own(actor)[0].id,
-        ENDPOINTS: lambda: webhook_endpoints.list_endpoints(actor)[0].id,
-        DELIVERIES: lambda: (
-            webhook_endpoints.list_deliveries(actor, webhook_endpoints.list_endpoints(actor)[0].id)[0].id
-        ),
-    }
-    read = next(
-        (one for prefix, one in lists.items() if path.startswith(prefix)), lambda: outbox.list_recent(actor)[0].id
-    )
-    return {"{id}": str(read()), "{media_id}": media_store.list_media(actor, 1)[0].media.sha256.hex()}
-
-
-WEEKLY = {
-    "name": "Toda semana",
-    "zone": "America/Sao_Paulo",
-    "first": f"{THURSDAY}T09:00",
-    "rule": "FREQ=WEEKLY",
-    "recipients": [{"phone": "11987654321"}],
-    "message": "Olá",
-}
-
-
-def everything_of(database: Database, actor: Actor) -> list[Any]:
-    """All rows of theirs that the API could change."""
-    tables = ("messages", "templates", "template_versions", "media", "schedules", "schedule_runs", "campaigns",
-              "campaign_recipients", "contacts", "message_annotations", "opt_outs", "automations", "automation_uses",
-              "outages", "outage_chats", "webhook_endpoints", "webhook_deliveries")  # fmt: skip
-    stopped = "select l.stopped_at from lanes l join whatsapp_sessions s on s.id = l.session_id where s.user_id = %s"
-    return [
-        database.execute(stopped, actor.user_id),
-        *(database.execute(f"select * from {name} where user_id = %s order by 1, 2", actor.user_id) for name in tables),
-    ]
-
-
-# Input that each operation takes.
-INPUT: dict[tuple[str, str], dict[str, Any]] = {
-    ("POST", SEND): {"json": {"phone": "11987654321", "message": "Olá"}},
-    ("POST", MEDIA): {"content": b"a file"},
-    ("POST", TEMPLATES): {"json": {"name": "Um", "message": "Olá, {{nome}}"}},
-    ("PUT", f"{TEMPLATES}/{{id}}"): {"json": {"name": "Um", "message": "Olá"}},
-    ("POST", f"{TEMPLATES}/{{id}}/preenchido"): {"json": {}},
-    ("POST", SCHEDULES): {"json": WEEKLY},
-    ("PUT", f"{SCHEDULES}/{{id}}"): {"json": WEEKLY},
-    ("PATCH", f"{SCHEDULES}/{{id}}"): {"json": {"paused": True}},
-    ("POST", CAMPAIGNS): {
-        "json": {"name": "Uma", "templateId": str(uuid4()), "recipients": [{"phone": "11987654321"}]}
-    },
-    ("PATCH", f"{CAMPAIGNS}/{{id}}"): {"json": {"state": "cancelled"}},
-    ("PATCH", f"{SCHEDULES}/{{id}}/proximas"): {"json": {"wall": f"{THURSDAY}T09:00"}},
-    ("POST", f"{UNCERTAIN}/{{id}}/decisao"): {"json": {"decision": "left"}},
-    ("PUT", f"{CHATS}/{{id}}"): {"json": {"name": "Outra", "labels": ["cliente"]}},
-    ("PATCH", f"{CHATS}/{{id}}"): {"json": {"blocked": True}},
-    ("POST", f"{CHATS}/{{id}}/responder"): {"json": {"message": "Olá"}},
-    ("POST", f"{MESSAGES}/{{id}}/reacao"): {"json": {"emoji": "👍"}},
-    ("GET", f"{MESSAGES}/busca"): {"params": {"words": "owner"}},
-    ("PUT", f"{CAMPAIGNS}/{{id}}/ritmo"): {
-        "json": {"opens": "10:00", "closes": "12:00", "daily": 5, "coldShare": 0.1, "seconds": 60}
-    },
-    ("POST", f"{TEMPLATES}/{{id}}/copia"): {"json": {"name": "Cópia"}},
-    ("POST", TEMPLATE_FILE): {"content": b"{}"},
-    ("POST", OPT_OUTS): {"json": {"phone": "11912345678"}},
-    ("PUT", KILL_SWITCH): {"json": {"stopped": True}},
-    ("POST", RULES): {"json": {"words": ["preço"], "label": "Interessado"}},
-    ("PUT", AUTO_REPLY): {
-        "json": {"reply": "Fechado.", "hours": [{"opens": "08:00", "closes": "18:00"}] * 5 + [None, None]}
-    },
-    ("PATCH", f"{RULES}/{{id}}"): {"json": {"active": False}},
-    ("GET", REPORTS): {"params": {"first": f"{date.today() - timedelta(days=1)}", "last": f"{date.today()}"}},
-}
-
-
-def call(
-    http: httpx.Client, method: str, path: str, credential: str | None, of: Actor | None = None, **more: Any
-) -> httpx.Response:
-    """Any operation, with input that it takes, on what is `of` somebody; a stream is read up to its first event."""
-    headers = {
-        **(bearer_header(credential) if credential else {}),
-        "Prefer": "respond-async",
-        **more.pop("headers", {}),
-    }
-    names = names_of(of, path) if of else {"{id}": str(uuid4()), "{media_id}": "0" * 64}
-    url = path
-    for placeholder, name in names.items():
-        url = url.replace(placeholder, name)
-    with http.stream(method, url, headers=headers, **(more or INPUT.get((method, path), {}))) as answer:
-        if answer.headers["content-type"].startswith("text/event-stream"):
-            answer._content = next(answer.iter_raw())
-        else:
-            answer.read()
-        return answer
 
 
 # --- who may ----------------------------------------------------------------------------------------------------------
@@ -231,7 +57,7 @@ def unlimited(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_refuses_whoever_has_no_credential(http: httpx.Client, database: Database) -> None:
     for method, path in OPERATIONS:
         for credential in (None, "nonsense", make_jwt(uuid4()), make_jwt(uuid4(), "x" * 40), "plk_" + "x" * 43):
-            answer = call(http, method, path, credential)
+            answer = call_operation(http, method, path, credential)
             assert answer.status_code == 401, (method, path, credential)
             assert set(answer.json()) == {"code", "message", "hint", "request_id"}
             assert answer.headers["www-authenticate"] == "Bearer"
@@ -253,13 +79,13 @@ def test_it_notes_why_it_refused_and_nothing_of_the_token(http: httpx.Client, da
 def test_it_shows_nobody_anothers_rows(
     http: httpx.Client, database: Database, ana: Actor, new_actor: Callable[..., Actor]
 ) -> None:
-    before = everything_of(database, ana)
+    before = list_rows(database, ana)
     for method, path in OPERATIONS:
-        answer = call(http, method, path, make_jwt(new_actor()), ana)
+        answer = call_operation(http, method, path, make_jwt(new_actor()), ana)
         assert answer.status_code != 500, (method, path)
-        for private in (MARK, str(ana.user_id), *names_of(ana, path).values()):
+        for private in (MARK, str(ana.user_id), *get_names(ana, path).values()):
             assert private not in answer.text, (method, path)
-        assert everything_of(database, ana) == before, (method, path)
+        assert list_rows(database, ana) == before, (method, path)
         assert database.one("select status from whatsapp_sessions where user_id = %s", ana.user_id) == "conectado"
 
 
@@ -272,10 +98,10 @@ def test_it_shows_everybody_their_own(http: httpx.Client, database: Database, an
         # The chat itself is read from the server; the brake and the report say nothing but figures.
         if method != "GET" or path.endswith("/conversa") or path in (KILL_SWITCH, REPORTS):
             continue
-        answer = call(http, method, path, make_jwt(ana), ana)
+        answer = call_operation(http, method, path, make_jwt(ana), ana)
         assert answer.status_code == 200, path
         # What holds no word of theirs holds an id: of what the path names, or of their contact.
-        ids = (*names_of(ana, path).values(), *names_of(ana, CHATS).values())
+        ids = (*get_names(ana, path).values(), *get_names(ana, CHATS).values())
         assert any(one in answer.text for one in (MARK, f"user_{ana.user_id}", "5511912345678", *ids)), path
 
 
@@ -284,7 +110,7 @@ def test_it_takes_key_and_text_of_two_users_apart(
 ) -> None:
     connected(database, user)
     sent = {"phone": "11987654321", "message": "outra"}
-    answer = call(http, "POST", SEND, make_jwt(user), json=sent, headers={"Idempotency-Key": "key-of-ana"})
+    answer = call_operation(http, "POST", SEND, make_jwt(user), json=sent, headers={"Idempotency-Key": "key-of-ana"})
     assert answer.status_code == 202
     assert answer.json()["message"] == "outra"
 
@@ -293,7 +119,7 @@ def test_it_takes_key_and_text_of_two_users_apart(
 
 
 def test_it_says_where_to_ask_while_a_message_is_on_its_way(http: httpx.Client, ana: Actor) -> None:
-    answer = call(http, "POST", SEND, make_jwt(ana))
+    answer = call_operation(http, "POST", SEND, make_jwt(ana))
     assert answer.status_code == 202
     where = answer.headers["location"]
     assert where == f"{SEND}/{answer.json()['id']}"
@@ -304,7 +130,7 @@ def test_it_queues_the_same_key_once_however_many_ask_at_once(
     http: httpx.Client, database: Database, ana: Actor
 ) -> None:
     def send(_: int) -> httpx.Response:
-        return call(http, "POST", SEND, make_jwt(ana), headers={"Idempotency-Key": "one"})
+        return call_operation(http, "POST", SEND, make_jwt(ana), headers={"Idempotency-Key": "one"})
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(send, range(24)))
@@ -314,7 +140,7 @@ def test_it_queues_the_same_key_once_however_many_ask_at_once(
 
 
 def test_it_refuses_a_key_that_named_another_text(http: httpx.Client, ana: Actor) -> None:
-    answer = call(http, "POST", SEND, make_jwt(ana), headers={"Idempotency-Key": "key-of-ana"})
+    answer = call_operation(http, "POST", SEND, make_jwt(ana), headers={"Idempotency-Key": "key-of-ana"})
     assert (answer.status_code, answer.json()["code"]) == (409, "conflito")
 
 
@@ -353,7 +179,7 @@ def test_it_says_what_is_wrong_with_the_input(
 
 
 def test_it_does_not_send_from_a_session_that_is_not_up(http: httpx.Client, user: Actor) -> None:
-    answer = call(http, "POST", SEND, make_jwt(user))
+    answer = call_operation(http, "POST", SEND, make_jwt(user))
     assert (answer.status_code, answer.json()["code"]) == (409, "sessao_desconectada")
 
 
@@ -396,9 +222,9 @@ def test_it_refuses_a_cursor_that_is_none(http: httpx.Client, ana: Actor, cursor
 
 
 def test_it_takes_a_message_back_until_it_leaves(http: httpx.Client, database: Database, ana: Actor) -> None:
-    taken = call(http, "DELETE", f"{SEND}/{{id}}", make_jwt(ana), ana)
+    taken = call_operation(http, "DELETE", f"{SEND}/{{id}}", make_jwt(ana), ana)
     assert (taken.status_code, taken.json()["state"]) == (200, "cancelled")
-    late = call(http, "DELETE", f"{SEND}/{{id}}", make_jwt(ana), ana)
+    late = call_operation(http, "DELETE", f"{SEND}/{{id}}", make_jwt(ana), ana)
     assert late.status_code == 409
     assert database.one("select state from messages where user_id = %s", ana.user_id) == "cancelled"
 
@@ -467,7 +293,10 @@ def test_it_keeps_rules_as_the_page_does(http: httpx.Client, user: Actor) -> Non
 
 
 def test_it_sets_the_pace_of_a_campaign_within_the_limits(http: httpx.Client, ana: Actor) -> None:
-    where, ours = f"{CAMPAIGNS}/{campaigns.list_campaigns(ana)[0][0].id}/ritmo", bearer_header(make_jwt(ana))
+    where, ours = (
+        f"{CAMPAIGNS}/{campaigns.list_campaigns(ana)[0][0].id}/ritmo",
+        bearer_header(make_jwt(ana)),
+    )
     pace = {"opens": "10:00", "closes": "12:00", "daily": 5, "coldShare": 0.1, "seconds": 60.0}
     told = http.put(where, headers=ours, json=pace).json()["pace"]
     assert told == {"opens": "10:00", "closes": "12:00", "daily": 5, "cold_share": 0.1, "seconds": 60.0}

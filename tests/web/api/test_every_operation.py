@@ -15,20 +15,23 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 
 from services.db.embedded import EmbeddedPostgres
-from tests.conftest import Database, fresh_database
-from tests.support.credentials import bearer_header, make_jwt
-from tests.support.installation import Installation, running_installation, wait_for
-from tests.web.conftest import JWT_SECRET, ORIGIN
+from tests.support.credentials import JWT_SECRET, bearer_header, make_jwt
+from tests.support.databases import Database, fresh_database
+from tests.support.processes import Processes, running_processes
+from tests.support.waiting import wait_for
+from tests.support.web_settings import ORIGIN
 from web.api import openapi
 from web.api.sessions import SESSION
 
 
 @dataclass(frozen=True)
-class House:
-    database: Database
-    processes: Installation
+class ApiInstallation:
+    """The processes that the API needs, without its limits."""
 
-    def person(self) -> UUID:
+    database: Database
+    processes: Processes
+
+    def new_user(self) -> UUID:
         user_id = uuid4()
         self.database.execute(
             "insert into auth.users (id, email, encrypted_password, raw_app_meta_data) values (%s, %s, '', '{}')",
@@ -39,12 +42,14 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(cluster: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def installation(
+    cluster: EmbeddedPostgres, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ApiInstallation]:
     folder: Path = tmp_path_factory.mktemp("api")
     with (
         pytest.MonkeyPatch.context() as patch,
         fresh_database(cluster, template, patch, folder) as database,
-        running_installation(
+        running_processes(
             database.url,
             folder,
             ("sandbox", "webhook", "worker"),
@@ -56,7 +61,7 @@ def house(cluster: EmbeddedPostgres, template: str, tmp_path_factory: pytest.Tem
             RATE_LIMIT_REFUSED="off",
         ) as processes,
     ):
-        yield House(database, processes)
+        yield ApiInstallation(database, processes)
 
 
 class Functions:
@@ -83,16 +88,16 @@ class Functions:
         return answer.raise_for_status().json()
 
 
-def test_it_serves_the_overviews_front_end_from_connect_to_message_sent(house: House) -> None:
-    user_id = house.person()
-    functions = Functions(house.processes.webhook_url, make_jwt(user_id))
+def test_it_serves_the_overviews_front_end_from_connect_to_message_sent(installation: ApiInstallation) -> None:
+    user_id = installation.new_user()
+    functions = Functions(installation.processes.webhook_url, make_jwt(user_id))
     name = f"user_{user_id}"
 
     shown = functions.invoke("sessao-de-whatsapp")
     assert (shown["session_id"], shown["status"]) == (name, "pareando")
     assert shown["qr_code"].startswith("data:image/png;base64,")
 
-    house.processes.control.scan(name)
+    installation.processes.control.scan(name)
     wait_for(lambda: functions.invoke("sessao-de-whatsapp", "GET")["status"] == "conectado")
     assert functions.invoke("sessao-de-whatsapp", "GET")["qr_code"] is None
 
@@ -100,10 +105,10 @@ def test_it_serves_the_overviews_front_end_from_connect_to_message_sent(house: H
         "enviar-mensagem-whatsapp", body={"phone": "+5511999999999", "message": "Olá!", "contactName": "João"}
     )
     assert sent["state"] in ("sent", "delivered", "read")
-    ((told,),) = [[one["body"] for one in house.processes.control.sent(name)]]
+    ((told,),) = [[one["body"] for one in installation.processes.control.sent(name)]]
     assert told == "Olá!"
 
-    house.processes.control.number("5511911112222", exists=False)
+    installation.processes.control.number("5511911112222", exists=False)
     with pytest.raises(httpx.HTTPStatusError) as caught:
         functions.invoke("enviar-mensagem-whatsapp", body={"phone": "11911112222", "message": "Olá!"})
     assert caught.value.response.json()["code"] == "numero_sem_whatsapp"
@@ -111,9 +116,9 @@ def test_it_serves_the_overviews_front_end_from_connect_to_message_sent(house: H
     assert functions.invoke("sessao-de-whatsapp", "DELETE")["status"] == "desconectado"
 
 
-def test_it_pairs_by_phone_code_and_starts_again(house: House) -> None:
-    user_id = house.person()
-    functions = Functions(house.processes.webhook_url, make_jwt(user_id))
+def test_it_pairs_by_phone_code_and_starts_again(installation: ApiInstallation) -> None:
+    user_id = installation.new_user()
+    functions = Functions(installation.processes.webhook_url, make_jwt(user_id))
     shown = functions.invoke("sessao-de-whatsapp", body={"phone": "11 98888-7777"})
     assert shown["phone_code"]
     assert shown["qr_code"] is None
@@ -124,14 +129,14 @@ def test_it_pairs_by_phone_code_and_starts_again(house: House) -> None:
     assert len(codes) == 1, "what runs is taken over with its code"
 
 
-def test_it_streams_the_pairing_to_its_end(house: House) -> None:
-    user_id = house.person()
-    functions = Functions(house.processes.webhook_url, make_jwt(user_id))
+def test_it_streams_the_pairing_to_its_end(installation: ApiInstallation) -> None:
+    user_id = installation.new_user()
+    functions = Functions(installation.processes.webhook_url, make_jwt(user_id))
     functions.invoke("sessao-de-whatsapp")
     seen: list[str] = []
 
     def listen(until: Callable[[str], bool]) -> None:
-        url = f"{house.processes.webhook_url}{SESSION}/ao-vivo"
+        url = f"{installation.processes.webhook_url}{SESSION}/ao-vivo"
         with httpx.stream("GET", url, headers=bearer_header(make_jwt(user_id)), timeout=30) as answer:
             for line in answer.iter_lines():
                 if line.startswith("data: "):
@@ -142,15 +147,15 @@ def test_it_streams_the_pairing_to_its_end(house: House) -> None:
     listening = threading.Thread(target=listen, args=(lambda status: status == "conectado",))
     listening.start()
     wait_for(lambda: seen)
-    house.processes.control.scan(f"user_{user_id}")
+    installation.processes.control.scan(f"user_{user_id}")
     listening.join(20)
     assert (seen[0], seen[-1]) == ("pareando", "conectado")
 
 
-def test_it_examines_the_session_as_the_page_does(house: House, somebody: str) -> None:
-    stranger = Functions(house.processes.webhook_url, make_jwt(house.person()))
+def test_it_examines_the_session_as_the_page_does(installation: ApiInstallation, somebody: str) -> None:
+    stranger = Functions(installation.processes.webhook_url, make_jwt(installation.new_user()))
     assert stranger.invoke("diagnostico-whatsapp", "GET")["names"] == ["never_connected"]
-    found = Functions(house.processes.webhook_url, somebody).invoke("diagnostico-whatsapp", "GET")
+    found = Functions(installation.processes.webhook_url, somebody).invoke("diagnostico-whatsapp", "GET")
     assert {check["guide"] for check in found["checks"]} == {"qr", "send", "drop"}
     assert "Última prova: entrada no WhatsApp." in {check["fact"] for check in found["checks"]}
     assert "fault" not in {check["result"] for check in found["checks"]}
@@ -168,10 +173,10 @@ NOT_CHECKED = ("ignored_auth", "positive_data_acceptance", "negative_data_reject
 @SCHEMA.parametrize()
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
 def test_it_never_answers_what_it_does_not_document(
-    case: Any, house: House, somebody: str, kept_open: requests.Session
+    case: Any, installation: ApiInstallation, somebody: str, kept_open: requests.Session
 ) -> None:
     answer = case.call_and_validate(
-        base_url=house.processes.webhook_url,
+        base_url=installation.processes.webhook_url,
         session=kept_open,
         headers={**bearer_header(somebody), "Prefer": "respond-async"},
         excluded_checks=[schemathesis.checks.CHECKS.get_one(name) for name in NOT_CHECKED],
@@ -188,13 +193,13 @@ def kept_open() -> Iterator[requests.Session]:
 
 
 @pytest.fixture(scope="module")
-def somebody(house: House) -> str:
+def somebody(installation: ApiInstallation) -> str:
     """The credential of somebody who is connected."""
-    user_id = house.person()
-    functions = Functions(house.processes.webhook_url, make_jwt(user_id))
+    user_id = installation.new_user()
+    functions = Functions(installation.processes.webhook_url, make_jwt(user_id))
     functions.invoke("sessao-de-whatsapp")
-    house.processes.control.scan(f"user_{user_id}")
+    installation.processes.control.scan(f"user_{user_id}")
     wait_for(lambda: functions.invoke("sessao-de-whatsapp", "GET")["status"] == "conectado")
     settled = "select settling_since is null from whatsapp_sessions where user_id = %s"
-    wait_for(lambda: house.database.one(settled, user_id), what="its server says CONNECTED")
+    wait_for(lambda: installation.database.one(settled, user_id), what="its server says CONNECTED")
     return make_jwt(user_id)

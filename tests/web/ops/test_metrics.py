@@ -4,7 +4,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import Database
+from tests.support.databases import Database
 
 TOKEN = "the-token-of-prometheus"
 

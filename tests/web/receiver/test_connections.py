@@ -1,5 +1,6 @@
 """A client that is slow, greedy or guesses costs the process nothing that others notice."""
 
+import asyncio
 import base64
 import contextlib
 import re
@@ -9,18 +10,25 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
+import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.applications import Starlette
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from services.db.actor import Actor
 from services.platform.client_ip import client_ip
-from tests.conftest import Database
 from tests.support.credentials import bearer_header, make_jwt
-from tests.support.installation import SHARED_TOKEN, wait_for
-from tests.web.conftest import SHARED_LIMITS
+from tests.support.databases import Database
+from tests.support.library_parts import assert_has_parts, assert_takes
+from tests.support.processes import SHARED_TOKEN
+from tests.support.waiting import wait_for
+from tests.support.web_settings import SHARED_LIMITS
 from web.api.messages import SEND
 from web.api.sessions import SESSION
 from web.receiver.connections import HEADERS_LIMIT
@@ -199,6 +207,35 @@ def test_it_refuses_a_body_of_a_gigabyte_without_holding_it(
         with contextlib.suppress(TimeoutError, ConnectionError):
             assert sock.recv(64)[9:12] in (b"413", b"404", b"")
     assert is_brisk(http)
+
+
+# --- what is used of uvicorn ------------------------------------------------------------------------------------------
+
+ADAPTER = ("uvicorn", "web/receiver/connections.py")
+
+
+async def _begin_request() -> HttpToolsProtocol:
+    """A connection whose request's head has arrived, and of whose body nothing yet."""
+    transport = Mock(spec=asyncio.Transport, **{"get_extra_info.return_value": None})
+    config = uvicorn.Config(Starlette(), ws="none", log_config=None)
+    made = HttpToolsProtocol(config, ServerState(), {}, asyncio.get_running_loop())
+    made.connection_made(transport)
+    made.data_received(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n")
+    return made
+
+
+def test_uvicorn_still_has_the_parts_that_are_used() -> None:
+    made = asyncio.run(_begin_request())
+    parts = ("loop", "transport", "flow", "scope", "cycle", "url", "headers", "on_headers_complete")
+    assert_has_parts(*ADAPTER, made, (*parts, "send_400_response"))
+    assert_has_parts(*ADAPTER, made.flow, ("read_paused",))
+    assert_has_parts(*ADAPTER, made.cycle, ("scope", "more_body"))
+    assert_has_parts(*ADAPTER, ServerState(), ("connections",))
+    assert_takes(*ADAPTER, HttpToolsProtocol.data_received, "self", "data")
+    assert_takes(*ADAPTER, uvicorn.Server.on_tick, "self", "counter")
+    assert made.cycle.scope is made.scope, "the head has arrived"
+    assert made.cycle.more_body
+    assert made in made.server_state.connections
 
 
 # --- where a request came from ----------------------------------------------------------------------------------------

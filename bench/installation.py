@@ -22,14 +22,14 @@ from services.db.engine import get_console_engine, get_system_engine
 from services.db.migrate import migrate
 from services.fleet.webhook_secrets import hash_secret
 from services.operations.supervisor import Program, list_programs
-from tests.support.installation import free_ports
+from tests.support.processes import free_ports
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 30.0
 
 
 @dataclass
-class Stage:
+class BenchInstallation:
     """The server's URL and the environment that points every process at it."""
 
     url: str
@@ -91,14 +91,14 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage() -> Iterator[Stage]:
+def open_installation() -> Iterator[BenchInstallation]:
     """A migrated database on a server of its own; this process's settings point at it too."""
     folder = Path(tempfile.mkdtemp(prefix="plushify-bench-"))
     folder.chmod(0o755)
     before = dict(os.environ)
     with EmbeddedPostgres(folder) as server:
-        for name in settings.Settings.model_fields:
-            os.environ.pop(name.upper(), None)
+        for name in settings.variables():
+            os.environ.pop(name, None)
         console, webhook, sandbox = free_ports(3)
         os.environ.update(
             DATABASE_URL=server.url(),
@@ -110,7 +110,7 @@ def stage() -> Iterator[Stage]:
         )
         _forget()
         migrate(server.url())
-        yield Stage(
+        yield BenchInstallation(
             server.url(),
             folder,
             dict(os.environ),
@@ -125,7 +125,7 @@ def stage() -> Iterator[Stage]:
 
 
 def _forget() -> None:
-    """Drop what this process knows of the stage before."""
+    """Drop what this process knows of the installation before."""
     settings.get.cache_clear()
     for engine in (get_console_engine, get_system_engine):
         if engine.cache_info().currsize:

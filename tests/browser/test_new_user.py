@@ -1,4 +1,4 @@
-"""The walk of a new user over what `make run` runs, and a search for secrets in all that it left behind."""
+"""A new user, end to end, over what `make run` runs, and a search for secrets in all that it left behind."""
 
 import os
 import re
@@ -15,7 +15,9 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, WebSocket, expect
 
 from services import settings
-from tests.support.installation import ROOT, free_ports, wait_for
+from tests.support.paths import ROOT
+from tests.support.processes import free_ports
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -64,10 +66,10 @@ class Seen:
 
 @pytest.fixture
 def run() -> Iterator[Run]:
-    folder = Path(tempfile.mkdtemp(prefix="plushify-walk-"))
+    folder = Path(tempfile.mkdtemp(prefix="plushify-new-user-"))
     folder.chmod(0o755)
     console, webhook, sandbox = free_ports(3)
-    hidden = {name.upper() for name in settings.Settings.model_fields}
+    hidden = set(settings.variables())
     environment = {name: value for name, value in os.environ.items() if name not in hidden} | {
         "DATA_DIR": str(folder / "data"),
         "CONSOLE_PORT": str(console),
@@ -126,7 +128,7 @@ def test_a_new_user_pairs_sends_and_disconnects_on_one_command(
 
     page.get_by_text("Enviar uma mensagem").click()
     page.get_by_label("Para (WhatsApp)").fill("(11) 91234-5678")
-    page.get_by_label("Mensagem").fill("Olá! Este é o texto da caminhada.")
+    page.get_by_label("Mensagem").fill("Olá! Este é o texto do primeiro envio.")
     page.get_by_role("button", name="Enviar", exact=True).click()
     expect(page.get_by_text("Lida")).to_be_visible()
     seen.pages.append(page.content())
@@ -155,5 +157,5 @@ def nothing_private_is_left(run: Run, seen: Seen) -> None:
     assert run.sandbox.removeprefix("http://") not in browser, "the server's address reached the browser"
     _email, password = run.first_admin()
     assert logs.count(password) == 1, "the first password is printed once and logged nowhere"
-    assert "texto da caminhada" not in logs
+    assert "texto do primeiro envio" not in logs
     assert "2@" not in logs

@@ -1,0 +1,76 @@
+"""What a call to a WPPConnect server raises.
+
+    InvalidPhone                    422  nothing was asked of a server yet
+    WppError                             the call went wrong
+    ├── WppUnreachable              503  nothing arrived there: safe to try again
+    │   └── WppNoAnswer             503  it was only a question, and no answer came or none that says anything
+    ├── WppDisconnected             409  the server says that the session is not up: nothing was sent, safe to try again
+    ├── WppRefused                  502  the server said no: trying again gives the same answer
+    │   ├── WppChatNotFound         502  WhatsApp has no chat under that address
+    │   └── WppUnauthorized         502  the server does not accept our token
+    └── WppOutcomeUnknown           504  it may or may not have happened: never repeat blindly
+"""
+
+from services.errors import N_, InvalidInput, ServiceError
+
+
+class InvalidPhone(InvalidInput):
+    code = "telefone_invalido"
+    message = N_("Esse número de telefone não é válido.")
+    hint = N_("Informe DDD e número, por exemplo (11) 99999-9999, ou +código do país.")
+
+
+class WppError(ServiceError):
+    code = "wppconnect"
+    http_status = 502
+    message = N_("O servidor do WhatsApp respondeu com um erro.")
+
+
+class WppUnreachable(WppError):
+    code = "wppconnect_inacessivel"
+    http_status = 503
+    permanent = False
+    safe_to_retry = True
+    message = N_("O servidor do WhatsApp não está respondendo.")
+    hint = N_("Tente de novo em um minuto; nossa equipe já vê essa falha.")
+
+
+class WppNoAnswer(WppUnreachable):
+    """A question reached the server, so it is not the server that is away: the session, or WhatsApp, is silent."""
+
+
+class WppDisconnected(WppError):
+    code = "wppconnect_desconectado"
+    http_status = 409
+    permanent = False
+    safe_to_retry = True
+    message = N_("O WhatsApp não está conectado; nada foi enviado.")
+    hint = N_("Conecte em “Meu WhatsApp” e envie de novo.")
+
+
+class WppRefused(WppError):
+    code = "wppconnect_recusou"
+    message = N_("O servidor do WhatsApp recusou o pedido.")
+    hint = N_("Fale com o suporte: repetir não adianta.")
+
+
+class WppChatNotFound(WppRefused):
+    """WhatsApp has no chat under that address."""
+
+    code = "wppconnect_sem_conversa"
+    message = N_("Não há conversa com este contato no WhatsApp.")
+    hint = N_("Confira no celular se a conversa ainda existe.")
+
+
+class WppUnauthorized(WppRefused):
+    code = "wppconnect_token"
+    message = N_("O servidor do WhatsApp não aceitou nossa credencial.")
+    hint = N_("Fale com o suporte: WPP_SERVER_TOKEN precisa ser conferido.")
+
+
+class WppOutcomeUnknown(WppError):
+    code = "wppconnect_incerto"
+    http_status = 504
+    permanent = False
+    message = N_("O servidor do WhatsApp não confirmou o resultado.")
+    hint = N_("Não repita ainda: estamos verificando se já aconteceu.")
