@@ -1,7 +1,7 @@
 """The management of users: the list, invitations and password resets by one-time link, roles, deactivation.
 
-Only admins change anything. The database checks that itself (app.require_manager), and also that one admin who can sign in
-remains. Where `auth.users` belongs to Supabase, users are managed there and only shown here.
+Only admins change anything. The database checks that itself (app.require_manager), and also that one admin who can
+sign in remains. Where `auth.users` belongs to Supabase, users are managed there and only shown here.
 
 A link's token has 256 random bits. Only its hash is stored. It belongs to one user, works once, and expires. Setting a
 password with it ends every earlier sign-in of that user.

@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
 from services import settings
 from services.contacts import number_checks
+from services.db import queries
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.rows import read_object
@@ -24,16 +25,11 @@ from services.wppconnect.errors import InvalidPhone, WppDisconnected, WppError, 
 from services.wppconnect.event_keys import get_message_key
 from services.wppconnect.shared import get_client
 
+_QUERIES = queries.load(__file__)
+
 CHAT_MESSAGES_READ = 50
 
-# Asked about, or written to, so recently, the browser would answer for it by itself.
-_RECENT_RECIPIENT = text("""
-select k.phone from public.number_checks k
- where k.session_id = :session_id and k.confirmed_at is not null and k.asked_at < now() - :same
-   and not exists (select from public.messages m
-     where m.user_id = k.user_id and m.phone = k.phone and m.run_at > now() - :same)
- order by k.confirmed_at desc limit 1
-""")
+_RECENT_RECIPIENT = _QUERIES["recent_recipient"]
 
 
 @dataclass(frozen=True)

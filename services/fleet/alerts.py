@@ -11,11 +11,14 @@ from typing import Any
 from sqlalchemy import text
 
 from services import settings
+from services.db import queries
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
 from services.db.tables.base import Record
 from services.fleet.incidents import DESCRIPTIONS, Kind, State
 from services.platform import alert_webhook
+
+_QUERIES = queries.load(__file__)
 
 # What a chat shows without folding it; the rest is a number.
 MAX_LISTED = 10
@@ -52,20 +55,7 @@ def _body(rows: Sequence[Record]) -> dict[str, Any]:
     return {"text": "\n".join(lines), "incidents": found}
 
 
-# The server's address is nobody's business: its sessions' owners are named by their session, a server by its number.
-_SUPPRESS = text("""
-update public.incidents f set notified_at = clock_timestamp()
- where f.notified_at is null and (:silent or f.ended_at is not null or exists (select from public.incidents o
-   where o.kind = f.kind and o.session_id is not distinct from f.session_id
-     and o.server_url is not distinct from f.server_url
-     and o.notified_at > clock_timestamp() - make_interval(secs => :cooldown)))
-""")
-
-_SELECT_PENDING = text("""
-select f.id, f.kind, f.state, f.detected_at,
-       coalesce('user_' || f.user_id, 'servidor com ' || (select count(*) from public.whatsapp_sessions s
-         where s.server_url = f.server_url) || ' sessões') as subject
-  from public.incidents f where f.notified_at is null order by f.id limit 200
-""")
+_SUPPRESS = _QUERIES["suppress"]
+_SELECT_PENDING = _QUERIES["select_pending"]
 
 _MARK_SENT = text("update public.incidents set notified_at = clock_timestamp() where id = any(:ids)")

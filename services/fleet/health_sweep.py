@@ -6,6 +6,7 @@ sweep ─▶ probe ─▶ ask WhatsApp ─▶ detect incidents ─▶ update inc
 from sqlalchemy import text
 
 from services import settings
+from services.db import queries
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
 from services.fleet import (
@@ -17,6 +18,8 @@ from services.fleet import (
 from services.fleet.healing import heal
 from services.fleet.probes import PROBES_PER_ROUND, ask_whatsapp, probe_servers
 from services.platform.worker_loop import Periodic
+
+_QUERIES = queries.load(__file__)
 
 SAMPLE_MINUTES = 5
 MIN_ROUND_SECONDS = 1.0
@@ -66,20 +69,7 @@ def purge_expired() -> None:
         proof_schedule.purge_expired(tx)
 
 
-_INSERT_SAMPLE = text("""
-insert into public.fleet_samples (sampled_at, figures)
-select date_bin(make_interval(mins => :minutes), now(), 'epoch'), jsonb_build_object(
-         'conectado', count(*) filter (where status = 'conectado'),
-         'pareando', count(*) filter (where status = 'pareando'),
-         'desconectado', count(*) filter (where status = 'desconectado'),
-         'unproven', count(*) filter (where status = 'conectado' and coalesce(
-             last_proof_at < clock_timestamp() - make_interval(secs => :proof), true)),
-         'silent', (select count(*) from public.incidents where kind = 'silent' and ended_at is null))
-  from public.whatsapp_sessions
-having not exists (select from public.fleet_samples
-  where sampled_at = date_bin(make_interval(mins => :minutes), now(), 'epoch'))
-on conflict do nothing
-""")
+_INSERT_SAMPLE = _QUERIES["insert_sample"]
 
 _DELETE_EXPIRED = (
     "delete from public.fleet_samples where sampled_at < now() - interval '31 days'",

@@ -9,9 +9,10 @@ from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, Select, func, or_, select, text
+from sqlalchemy import ColumnElement, FromClause, Select, func, or_, select
 
 from services import settings
+from services.db import queries
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.like import contains_pattern
@@ -22,6 +23,8 @@ from services.db.tables.fleet import fleet_samples, sessions
 from services.db.tables.fleet import incidents as incident_rows
 from services.fleet.incidents import Kind
 from services.fleet.session import Status, server_holds
+
+_QUERIES = queries.load(__file__)
 
 PAGE_SIZE = 50
 
@@ -219,15 +222,7 @@ _COLUMNS = (
 )
 # A count, not a chat: staff have no way in to whose messages they are.
 _UNREAD = func.app.count_unread(sessions.c.id).label("unread")
-_COUNT_BY_STATUS = text("""
-select count(*) filter (where status = 'conectado') as connected,
-       count(*) filter (where status = 'pareando') as pairing,
-       count(*) filter (where status = 'desconectado') as disconnected,
-       count(*) filter (where status = 'conectado'
-         and coalesce(last_proof_at < now() - make_interval(secs => :unproven), true)) as unproven,
-       (select count(*) from public.incidents where kind = 'silent' and ended_at is null) as silent
-  from public.whatsapp_sessions
-""")
+_COUNT_BY_STATUS = _QUERIES["count_by_status"]
 
 
 def _build_sample(row: Record) -> Sample:

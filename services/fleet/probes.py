@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from services import settings
+from services.db import queries
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
 from services.db.rows import read_row
@@ -26,6 +27,8 @@ from services.fleet import (
 from services.fleet.per_server import run_per_server
 from services.fleet.proof_of_life import ProbeResult
 from services.fleet.proof_schedule import Question
+
+_QUERIES = queries.load(__file__)
 
 log = structlog.get_logger(__name__)
 
@@ -106,20 +109,5 @@ def _recover_servers() -> None:
                 incidents.end_server_down(tx, row.server_url)
 
 
-_CLAIM_DUE = text("""
-update public.whatsapp_sessions set probed_at = clock_timestamp() where id in (
-  select s.id from public.whatsapp_sessions s
-   where s.status = 'conectado'
-     and (greatest(s.last_proof_at, s.probed_at) is null
-          or greatest(s.last_proof_at, s.probed_at) < clock_timestamp() - make_interval(secs => :proof))
-     and not exists (select from public.incidents f where f.ended_at is null and f.session_id is null
-           and f.server_url = s.server_url)
-   order by greatest(s.last_proof_at, s.probed_at) nulls first limit :limit for update skip locked)
-returning session_id as name, coalesce(server_url, '') as server_url, pairing_started_at as attempt
-""")
-
-_LOST_SERVERS = text("""
-select f.server_url,
-       (select s.session_id from public.whatsapp_sessions s where s.server_url = f.server_url limit 1) as name
-  from public.incidents f where f.kind = 'server_down' and f.ended_at is null
-""")
+_CLAIM_DUE = _QUERIES["claim_due"]
+_LOST_SERVERS = _QUERIES["lost_servers"]

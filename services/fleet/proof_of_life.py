@@ -15,11 +15,14 @@ from enum import StrEnum
 import structlog
 from sqlalchemy import Connection, text
 
+from services.db import queries
 from services.errors import ConfigurationError
 from services.fleet import incidents, session, transitions
 from services.fleet.proof_schedule import Question
 from services.wppconnect.errors import InvalidPhone, WppDisconnected, WppError, WppUnreachable
 from services.wppconnect.shared import get_client
+
+_QUERIES = queries.load(__file__)
 
 log = structlog.get_logger(__name__)
 # Sends that ran into their time-out since the last proof, where no number may be asked about.
@@ -103,8 +106,4 @@ _MARK_ANSWERED = text(
     "update public.proof_questions set answered_at = clock_timestamp() where id = any(cast(:ids as bigint[]))"
 )
 
-_RECORD_PROOFS = text("""
-update public.whatsapp_sessions s set last_proof_at = clock_timestamp(), last_proof_kind = :kind
-  from unnest(cast(:ids as uuid[]), cast(:attempts as timestamptz[])) as p (id, attempt)
- where s.id = p.id and s.status = 'conectado' and s.pairing_started_at is not distinct from p.attempt
-""")
+_RECORD_PROOFS = _QUERIES["record_proofs"]

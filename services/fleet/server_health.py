@@ -17,12 +17,15 @@ import structlog
 from sqlalchemy import func, select, text
 
 from services import settings
+from services.db import queries
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.tables.fleet import wpp_servers
 from services.fleet.server_registry import register_servers
 from services.wppconnect.errors import WppError, WppUnauthorized
 from services.wppconnect.shared import get_client
+
+_QUERIES = queries.load(__file__)
 
 log = structlog.get_logger(__name__)
 
@@ -168,9 +171,4 @@ def _version_numbers(version: str) -> tuple[int, ...] | None:
 
 _RECORD_LOOK = text("select app.record_server_check(:url, :well, :latency, :version, :uptime, :code, :detail)")
 _RECORD_SCAN = text("select app.record_server_scan(:url, :found)")
-# A session that runs, for each server: asking about it tells the version.
-_RUNNING_SESSIONS = text(
-    "select given.url, one.session_id from unnest(cast(:urls as text[])) as given (url) cross join lateral ("
-    " select w.session_id from public.whatsapp_sessions w where w.server_url = given.url and w.status = 'conectado'"
-    " limit 1) one"
-)
+_RUNNING_SESSIONS = _QUERIES["running_sessions"]

@@ -1,7 +1,7 @@
 """The timeline of each session: state changes, actions of staff, and healing by the worker.
 
-The table itself writes state changes (app.record_session_state). Actions and healing steps are written with `add_entry`, inside
-the transaction that makes the change.
+The table itself writes state changes (app.record_session_state). Actions and healing steps are written with
+`add_entry`, inside the transaction that makes the change.
 """
 
 from dataclasses import dataclass

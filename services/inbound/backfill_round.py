@@ -15,9 +15,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from services.db import queries
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
 from services.db.rows import read_row
@@ -32,6 +33,8 @@ from services.wppconnect.errors import WppChatNotFound, WppDisconnected, WppErro
 from services.wppconnect.events import Annotation, InboundMessage
 from services.wppconnect.phone import ChatKind, get_chat_kind
 from services.wppconnect.shared import get_client
+
+_QUERIES = queries.load(__file__)
 
 log = structlog.get_logger(__name__)
 # Sessions of one server that are read at the same time: people pair and send there meanwhile.
@@ -261,27 +264,4 @@ def _hold_claim(gap: ClaimedOutage) -> Iterator[Connection]:
         yield tx
 
 
-# Whoever waits for a session to come back, or for the inbox to be read, is not due. The outer condition is asked again
-# of rows that another worker has taken meanwhile.
-_CLAIM_OUTAGES = text("""
-with running as (
-  select s.server_url, count(*) as number from public.outages g join public.whatsapp_sessions s on s.id = g.session_id
-   where g.state = 'reading' and g.next_at > clock_timestamp() group by 1
-), ready as (
-  select g.id, s.session_id as session_name, s.server_url,
-         row_number() over (partition by s.server_url order by g.next_at) as place
-    from public.outages g join public.whatsapp_sessions s on s.id = g.session_id
-   where g.state in ('waiting', 'reading') and g.next_at <= clock_timestamp()
-     and s.status = 'conectado' and s.server_url is not null
-     and not exists (select from public.events e where e.session = s.session_id and e.verdict = 'received')
-), chosen as (
-  select r.* from ready r left join running u using (server_url)
-   where r.place + coalesce(u.number, 0) <= :each order by r.place limit :limit
-)
-update public.outages g
-   set state = 'reading', attempts = g.attempts + 1, next_at = clock_timestamp() + :lease
-  from chosen c
- where g.id = c.id and g.state in ('waiting', 'reading') and g.next_at <= clock_timestamp()
-returning g.id, g.session_id, g.user_id, g.from_at, g.to_at, g.listed_at is not null as listed, g.attempts as attempt,
-          c.session_name, c.server_url
-""")
+_CLAIM_OUTAGES = _QUERIES["claim_outages"]

@@ -16,11 +16,11 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    text,
     union_all,
 )
 from sqlalchemy.types import String
 
+from services.db import queries
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.like import contains_pattern
@@ -30,6 +30,8 @@ from services.db.tables.inbound import events
 from services.errors import NotFound
 from services.inbound import event_writer
 from services.inbound.event_shape import SHAPE_BYTES, BodyField, describe_body
+
+_QUERIES = queries.load(__file__)
 
 PAGE_SIZE = 50
 # People whom a search may mean at once; whoever finds more has to type more.
@@ -189,16 +191,7 @@ _COLUMNS = (
     events.c.error,
     func.octet_length(events.c.body).label("size"),
 )
-_KINDS = text(
-    """
-    with recursive k as (
-      (select kind from events where verdict <> 'received' order by kind limit 1)
-      union all
-      select (select e.kind from events e where e.verdict <> 'received' and e.kind > k.kind order by e.kind limit 1)
-        from k where k.kind is not null
-    ) select kind from k where kind is not null limit :most
-    """
-)
+_KINDS = _QUERIES["kinds"]
 
 
 def _with_people() -> Join:

@@ -5,40 +5,27 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Select, func, or_, select, text
+from sqlalchemy import Connection, Select, func, or_, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from services import counters
+from services.db import queries
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
 from services.db.tables.base import Record
 from services.db.tables.inbound import events
 from services.inbound.event_handlers import EventBatch, EventResult, handle
 
+_QUERIES = queries.load(__file__)
+
 log = structlog.get_logger(__name__)
 RETRY_AFTER = timedelta(seconds=5)
 MAX_ROWS = 100
 # Bodies that are in memory at once; a single larger one is handled by itself.
 MAX_BYTES = 32 * 1024 * 1024
-# When a session usually speaks: what a silence is held against. In order, so that two workers never wait in a circle.
-COUNT_SESSION_HOURS = text("""
-insert into public.session_hours as h (session, hour, events, last_at)
-select session, date_trunc('hour', received_at), count(*), max(received_at)
-  from public.events where id = any(:ids) and session is not null and handled_at is null
- group by 1, 2 order by 1, 2
-on conflict (session, hour) do update
-  set events = h.events + excluded.events, last_at = greatest(h.last_at, excluded.last_at)
-""")
-LOCK_SESSIONS = text("""
-select pg_advisory_xact_lock(hashtextextended('inbox ' || name, 0))
-  from (select name from unnest(cast(:names as text[])) as x (name) order by name) as sorted
-""")
-STORE_RESULTS = text("""
-update public.events set
-    verdict = r.verdict, error = r.error, attempts = attempts + 1, handled_at = now(), retry_at = now() + :retry_after
-  from unnest(cast(:ids as bigint[]), cast(:verdicts as text[]), cast(:errors as text[])) as r (id, verdict, error)
- where events.id = r.id
-""")
+COUNT_SESSION_HOURS = _QUERIES["count_session_hours"]
+LOCK_SESSIONS = _QUERIES["lock_sessions"]
+STORE_RESULTS = _QUERIES["store_results"]
 
 
 def process(limit: int = MAX_ROWS) -> int:

@@ -18,6 +18,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Select, func, null, select, text
 
+from services.db import queries
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.db.rows import read_rows
@@ -25,6 +26,8 @@ from services.db.tables.accounts import directory
 from services.db.tables.inbound import outage_chats
 from services.db.tables.inbound import outages as outage_rows
 from services.platform import heartbeats
+
+_QUERIES = queries.load(__file__)
 
 log = structlog.get_logger(__name__)
 
@@ -222,13 +225,7 @@ def _read_outages(actor: Actor, chosen: Select[Any]) -> list[SessionOutage]:
         return read_rows(SessionOutage, tx.execute(chosen))
 
 
-# The newest event tells it too: heartbeats are cleaned away after a day.
-_LAST_SIGN_OF_LIFE = text("""
-select (select greatest(max(h.beat_at), case when cast(:own as text) is null then (
-          select e.received_at from public.events e order by e.id desc limit 1) end)
-          from public.heartbeats h
-         where h.process = 'receiver' and (cast(:own as text) is null or h.instance = :own)), clock_timestamp()
-""")
+_LAST_SIGN_OF_LIFE = _QUERIES["last_sign_of_life"]
 
 _RECORD_OUTAGE = text("select app.record_outage(:reason, :began, :ended, null, null)")
 

@@ -23,10 +23,11 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, DateTime, func, select, text, update
+from sqlalchemy import Connection, DateTime, func, select, update
 from standardwebhooks import Webhook
 
 from services import settings
+from services.db import queries
 from services.db.actor import SYSTEM, Role, person
 from services.db.engine import transaction
 from services.db.rows import read_row
@@ -40,6 +41,8 @@ from services.platform import safe_http
 from services.platform.claim_pool import ClaimPool, settle
 from services.platform.safe_http import Answer
 from services.platform.worker_loop import get_seconds_until
+
+_QUERIES = queries.load(__file__)
 
 log = structlog.get_logger(__name__)
 # How long the secret before the newest one signs too.
@@ -242,60 +245,7 @@ _MESSAGE_COLUMNS_BY_OWNER = {
 _SESSION_COLUMNS = ("id", "user_id", "session_id", "status", "failure", "connected_at")
 _SESSION_COLUMNS_BY_OWNER = {False: _SESSION_COLUMNS, True: (*_SESSION_COLUMNS, "phone_number")}
 
-# One that does not answer gets one post at a time.
-_FREE_POSTS = """case when e.failures > 0 then 1 else :each end - (
-           select count(*) from public.webhook_deliveries b
-            where b.endpoint_id = e.id and b.state = 'sending' and b.next_at > clock_timestamp())"""
-_IS_SERVED = "e.active and not exists (select from public.accounts a where a.user_id = e.user_id and not a.active)"
-# An endpoint is claimed from when it is free, has something due, and its owner may still sign in. The outer condition
-# is asked again of rows that another worker has taken meanwhile.
-_CLAIM = text(f"""
-with able as (
-  select e.id, {_FREE_POSTS} as room
-    from public.webhook_endpoints e
-   where {_IS_SERVED} and e.available_at <= clock_timestamp()
-     and exists (select from public.webhook_deliveries w where w.endpoint_id = e.id and w.state in ('waiting',
-         'sending')
-                    and w.next_at <= clock_timestamp())
-     for update of e skip locked
-), due as (
-  select d.id, row_number() over (partition by able.id order by d.next_at) as place
-    from able cross join lateral (
-      select w.id, w.next_at from public.webhook_deliveries w
-       where w.endpoint_id = able.id and w.state in ('waiting', 'sending') and w.next_at <= clock_timestamp()
-       order by w.next_at limit greatest(able.room, 0)) d
-   order by place limit :limit
-)
-update public.webhook_deliveries d
-   set state = 'sending', attempts = d.attempts + 1, next_at = clock_timestamp() + :lease, tried_at = clock_timestamp()
-  from due, public.webhook_endpoints e
- where d.id = due.id and e.id = d.endpoint_id and d.state in ('waiting', 'sending') and d.next_at <= clock_timestamp()
-returning d.id, d.endpoint_id, d.user_id, d.kind, d.new_state as what, d.message_id, d.session_id, d.created_at,
-          d.attempts as attempt, e.url, e.secret,
-          case when e.rotated_at > now() - :rotation then e.previous_secret end as previous_secret
-""")
-
-# Of the same endpoints: what may not be claimed must not keep a worker awake either.
-_NEXT_DUE = text(f"""
-select min(greatest(e.available_at, d.next_at)) as due
-  from public.webhook_endpoints e cross join lateral (
-    select w.next_at from public.webhook_deliveries w where w.endpoint_id = e.id and w.state in ('waiting', 'sending')
-     order by w.next_at limit 1) d
- where {_IS_SERVED} and {_FREE_POSTS} > 0
-""")
-
-_PAUSE_ENDPOINT = text("""
-update public.webhook_endpoints set
-    failures = failures + 1,
-    failing_since = coalesce(failing_since, clock_timestamp()),
-    available_at = clock_timestamp() + (cast(:pauses as interval[]))[least(failures + 1, :most)],
-    active = active and coalesce(failing_since > clock_timestamp() - :give_up, true),
-    off_reason = case when active and failing_since <= clock_timestamp() - :give_up then 'failing' else off_reason end
- where id = :id
-""")
-
-_PURGE = text("""
-delete from public.webhook_deliveries where id = any(array(
-  select id from public.webhook_deliveries
-   where (state = 'done' and created_at < now() - :done) or created_at < now() - :dead limit :limit))
-""")
+_CLAIM = _QUERIES["claim"]
+_NEXT_DUE = _QUERIES["next_due"]
+_PAUSE_ENDPOINT = _QUERIES["pause_endpoint"]
+_PURGE = _QUERIES["purge"]

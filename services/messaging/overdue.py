@@ -12,11 +12,11 @@ from sqlalchemy import (
     and_,
     func,
     select,
-    text,
     update,
 )
 
 from services import settings
+from services.db import queries
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
 from services.db.notify import notifying_transaction
@@ -25,6 +25,8 @@ from services.db.tables.fleet import sessions as session_rows
 from services.db.tables.messaging import lanes, messages
 from services.db.tables.outreach import campaigns as campaign_rows
 from services.messaging.state import MESSAGE_COLUMNS, Message, State, build_message
+
+_QUERIES = queries.load(__file__)
 
 log = structlog.get_logger(__name__)
 
@@ -119,25 +121,7 @@ def ask_owners() -> int:
     return len(users)
 
 
-# By the index of what was held up before, and by that of the lanes that wait.
-_ASK_OWNERS = text(
-    """
-    with overdue as (
-      select m.id from messages m
-       where m.state = 'queued' and m.asked_at is null and m.waiting_since <= now() - :patience
-      union
-      select m.id from lanes l join messages m on m.session_id = l.session_id
-       where l.waiting_since <= now() - :patience
-         and m.state = 'queued' and m.asked_at is null and m.run_at <= now() - :patience
-    ), held as (
-      select m.id from messages m where m.id in (select id from overdue) for update skip locked
-    )
-    update messages m set asked_at = now(), updated_at = now(), waiting_since = coalesce(m.waiting_since,
-        greatest(m.run_at, (select l.waiting_since from lanes l where l.session_id = m.session_id)))
-      from held where held.id = m.id and m.state = 'queued' and m.asked_at is null
-    returning m.user_id
-    """
-)
+_ASK_OWNERS = _QUERIES["ask_owners"]
 
 
 def _is_overdue(actor: Actor) -> ColumnElement[bool]:

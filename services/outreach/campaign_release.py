@@ -11,9 +11,10 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, Select, and_, func, select, text, update
+from sqlalchemy import Connection, Select, and_, func, select, update
 
 from services.contacts import opt_outs
+from services.db import queries
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
 from services.db.tables.base import Record
@@ -34,6 +35,8 @@ from services.outreach.campaign_rules import build_rules, get_warmup_start, read
 from services.outreach.campaign_state import Campaign, CampaignState, RecipientState, is_lane_of, list_active
 from services.outreach.pacing import QueueHead, Release, Rules, WaitReason, next_step, release_key
 from services.wppconnect.phone import list_spellings
+
+_QUERIES = queries.load(__file__)
 
 log = structlog.get_logger(__name__)
 # A worker that dies leaves the lane that it had claimed to the next one after this long. One that is only slow
@@ -205,39 +208,11 @@ def _set_wait(tx: Connection, user_id: UUID, next_check_at: datetime | None, why
     )
 
 
-_CLAIM_LANES = text("""
-update public.campaign_lanes set next_check_at = :leased where user_id in (
-  select user_id from public.campaign_lanes where next_check_at <= :now
-      order by next_check_at limit 20 for update skip locked)
-returning user_id, next_check_at
-""")
-
-_FIRST_WAITING = text("""
-select c.id as campaign_id,
-       (select min(seq) from public.campaign_recipients
-         where campaign_id = c.id and state = 'waiting' and not cold) as warm,
-       (select min(seq) from public.campaign_recipients
-         where campaign_id = c.id and state = 'waiting' and cold) as cold
-  from unnest(cast(:campaigns as uuid[])) as c (id)
-""")
-
-_CLAIM_CANCELLED = text("""
-update public.campaigns set swept_at = clock_timestamp() where id in (
-  select id from public.campaigns where state = 'cancelled' and swept_at is null limit 20 for update skip locked)
-returning id
-""")
-
-# Compare and swap: what a worker has begun to send by then is not queued any more, and stays as it is.
-_CANCEL_QUEUED = text("""
-with taken as (
-  update public.messages set state = 'cancelled', ended_at = clock_timestamp(), updated_at = now()
-   where campaign_id = :campaign and state = 'queued' returning id)
-update public.campaign_recipients r set state = 'cancelled' from taken where r.message_id = taken.id
-""")
-
-_CANCEL_WAITING = text("""
-update public.campaign_recipients set state = 'cancelled' where campaign_id = :campaign and state = 'waiting'
-""")
+_CLAIM_LANES = _QUERIES["claim_lanes"]
+_FIRST_WAITING = _QUERIES["first_waiting"]
+_CLAIM_CANCELLED = _QUERIES["claim_cancelled"]
+_CANCEL_QUEUED = _QUERIES["cancel_queued"]
+_CANCEL_WAITING = _QUERIES["cancel_waiting"]
 
 
 def _select_locked_lane(user_id: UUID, leased: datetime) -> Select[Any]:

@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, and_, func, select, text, tuple_, update
+from sqlalchemy import Connection, and_, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from services import settings
+from services.db import queries
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.tables.fleet import sessions as session_rows
@@ -39,6 +40,8 @@ from services.outreach.recipients import Recipient
 from services.outreach.template_content import Template
 from services.platform import local_time
 from services.wppconnect.phone import list_spellings
+
+_QUERIES = queries.load(__file__)
 
 NAME_LIMIT = 80
 MAX_RECIPIENTS = 20_000
@@ -173,16 +176,7 @@ def cancel(actor: Actor, campaign_id: UUID) -> Campaign:
         return require_campaign(tx, require_owner(actor), campaign_id)
 
 
-# Warm is who wrote to the session lately, by either spelling of their line; a group knows whoever is in it.
-_ENROL = text("""
-insert into public.campaign_recipients (campaign_id, user_id, seq, phone, name, variables, cold)
-select :campaign, :user, r.seq, r.phone, r.name, r.variables,
-       r.phone not like '%@g.us' and not exists (
-         select from public.messages m
-          where m.user_id = :user and m.direction = 'in' and m.created_at > now() - make_interval(days => :days)
-            and m.phone in (r.phone, r.twin))
-  from jsonb_to_recordset(cast(:rows as jsonb)) as r (seq integer, phone text, twin text, name text, variables jsonb)
-""")
+_ENROL = _QUERIES["enrol"]
 
 
 def _unique_sendable(recipients: Sequence[Recipient]) -> list[Recipient]:

@@ -9,11 +9,12 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, Select, and_, func, select, text, update
+from sqlalchemy import Connection, Select, and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from services import settings
 from services.contacts import opt_outs
+from services.db import queries
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
 from services.db.tables.base import Record
@@ -35,6 +36,8 @@ from services.outreach.schedules import (
     select_schedules,
     update_row,
 )
+
+_QUERIES = queries.load(__file__)
 
 log = structlog.get_logger(__name__)
 # How many occurrences are decided in one transaction, where a worker was away for long.
@@ -158,11 +161,7 @@ def _queue_message(
     return message_id
 
 
-_CLAIM_DUE = text("""
-update public.schedules set next_check_at = :leased where id in (
-  select id from public.schedules where next_check_at <= :now order by next_check_at limit 20 for update skip locked)
-returning id, next_check_at
-""")
+_CLAIM_DUE = _QUERIES["claim_due"]
 
 
 def _select_locked_schedule() -> Select[Any]:

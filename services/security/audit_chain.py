@@ -13,6 +13,7 @@ from typing import Any, Literal
 import structlog
 from sqlalchemy import func, select, text
 
+from services.db import queries
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.rows import read_row
@@ -21,6 +22,8 @@ from services.db.tables.base import Record
 from services.db.tables.security import audit_head, audit_log
 from services.errors import InvalidInput
 from services.security import audit_log as audit
+
+_QUERIES = queries.load(__file__)
 
 log = structlog.get_logger(__name__)
 
@@ -36,30 +39,7 @@ _SELECT_HEAD = text(
     "select h.seq, h.hash, (select coalesce(a.seq, 0) from public.audit_log a where a.seq < 1 or a.seq > h.seq"
     " or a.seq is null order by a.seq limit 1) as foreign_seq from public.audit_head h"
 )
-# The canonical text must stay, to the letter, that of app.audit_digest.
-_VERIFY_BATCH = text(
-    """
-    with batch as (
-      select a.*, lag(a.seq, 1, :seq) over w as seq_before, lag(a.hash, 1, :hash) over w as hash_before
-        from (select * from public.audit_log where seq > :seq and seq <= :head order by seq limit :size) a
-      window w as (order by a.seq)
-    ), judged as (
-      select seq, seq_before, hash, case
-          when seq is distinct from seq_before + 1 then 'missing'
-          when prev_hash is distinct from hash_before then 'unlinked'
-          when hash is distinct from sha256(prev_hash || convert_to(jsonb_build_array(seq, id, extract(epoch
-              from occurred_at),
-            actor_id, actor_role, action, subject, detail, request_id)::text, 'UTF8')) then 'changed' end as fault
-        from batch
-    )
-    select count(*) as walked, max(seq) as seq, (array_agg(hash order by seq desc))[1] as hash,
-           bool_or(hash = :expect) as expected,
-           (array_agg(fault order by seq) filter (where fault is not null))[1] as fault,
-           (array_agg(case fault when 'missing' then seq_before + 1 else seq end order by seq)
-             filter (where fault is not null))[1] as broken
-      from judged
-    """
-)
+_VERIFY_BATCH = _QUERIES["verify_batch"]
 
 
 @dataclass(frozen=True)

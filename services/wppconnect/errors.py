@@ -1,14 +1,14 @@
 """What a call to a WPPConnect server raises.
 
-    InvalidPhone                    422  nothing was asked of a server yet
-    WppError                             the call went wrong
-    ├── WppUnreachable              503  nothing arrived there: safe to try again
-    │   └── WppNoAnswer             503  it was only a question, and no answer came or none that says anything
-    ├── WppDisconnected             409  the server says that the session is not up: nothing was sent, safe to try again
-    ├── WppRefused                  502  the server said no: trying again gives the same answer
-    │   ├── WppChatNotFound         502  WhatsApp has no chat under that address
-    │   └── WppUnauthorized         502  the server does not accept our token
-    └── WppOutcomeUnknown           504  it may or may not have happened: never repeat blindly
+InvalidPhone                    422  nothing was asked of a server yet
+WppError                             the call went wrong
+├── WppUnreachable              503  nothing arrived there: safe to try again
+│   └── WppNoAnswer             503  it was only a question, and no answer came or none that says anything
+├── WppDisconnected             409  the server says that the session is not up: nothing was sent, safe to try again
+├── WppRefused                  502  the server said no: trying again gives the same answer
+│   ├── WppChatNotFound         502  WhatsApp has no chat under that address
+│   └── WppUnauthorized         502  the server does not accept our token
+└── WppOutcomeUnknown           504  it may or may not have happened: never repeat blindly
 """
 
 from services.errors import N_, InvalidInput, ServiceError

@@ -1,6 +1,5 @@
 """The live proof of isolation: it passes on a sound database, finds each leak, and changes nothing."""
 
-
 import pytest
 
 from services.db.actor import Actor

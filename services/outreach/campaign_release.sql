@@ -1,0 +1,28 @@
+-- name: claim_lanes
+update public.campaign_lanes set next_check_at = :leased where user_id in (
+  select user_id from public.campaign_lanes where next_check_at <= :now
+      order by next_check_at limit 20 for update skip locked)
+returning user_id, next_check_at
+
+-- name: first_waiting
+select c.id as campaign_id,
+       (select min(seq) from public.campaign_recipients
+         where campaign_id = c.id and state = 'waiting' and not cold) as warm,
+       (select min(seq) from public.campaign_recipients
+         where campaign_id = c.id and state = 'waiting' and cold) as cold
+  from unnest(cast(:campaigns as uuid[])) as c (id)
+
+-- name: claim_cancelled
+update public.campaigns set swept_at = clock_timestamp() where id in (
+  select id from public.campaigns where state = 'cancelled' and swept_at is null limit 20 for update skip locked)
+returning id
+
+-- name: cancel_queued
+-- Compare and swap: what a worker has begun to send by then is not queued any more, and stays as it is.
+with taken as (
+  update public.messages set state = 'cancelled', ended_at = clock_timestamp(), updated_at = now()
+   where campaign_id = :campaign and state = 'queued' returning id)
+update public.campaign_recipients r set state = 'cancelled' from taken where r.message_id = taken.id
+
+-- name: cancel_waiting
+update public.campaign_recipients set state = 'cancelled' where campaign_id = :campaign and state = 'waiting'
