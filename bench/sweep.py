@@ -5,17 +5,14 @@ sessions, because it takes the same time for each.
 """
 
 import logging
-import multiprocessing
 import time
-from multiprocessing.connection import Connection
 from uuid import uuid4
 
 import httpx
 import structlog
 
 from bench.installation import figure, open_installation
-from sandbox.server import SandboxServer
-from sandbox.state import Config, Session
+from bench.server_process import serving
 from services import settings
 from services.fleet import probes
 
@@ -31,12 +28,7 @@ def run() -> None:
     with open_installation() as installation:
         names = [f"user_{uuid4()}" for _ in range(SESSIONS)]
         ((url, secret),) = settings.get().wppconnect.servers().items()
-        process = multiprocessing.get_context("spawn")
-        ours, theirs = process.Pipe()
-        server = process.Process(target=_serve, args=(theirs, int(url.rpartition(":")[2]), secret, names), daemon=True)
-        server.start()
-        assert ours.recv() == "ready"
-        try:
+        with serving(url, secret, dict.fromkeys(names, PHONE)):
             installation.execute(
                 "insert into auth.users (id) select right(n, 36)::uuid from unnest(%s::text[]) n", names
             )
@@ -48,9 +40,6 @@ def run() -> None:
             )
             one = _one_by_one(url, secret, names[:ONE_BY_ONE])
             swept = _sweep()
-        finally:
-            ours.send("end")
-            server.join(10)
         ((probed,),) = installation.execute("select count(*) from whatsapp_sessions where probed_at is not null")
         ((lost,),) = installation.execute("select count(*) from whatsapp_sessions where status <> 'conectado'")
     assert (probed, lost) == (SESSIONS, 0), (probed, lost)
@@ -77,16 +66,6 @@ def _one_by_one(url: str, secret: str, names: list[str]) -> float:
             answer = http.get(f"/api/{name}/get-phone-number", headers={"Authorization": f"Bearer {made['token']}"})
             answer.raise_for_status()
         return (time.perf_counter() - started) / len(names)
-
-
-def _serve(pipe: Connection, port: int, secret: str, names: list[str]) -> None:
-    """A server whose sessions are all up, in a process of its own as in life."""
-    server = SandboxServer(Config(secret=secret), port)
-    server.world.sessions = {name: Session.up(name, PHONE) for name in names}
-    server.start()
-    pipe.send("ready")
-    pipe.recv()
-    server.stop()
 
 
 if __name__ == "__main__":

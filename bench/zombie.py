@@ -6,7 +6,6 @@ a question, which is the worst moment. Beside it a session with a message to sen
 """
 
 import logging
-import multiprocessing
 import time
 from datetime import timedelta
 from multiprocessing.connection import Connection
@@ -15,8 +14,8 @@ from uuid import UUID, uuid4
 import structlog
 
 from bench.installation import BenchInstallation, figure, open_installation
+from bench.server_process import serving
 from sandbox.server import SandboxServer
-from sandbox.state import Config, Session
 from services import settings
 from services.db.actor import Actor, Role, person
 from services.fleet import probes, proof_schedule
@@ -36,12 +35,8 @@ def run() -> None:
     with open_installation() as installation:
         names = [f"user_{uuid4()}" for _ in range(SESSIONS)]
         ((url, secret),) = settings.get().wppconnect.servers().items()
-        process = multiprocessing.get_context("spawn")
-        ours, theirs = process.Pipe()
-        server = process.Process(target=_serve, args=(theirs, int(url.rpartition(":")[2]), secret, names), daemon=True)
-        server.start()
-        assert ours.recv() == "ready"
-        try:
+        phones = {name: f"5511{900000001 + place}" for place, name in enumerate(names)}
+        with serving(url, secret, phones, _listen) as server:
             _insert_rows(installation, url, names)
             _quiet(installation, DAY)
             ((asks,),) = installation.execute(
@@ -50,11 +45,8 @@ def run() -> None:
             )
             ((alarms,),) = installation.execute("select count(*) from incidents")
             assert alarms == 0, alarms
-            silent = max(_outage(installation, ours) for _ in range(OUTAGES))
-            busy = _with_traffic(installation, ours, names[0])
-        finally:
-            ours.send("end")
-            server.join(10)
+            silent = max(_outage(installation, server) for _ in range(OUTAGES))
+            busy = _with_traffic(installation, server, names[0])
     figure("zombie_found_s", max(silent, busy), "s")
     figure("zombie_found_quiet_server_s", silent, "s")
     figure("zombie_found_with_traffic_s", busy, "s")
@@ -145,19 +137,14 @@ def _away(server: Connection, *, away: bool) -> None:
     assert server.recv() == "done"
 
 
-def _serve(pipe: Connection, port: int, secret: str, names: list[str]) -> None:
-    """A server whose sessions are all up, in a process of its own; it loses WhatsApp and finds it again as told."""
-    server = SandboxServer(Config(secret=secret), port)
-    server.world.sessions = {name: Session.up(name, f"5511{900000001 + place}") for place, name in enumerate(names)}
-    server.start()
-    pipe.send("ready")
+def _listen(server: SandboxServer, pipe: Connection) -> None:
+    """Lose WhatsApp and find it again as told."""
     while (told := pipe.recv()) != "end":
         for session in server.world.sessions.values():
             session.away = told
             # The clock of the tables was moved on, that of the browsers was not.
             session.answered.clear()
         pipe.send("done")
-    server.stop()
 
 
 if __name__ == "__main__":
