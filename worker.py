@@ -38,7 +38,7 @@ CHANNELS = {
     "health": "health",
     "cleanup": "cleanup",
     "rolling_restarts": "rolling_restarts",
-    "trials": "trials",
+    "dry_runs": "dry_runs",
     "webhooks": "webhooks",
     "backfill": "backfill",
     "schedules": "schedules",
@@ -54,10 +54,10 @@ def main() -> None:
         configured.sending.concurrency,
         Pace(configured.sending.pace_seconds),
         timedelta(seconds=configured.sending.lease_seconds),
-        on_free=lambda: loops["send"].ring(),
+        on_free=lambda: loops["send"].wake(),
     )
-    forwarder = webhook_delivery.build_sender(on_free=lambda: loops["webhooks"].ring())
-    reader = backfill.build_reader(on_free=lambda: loops["backfill"].ring())
+    forwarder = webhook_delivery.build_sender(on_free=lambda: loops["webhooks"].wake())
+    reader = backfill.build_reader(on_free=lambda: loops["backfill"].wake())
     cleaner, sweeper, counting = retention_worker.RetentionWorker(), health_sweep.build_rounds(), rollups.build_rounds()
     loops = {
         "inbox": WorkerLoop("inbox", event_processing.process),
@@ -69,7 +69,7 @@ def main() -> None:
         "cleanup": WorkerLoop("cleanup", cleaner.step),
         "health": WorkerLoop("health", sweeper.step, sweeper.idle_seconds),
         "rolling_restarts": WorkerLoop("rolling_restarts", rolling_restart.restart_next),
-        "trials": WorkerLoop("trials", event_dry_run.run_pending_dry_runs),
+        "dry_runs": WorkerLoop("dry_runs", event_dry_run.run_pending_dry_runs),
         "rollups": WorkerLoop("rollups", counting.step, counting.idle_seconds),
         "metrics": WorkerLoop("metrics", lambda: metrics.save_counters("worker"), lambda: metrics.SAVE_SECONDS),
         "schedules": WorkerLoop("schedules", schedule_runner.step, schedule_runner.next_due_in),
@@ -80,13 +80,13 @@ def main() -> None:
     def notified(channel: str, _payload: str) -> None:
         if channel == "health":
             sweeper.hurry()
-        loops[CHANNELS[channel]].ring()
+        loops[CHANNELS[channel]].wake()
 
     listener = Listener(
         configured.database.system_url.get_secret_value(),
         tuple(CHANNELS),
         on_notify=notified,
-        on_catch_up=lambda: _ring_all(loops.values()),
+        on_catch_up=lambda: _wake_all(loops.values()),
     )
     for loop in loops.values():
         loop.start()
@@ -105,9 +105,9 @@ def main() -> None:
         logger.info("worker_stopped")
 
 
-def _ring_all(loops: Iterable[WorkerLoop]) -> None:
+def _wake_all(loops: Iterable[WorkerLoop]) -> None:
     for loop in loops:
-        loop.ring()
+        loop.wake()
 
 
 async def _until_told_to_stop() -> None:

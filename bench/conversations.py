@@ -35,7 +35,7 @@ WATCH = """
 () => {
   window.painted = {};
   const look = () => {
-    for (const found of document.querySelector(".st-key-bubbles")?.innerText.matchAll(/numero (\\d+)/g) ?? [])
+    for (const found of document.querySelector(".st-key-thread_messages")?.innerText.matchAll(/numero (\\d+)/g) ?? [])
       painted[found[1]] ??= performance.timeOrigin + performance.now();
     requestAnimationFrame(look);
   };
@@ -67,7 +67,7 @@ def _to_screen() -> None:
         post_event(installation, user_id, secret, _message(0))
         page.goto(f"{installation.console}/conversations")
         page.get_by_role("button", name=re.compile("Ana")).click()
-        page.locator(".st-key-bubbles").get_by_text("numero 0").wait_for()
+        page.locator(".st-key-thread_messages").get_by_text("numero 0").wait_for()
         idle(page)
         page.evaluate(WATCH)
         figures_of("inbound_to_screen", installation, page, (user_id, secret), _message)

@@ -21,7 +21,7 @@ everybody = False
 if actor.role in STAFF:
     own, all_of_them = _("Do meu WhatsApp"), _("De todos")
     chosen = st.segmented_control(
-        _("De quem"), [own, all_of_them], default=all_of_them, required=True, key="gaps_whose"
+        _("De quem"), [own, all_of_them], default=all_of_them, required=True, key="outages_whose"
     )
     everybody = chosen == all_of_them
 

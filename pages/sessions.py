@@ -45,9 +45,9 @@ def everything() -> None:
             descending=descending,
             page=pagination.get_page_number("fleet"),
         )
-        wave = rolling_restart.get_newest(actor)
+        restart = rolling_restart.get_newest(actor)
     fleet.show_table(actor, found)
-    fleet.show_rolling_restart(actor, wave, server)
+    fleet.show_rolling_restart(actor, restart, server)
 
 
 everything()

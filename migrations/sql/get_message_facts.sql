@@ -10,12 +10,11 @@ begin
         'session_name', s.session_id,
         'session_status', s.status,
         'worker_at', (select max(h.beat_at) from public.heartbeats h where h.process = 'worker'),
-        'lane_free_at', l.available_at,
         'lane_waiting_reason', l.waiting_reason,
         'lane_waiting_since', l.waiting_since,
         'ahead', (select count(*) from public.messages q where q.session_id = m.session_id and q.state = 'queued'
           and q.asked_at is null and m.state = 'queued' and (q.run_at, q.seq) < (m.run_at, m.seq)),
-        'parked', coalesce((select jsonb_agg(jsonb_build_object('ack', p.ack, 'at', p.received_at,
+        'pending', coalesce((select jsonb_agg(jsonb_build_object('ack', p.ack, 'at', p.received_at,
             'lid', p.wpp_id like '%@lid%') order by p.received_at)
           from public.pending_acks p where p.session_id = m.session_id
             and split_part(p.wpp_id, '_', 3) = split_part(m.wpp_id, '_', 3)), '[]'))

@@ -124,9 +124,9 @@ class NotifyBatcher:
         self._actor = actor
         self._lock = threading.Lock()
         self._pending: set[tuple[str, str]] = set()
-        self._watch = FailureLog("bell")
+        self._watch = FailureLog("notify")
         # Its thread is waited for when the process ends in order: what was asked for is still rung.
-        self._ringer = ThreadPoolExecutor(1, thread_name_prefix="bell")
+        self._notifier = ThreadPoolExecutor(1, thread_name_prefix="notify")
 
     def add(self, notes: set[tuple[str, str]]) -> None:
         """Notify soon; `notes` are channels with their payloads."""
@@ -134,9 +134,9 @@ class NotifyBatcher:
             idle = not self._pending
             self._pending |= notes
         if idle and notes:
-            self._ringer.submit(self._ring_pending)
+            self._notifier.submit(self._notify_pending)
 
-    def _ring_pending(self) -> None:
+    def _notify_pending(self) -> None:
         with self._lock:
             notes, self._pending = self._pending, set()
         channels, payloads = zip(*notes, strict=True)

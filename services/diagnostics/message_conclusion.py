@@ -107,7 +107,7 @@ def _conclude_sending(facts: MessageFacts) -> Conclusion:
 
 
 def _conclude_accepted(facts: MessageFacts) -> Conclusion:
-    if any(parked.lid for parked in facts.parked):
+    if any(pending.lid for pending in facts.pending):
         what = N_("Ela saiu: a confirmação chegou com um código anônimo (@lid) e não foi ligada a ela.")
         return Conclusion(Result.WARNING, what, N_("Não envie de novo."))
     if facts.accepted_at is not None and facts.now - facts.accepted_at > ACK_EXPECTED_WITHIN:

@@ -10,7 +10,7 @@ from services.platform import heartbeats
 
 
 @dataclass(frozen=True)
-class ParkedAck:
+class PendingAck:
     """An acknowledgement that fits no message by its whole id; `lid`: it came with an anonymous code."""
 
     ack: int
@@ -38,7 +38,7 @@ class MessageFacts:
     attempts: int
     ahead: int
     reconciliations: int
-    parked: tuple[ParkedAck, ...]
+    pending: tuple[PendingAck, ...]
     waiting_reason: WaitReason | None
     lane_waiting_reason: WaitReason | None
     now: datetime

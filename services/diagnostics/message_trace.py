@@ -137,10 +137,10 @@ def _acknowledgement_steps(facts: MessageFacts, acks: list[tuple[datetime, int]]
     for ack, at in ((1, facts.sent_at), (2, facts.delivered_at), (3, facts.read_at)):
         if at is not None and ack not in seen and not (ack == 3 and 4 in seen):
             yield TraceStep(ACK_TEXTS[ack], at)
-    for parked in facts.parked:
+    for pending in facts.pending:
         what = N_("Chegou a confirmação {ack}, mas com outro endereço (@lid): ficou guardada.")
-        what = what if parked.lid else N_("Chegou a confirmação {ack} e ficou guardada.")
-        yield TraceStep(what, parked.at, Result.WARNING, {"ack": parked.ack})
+        what = what if pending.lid else N_("Chegou a confirmação {ack} e ficou guardada.")
+        yield TraceStep(what, pending.at, Result.WARNING, {"ack": pending.ack})
 
 
 def _steps_of_ack(at: datetime, ack: int, early: bool) -> Iterator[TraceStep]:

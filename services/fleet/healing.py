@@ -143,7 +143,7 @@ def _record_step(patient: _DueIncident, step: Step, steps: int, *, worked: bool)
             timeline.Kind.HEALTH,
             f"step.{step}",
             "ok" if worked else "failed",
-            finding=patient.kind,
+            incident=patient.kind,
             number=patient.steps + 1,
         )
 

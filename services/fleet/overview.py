@@ -79,7 +79,7 @@ class FleetRow:
     phone_number: str | None
     device_name: str | None
     failure: str | None
-    finding: Kind | None
+    incident: Kind | None
     unread: int
 
     @property
@@ -202,7 +202,7 @@ def _open_incidents() -> Select[tuple[Any]]:
 
 
 def _newest_incident() -> ColumnElement[Any]:
-    return _open_incidents().order_by(incident_rows.c.id.desc()).limit(1).scalar_subquery().label("finding")
+    return _open_incidents().order_by(incident_rows.c.id.desc()).limit(1).scalar_subquery().label("incident")
 
 
 def _unproven_after() -> timedelta:

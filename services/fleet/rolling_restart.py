@@ -90,14 +90,14 @@ def start(actor: Actor, server_url: str | None = None) -> RollingRestart:
                 .values(actor_id=actor.user_id, server_url=server_url)
                 .returning(rolling_restart_rows.c.id)
             )
-            wave_id = tx.execute(new).scalar_one()
-            count = tx.execute(_ADD_SESSIONS, {"wave": wave_id, "server": server_url}).rowcount
+            restart_id = tx.execute(new).scalar_one()
+            count = tx.execute(_ADD_SESSIONS, {"rolling_restart": restart_id, "server": server_url}).rowcount
             if not count:
                 raise NothingToRestart(f"wave of {actor.user_id}")
-            audit_log.record(tx, actor, "fleet.restart", str(wave_id), sessions=count)
+            audit_log.record(tx, actor, "fleet.restart", str(restart_id), sessions=count)
     except IntegrityError as error:
         raise RollingRestartUnderWay("a rolling restart is under way") from error
-    return _get(actor, wave_id)
+    return _get(actor, restart_id)
 
 
 def get_newest(actor: Actor) -> RollingRestart | None:
@@ -107,26 +107,26 @@ def get_newest(actor: Actor) -> RollingRestart | None:
     return read_row(RollingRestart, row) if row else None
 
 
-def pause(actor: Actor, wave_id: int, *, on: bool) -> RollingRestart:
+def pause(actor: Actor, restart_id: int, *, on: bool) -> RollingRestart:
     """Hold a rolling restart, or let it go on.
 
     Raises: NotFound for one that is over.
     """
     with transaction(actor) as tx:
-        _change(tx, wave_id, paused=on)
-        audit_log.record(tx, actor, "fleet.restart_paused" if on else "fleet.restart_resumed", str(wave_id))
-    return _get(actor, wave_id)
+        _change(tx, restart_id, paused=on)
+        audit_log.record(tx, actor, "fleet.restart_paused" if on else "fleet.restart_resumed", str(restart_id))
+    return _get(actor, restart_id)
 
 
-def cancel(actor: Actor, wave_id: int) -> RollingRestart:
+def cancel(actor: Actor, restart_id: int) -> RollingRestart:
     """End a rolling restart: what is under way ends by itself, nothing more begins.
 
     Raises: NotFound for one that is over.
     """
     with transaction(actor) as tx:
-        _change(tx, wave_id, cancelled=True, ended_at=func.now())
-        audit_log.record(tx, actor, "fleet.restart_cancelled", str(wave_id))
-    return _get(actor, wave_id)
+        _change(tx, restart_id, cancelled=True, ended_at=func.now())
+        audit_log.record(tx, actor, "fleet.restart_cancelled", str(restart_id))
+    return _get(actor, restart_id)
 
 
 def restart_next() -> int:
@@ -137,7 +137,7 @@ def restart_next() -> int:
         claimed = tx.execute(_CLAIM_NEXT, {"cap": settings.get().health.heals_per_server}).all()
     rows = [row for row in claimed if row.state == "under_way"]
     if rows:
-        with ThreadPoolExecutor(len(rows), thread_name_prefix="wave") as pool:
+        with ThreadPoolExecutor(len(rows), thread_name_prefix="rolling_restart") as pool:
             list(pool.map(_restart_session, rows))
     return len(claimed)
 
@@ -148,7 +148,7 @@ def _restart_session(row: Record) -> None:
         commands.reconnect(SYSTEM, row.user_id)
     except ServiceError as error:
         worked = False
-        log.warning("wave_restart_failed", session=f"user_{row.user_id}", error=type(error).__name__)
+        log.warning("rolling_restart_failed", session=f"user_{row.user_id}", error=type(error).__name__)
     with transaction(SYSTEM) as tx:
         if not worked:
             item = (
@@ -158,25 +158,25 @@ def _restart_session(row: Record) -> None:
             tx.execute(update(rolling_restart_items).where(*item).values(state="failed"))
         outcome: timeline.Outcome = "ok" if worked else "failed"
         timeline.add_entry(
-            tx, row.session_id, row.user_id, timeline.Kind.HEALTH, "step.wave", outcome, wave=row.rolling_restart_id
+            tx, row.session_id, row.user_id, timeline.Kind.HEALTH, "step.wave", outcome, restart=row.rolling_restart_id
         )
 
 
-def _change(tx: Connection, wave_id: int, **values: object) -> None:
+def _change(tx: Connection, restart_id: int, **values: object) -> None:
     changed = tx.execute(
         update(rolling_restart_rows)
-        .where(rolling_restart_rows.c.id == wave_id, rolling_restart_rows.c.ended_at.is_(None))
+        .where(rolling_restart_rows.c.id == restart_id, rolling_restart_rows.c.ended_at.is_(None))
         .values(**values)
     )
     if not changed.rowcount:
-        raise NotFound(f"wave {wave_id}")
+        raise NotFound(f"wave {restart_id}")
 
 
-def _get(actor: Actor, wave_id: int) -> RollingRestart:
+def _get(actor: Actor, restart_id: int) -> RollingRestart:
     with transaction(actor) as tx:
-        row = tx.execute(_select_restarts().where(rolling_restart_rows.c.id == wave_id)).one_or_none()
+        row = tx.execute(_select_restarts().where(rolling_restart_rows.c.id == restart_id)).one_or_none()
     if row is None:
-        raise NotFound(f"wave {wave_id}")
+        raise NotFound(f"wave {restart_id}")
     return read_row(RollingRestart, row)
 
 

@@ -59,9 +59,9 @@ def request_chat(actor: Actor, contact_id: UUID) -> UUID:
             listed_at=func.now(),
             chats=1,
         )
-        gap_id: UUID = tx.execute(asked.returning(outage_rows.c.id)).scalar_one()
-        tx.execute(insert(outage_chats).values(outage_id=gap_id, address=found.address, user_id=actor.user_id))
-    return gap_id
+        outage_id: UUID = tx.execute(asked.returning(outage_rows.c.id)).scalar_one()
+        tx.execute(insert(outage_chats).values(outage_id=outage_id, address=found.address, user_id=actor.user_id))
+    return outage_id
 
 
 def build_reader(on_free: Callable[[], None] = lambda: None) -> ClaimPool[ClaimedOutage]:
@@ -69,16 +69,16 @@ def build_reader(on_free: Callable[[], None] = lambda: None) -> ClaimPool[Claime
     return ClaimPool("backfill", claim_outages, _read, MAX_PARALLEL, on_free)
 
 
-def _read(gap: ClaimedOutage) -> None:
-    with structlog.contextvars.bound_contextvars(gap=str(gap.id), session=gap.session_name):
+def _read(outage: ClaimedOutage) -> None:
+    with structlog.contextvars.bound_contextvars(outage=str(outage.id), session=outage.session_name):
         try:
-            read_outage(gap)
+            read_outage(outage)
         except ClaimLost:
-            log.info("gap_taken_over")
+            log.info("outage_taken_over")
         except DatabaseUnavailable:
             # What was read is committed; the rest waits for the lease's end.
-            log.warning("gap_interrupted")
+            log.warning("outage_interrupted")
         # The outermost loop of one outage: whatever is wrong with it must not end in silence.
         except Exception as error:
-            log.exception("gap_failed", error=type(error).__name__)
-            end_round(gap, "internal")
+            log.exception("outage_failed", error=type(error).__name__)
+            end_round(outage, "internal")

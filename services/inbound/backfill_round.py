@@ -90,7 +90,7 @@ def claim_outages(limit: int) -> list[ClaimedOutage]:
     ]
 
 
-def read_outage(gap: ClaimedOutage) -> None:
+def read_outage(outage: ClaimedOutage) -> None:
     """Reads the chats of a claimed outage in one round and stores the result; errors of the server end the round early.
 
     Raises: ClaimLost where another worker holds the outage now.
@@ -98,68 +98,70 @@ def read_outage(gap: ClaimedOutage) -> None:
     trouble: str | None = None
     in_a_row = 0
     try:
-        if not gap.listed:
-            _list_chats(gap)
-        for address in _chats_to_read(gap):
-            trouble = _read_chat(gap, address)
+        if not outage.listed:
+            _list_chats(outage)
+        for address in _chats_to_read(outage):
+            trouble = _read_chat(outage, address)
             in_a_row = in_a_row + 1 if trouble else 0
             if in_a_row == MAX_FAILURES_IN_A_ROW:
                 break
     except (WppError, ConfigurationError) as error:
         trouble = error.code
-    end_round(gap, trouble)
+    end_round(outage, trouble)
 
 
-def _list_chats(gap: ClaimedOutage) -> None:
+def _list_chats(outage: ClaimedOutage) -> None:
     """Put down which chats have moved since the outage began; what is unread is there already."""
-    with check_if_disconnected(SYSTEM, gap.session_name):
-        listed = get_client().list_chats(gap.server_url, gap.session_name)
+    with check_if_disconnected(SYSTEM, outage.session_name):
+        listed = get_client().list_chats(outage.server_url, outage.session_name)
     found = [one for one in listed if one.id != WHATSAPP_ACCOUNT and get_chat_kind(one.id) is not ChatKind.STATUS]
-    unread = _read_unread(gap)
-    since = gap.since.timestamp()
+    unread = _read_unread(outage)
+    since = outage.since.timestamp()
     moved = sorted(
         (one for one in found if one.timestamp is None or one.timestamp >= since), key=lambda one: -(one.timestamp or 0)
     )
     rows = [
-        {"outage_id": gap.id, "user_id": gap.user_id, "address": one.id,
+        {"outage_id": outage.id, "user_id": outage.user_id, "address": one.id,
         "state": "waiting" if place < MAX_CHATS else "failed",
          "failure": None if place < MAX_CHATS else "too_many"}
         for place, one in enumerate(moved)
     ]  # fmt: skip
-    with _hold_claim(gap) as tx:
+    with _hold_claim(outage) as tx:
         if rows:
             tx.execute(upsert(outage_chats).on_conflict_do_nothing(), rows)
-        tx.execute(update(outage_rows).where(outage_rows.c.id == gap.id).values(listed_at=func.now(), chats=len(rows)))
-        _ingest_page(tx, gap, unread)
+        tx.execute(
+            update(outage_rows).where(outage_rows.c.id == outage.id).values(listed_at=func.now(), chats=len(rows))
+        )
+        _ingest_page(tx, outage, unread)
 
 
-def _read_unread(gap: ClaimedOutage) -> Sequence[InboundMessage | Annotation]:
+def _read_unread(outage: ClaimedOutage) -> Sequence[InboundMessage | Annotation]:
     """A short cut: the chats themselves are read anyway, so a server that does not answer this one takes nothing."""
     try:
-        with check_if_disconnected(SYSTEM, gap.session_name):
-            return get_client().read_unread(gap.server_url, gap.session_name)
+        with check_if_disconnected(SYSTEM, outage.session_name):
+            return get_client().read_unread(outage.server_url, outage.session_name)
     except WppError as error:
         log.info("unread_not_read", error=error.code)
         return ()
 
 
-def _chats_to_read(gap: ClaimedOutage) -> list[str]:
+def _chats_to_read(outage: ClaimedOutage) -> list[str]:
     with transaction(SYSTEM) as tx:
         waiting = select(outage_chats.c.address).where(
-            outage_chats.c.outage_id == gap.id, outage_chats.c.state == "waiting"
+            outage_chats.c.outage_id == outage.id, outage_chats.c.state == "waiting"
         )
         return list(tx.execute(waiting.order_by(outage_chats.c.address)).scalars())
 
 
-def _read_chat(gap: ClaimedOutage, address: str) -> str | None:
+def _read_chat(outage: ClaimedOutage, address: str) -> str | None:
     """Read one chat back to the outage's beginning; why not, where it could not be read this time."""
     before: str | None = None
     called = address
     why: str | None = "too_deep"
     for _page in range(MAX_PAGES):
         try:
-            with check_if_disconnected(SYSTEM, gap.session_name):
-                page = get_client().read_chat(gap.server_url, gap.session_name, called, PAGE_SIZE, before)
+            with check_if_disconnected(SYSTEM, outage.session_name):
+                page = get_client().read_chat(outage.server_url, outage.session_name, called, PAGE_SIZE, before)
         except WppDisconnected:
             raise
         except WppChatNotFound as error:
@@ -167,66 +169,66 @@ def _read_chat(gap: ClaimedOutage, address: str) -> str | None:
             why = error.code
             break
         except WppError as error:
-            return _record_failure(gap, address, error.code)
+            return _record_failure(outage, address, error.code)
         except InvalidInput:
             why = "unknown_kind"
             break
         called = page.chat
-        with _hold_claim(gap) as tx:
-            ingest.link_addresses(tx, gap.session_id, address, called)
-            recovered = _ingest_page(tx, gap, page.entries)
+        with _hold_claim(outage) as tx:
+            ingest.link_addresses(tx, outage.session_id, address, called)
+            recovered = _ingest_page(tx, outage, page.entries)
             tx.execute(
                 update(outage_chats)
-                .where(outage_chats.c.outage_id == gap.id, outage_chats.c.address == address)
+                .where(outage_chats.c.outage_id == outage.id, outage_chats.c.address == address)
                 .values(recovered=outage_chats.c.recovered + recovered)
             )
         # Notices count too: a busy group has pages of nothing else.
-        if page.oldest_id in (None, before) or (page.oldest_at or 0) < gap.since.timestamp():
+        if page.oldest_id in (None, before) or (page.oldest_at or 0) < outage.since.timestamp():
             why = None
             break
         before = page.oldest_id
-    with _hold_claim(gap) as tx:
+    with _hold_claim(outage) as tx:
         state = "done" if why is None else "failed"
-        mine = (outage_chats.c.outage_id == gap.id, outage_chats.c.address == address)
+        mine = (outage_chats.c.outage_id == outage.id, outage_chats.c.address == address)
         tx.execute(update(outage_chats).where(*mine).values(state=state, failure=why))
     return None
 
 
-def _record_failure(gap: ClaimedOutage, address: str, why: str) -> str:
-    with _hold_claim(gap) as tx:
-        mine = (outage_chats.c.outage_id == gap.id, outage_chats.c.address == address)
+def _record_failure(outage: ClaimedOutage, address: str, why: str) -> str:
+    with _hold_claim(outage) as tx:
+        mine = (outage_chats.c.outage_id == outage.id, outage_chats.c.address == address)
         tx.execute(update(outage_chats).where(*mine).values(failure=why))
     return why
 
 
-def _ingest_page(tx: Connection, gap: ClaimedOutage, found: Sequence[InboundMessage | Annotation]) -> int:
+def _ingest_page(tx: Connection, outage: ClaimedOutage, found: Sequence[InboundMessage | Annotation]) -> int:
     """Take in what was said during the outage; returns how much of it was missing."""
     now, missing = datetime.now(UTC), 0
-    tx.execute(event_processing.LOCK_SESSIONS, {"names": [gap.session_name]})
-    active = automations.list_active_rules(tx, gap.user_id)
+    tx.execute(event_processing.LOCK_SESSIONS, {"names": [outage.session_name]})
+    active = automations.list_active_rules(tx, outage.user_id)
     for one in found:
         if isinstance(one, Annotation):
-            annotations.store_annotation(tx, gap.session_id, one, now)
+            annotations.store_annotation(tx, outage.session_id, one, now)
             continue
-        if one.timestamp is None or not gap.since.timestamp() <= one.timestamp <= gap.until.timestamp():
+        if one.timestamp is None or not outage.since.timestamp() <= one.timestamp <= outage.until.timestamp():
             continue
-        taken = ingest.ingest_message(tx, gap.session_id, one, now, recovered=True)
+        taken = ingest.ingest_message(tx, outage.session_id, one, now, recovered=True)
         if taken is not None:
             missing += 1
             automation_engine.apply_rules(tx, taken, active, now)
         elif one.from_me and one.ack:
-            acknowledgements.acknowledge(tx, gap.session_id, one.id, one.ack, now)
+            acknowledgements.acknowledge(tx, outage.session_id, one.id, one.ack, now)
     tx.execute(
-        update(outage_rows).where(outage_rows.c.id == gap.id).values(recovered=outage_rows.c.recovered + missing)
+        update(outage_rows).where(outage_rows.c.id == outage.id).values(recovered=outage_rows.c.recovered + missing)
     )
     return missing
 
 
-def end_round(gap: ClaimedOutage, trouble: str | None) -> None:
+def end_round(outage: ClaimedOutage, trouble: str | None) -> None:
     """Done where every chat was read; else once more later, until it is given up."""
-    last = gap.attempt > len(RETRY_AFTER)
-    with _hold_claim(gap) as tx:
-        chats = outage_chats.c.outage_id == gap.id
+    last = outage.attempt > len(RETRY_AFTER)
+    with _hold_claim(outage) as tx:
+        chats = outage_chats.c.outage_id == outage.id
         if last:
             unread = update(outage_chats).where(chats, outage_chats.c.state == "waiting")
             tx.execute(unread.values(state="failed", failure=func.coalesce(outage_chats.c.failure, trouble)))
@@ -235,28 +237,33 @@ def end_round(gap: ClaimedOutage, trouble: str | None) -> None:
             func.count().filter(outage_chats.c.state == "failed"),
         )
         waiting, failed = tx.execute(count.where(chats)).one()
-        listed = tx.execute(select(outage_rows.c.listed_at.is_not(None)).where(outage_rows.c.id == gap.id)).scalar_one()
+        listed = tx.execute(
+            select(outage_rows.c.listed_at.is_not(None)).where(outage_rows.c.id == outage.id)
+        ).scalar_one()
         values: dict[str, object] = {"failed": failed, "failure": trouble}
         if listed and not waiting:
             values |= {"state": OutageState.DONE, "done_at": func.now()}
         elif last:
             values |= {"state": OutageState.FAILED, "done_at": func.now()}
         else:
-            values |= {"state": OutageState.WAITING, "next_at": func.clock_timestamp() + RETRY_AFTER[gap.attempt - 1]}
-        tx.execute(update(outage_rows).where(outage_rows.c.id == gap.id).values(values))
-    log.info("gap_read", state=values.get("state"), failed=failed, trouble=trouble)
+            values |= {
+                "state": OutageState.WAITING,
+                "next_at": func.clock_timestamp() + RETRY_AFTER[outage.attempt - 1],
+            }
+        tx.execute(update(outage_rows).where(outage_rows.c.id == outage.id).values(values))
+    log.info("outage_read", state=values.get("state"), failed=failed, trouble=trouble)
 
 
 @contextmanager
-def _hold_claim(gap: ClaimedOutage) -> Iterator[Connection]:
+def _hold_claim(outage: ClaimedOutage) -> Iterator[Connection]:
     """A transaction that renews the lease and is void once another worker has claimed the outage.
 
     Raises: ClaimLost.
     """
     with transaction(SYSTEM) as tx:
         mine = (
-            outage_rows.c.id == gap.id,
-            outage_rows.c.attempts == gap.attempt,
+            outage_rows.c.id == outage.id,
+            outage_rows.c.attempts == outage.attempt,
             outage_rows.c.state == OutageState.READING,
         )
         if not tx.execute(update(outage_rows).where(*mine).values(next_at=func.clock_timestamp() + LEASE)).rowcount:

@@ -106,7 +106,7 @@ class ThreadMessage:
     wpp_id: str | None
     at: datetime
     quoted: Quoted | None
-    marks: Annotations
+    annotations: Annotations
     fetching: bool
 
 
@@ -115,7 +115,7 @@ class Thread:
     """One conversation, its newest messages, the oldest of them first; `more`: there are older ones."""
 
     contact: Contact
-    bubbles: list[ThreadMessage]
+    messages: list[ThreadMessage]
     more: bool
 
 
@@ -164,10 +164,10 @@ def get_thread(actor: Actor, contact_id: UUID, limit: int = THREAD_PAGE_SIZE) ->
     with transaction(actor) as tx:
         rows = tx.execute(newest).all()
         shown = rows[:limit][::-1]
-        marks = tx.execute(_select_annotations(shown)).all() if shown else []
+        annotated = tx.execute(_select_annotations(shown)).all() if shown else []
         quoted = tx.execute(_select_quoted(shown)).all() if any(row.quoted_wpp_id for row in shown) else []
     by_key = {get_message_key(row.wpp_id): read_row(Quoted, row) for row in quoted}
-    return Thread(found, [_thread_message(row, marks, by_key) for row in shown], more=len(rows) > limit)
+    return Thread(found, [_thread_message(row, annotated, by_key) for row in shown], more=len(rows) > limit)
 
 
 def count_pages_to(actor: Actor, message_id: UUID) -> int:
@@ -279,13 +279,13 @@ def _build_chat(row: Record) -> Chat:
     return read_row(Chat, row, contact=read_row(Contact, row), last=last)
 
 
-def _thread_message(row: Record, marks: Sequence[Record], quoted: Mapping[str, Quoted]) -> ThreadMessage:
+def _thread_message(row: Record, annotated: Sequence[Record], quoted: Mapping[str, Quoted]) -> ThreadMessage:
     return read_row(
         ThreadMessage,
         row,
         message=build_message(row),
         quoted=quoted.get(get_message_key(row.quoted_wpp_id)) if row.quoted_wpp_id else None,
-        marks=_summarise_annotations([one for one in marks if one.wpp_id == row.wpp_id]),
+        annotations=_summarise_annotations([one for one in annotated if one.wpp_id == row.wpp_id]),
     )
 
 

@@ -107,7 +107,7 @@ def run_pending_dry_runs() -> int:
     """
     with transaction(SYSTEM) as tx:
         asked = tx.execute(
-            select(event_dry_runs.c.id.label("trial_id"), events)
+            select(event_dry_runs.c.id.label("dry_run_id"), events)
             .join_from(event_dry_runs, events, events.c.id == event_dry_runs.c.event_id)
             .where(event_dry_runs.c.answer.is_(None))
             .order_by(event_dry_runs.c.asked_at)
@@ -116,7 +116,7 @@ def run_pending_dry_runs() -> int:
         ).all()
         for row in asked:
             answer = _run_dry(tx, row)
-            tx.execute(update(event_dry_runs).where(event_dry_runs.c.id == row.trial_id).values(answer=answer))
+            tx.execute(update(event_dry_runs).where(event_dry_runs.c.id == row.dry_run_id).values(answer=answer))
         if asked:
             tx.execute(delete(event_dry_runs).where(event_dry_runs.c.asked_at < func.now() - RETENTION))
     return len(asked)
@@ -165,7 +165,7 @@ def _snapshot(tx: Connection, row: Record) -> dict[str, dict[str, Any]]:
         ) is not None:
             found["message"] = dict(one._mapping)
     elif isinstance(event, Ack):
-        for name, table in (("message", messages), ("parked_ack", pending_acks)):
+        for name, table in (("message", messages), ("pending_ack", pending_acks)):
             if (
                 one := tx.execute(select(table).where(*_same_message(table, session.id, event.message_id))).first()
             ) is not None:

@@ -173,12 +173,12 @@ def list_session_outages(actor: Actor, outage: Outage, limit: int = 100) -> list
     return _read_outages(actor, listed.limit(limit))
 
 
-def list_lost_chats(actor: Actor, gap_id: UUID, limit: int = 50) -> list[LostChat]:
+def list_lost_chats(actor: Actor, outage_id: UUID, limit: int = 50) -> list[LostChat]:
     """The chats that could not be read for an outage, for the session's owner only."""
     with transaction(actor) as tx:
         lost = tx.execute(
             select(outage_chats.c.address, func.coalesce(outage_chats.c.failure, "").label("failure"))
-            .where(outage_chats.c.outage_id == gap_id, outage_chats.c.state == "failed")
+            .where(outage_chats.c.outage_id == outage_id, outage_chats.c.state == "failed")
             .order_by(outage_chats.c.address)
             .limit(limit)
         )
@@ -204,7 +204,7 @@ class HeartbeatMonitor:
             if silence > 0 and (first or silence > heartbeats.ALIVE_SECONDS):
                 reason = OutageReason.RECEIVER if first else OutageReason.DATABASE
                 tx.execute(_RECORD_OUTAGE, {"reason": reason, "began": last, "ended": now})
-                log.info("gap_noted", reason=reason, seconds=round(silence, 1))
+                log.info("outage_recorded", reason=reason, seconds=round(silence, 1))
         heartbeats.beat(RECEIVER)
         self._beats += 1
 

@@ -61,11 +61,11 @@ def acknowledge(tx: Connection, session_id: UUID, wpp_id: str, ack: int, at: dat
     known = tx.execute(select(literal(1)).where(has_wpp_id(session_id, wpp_id))).first()
     # 0 says nothing, and parked it would outrank a failure.
     if known is None and ack != 0:
-        parked = insert(pending_acks).values(session_id=session_id, wpp_id=wpp_id, ack=ack, received_at=at)
+        pending = insert(pending_acks).values(session_id=session_id, wpp_id=wpp_id, ack=ack, received_at=at)
         tx.execute(
-            parked.on_conflict_do_update(
+            pending.on_conflict_do_update(
                 index_elements=["session_id", "wpp_id"],
-                set_={"ack": func.greatest(pending_acks.c.ack, parked.excluded.ack)},
+                set_={"ack": func.greatest(pending_acks.c.ack, pending.excluded.ack)},
             )
         )
 
@@ -101,7 +101,7 @@ def adopt_wpp_id(tx: Connection, session_id: UUID, message_id: UUID, wpp_id: str
 
 def apply_pending_acks(tx: Connection, session_id: UUID, wpp_id: str) -> None:
     """Let a message that is known now have the ack that came before it."""
-    parked = tx.execute(
+    pending = tx.execute(
         pending_acks.delete()
         .where(
             pending_acks.c.session_id == session_id,
@@ -109,7 +109,7 @@ def apply_pending_acks(tx: Connection, session_id: UUID, wpp_id: str) -> None:
         )
         .returning(pending_acks.c.ack, pending_acks.c.received_at)
     ).all()
-    for one in parked:
+    for one in pending:
         _apply_ack(tx, session_id, wpp_id, one.ack, one.received_at)
 
 

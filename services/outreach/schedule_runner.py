@@ -88,7 +88,7 @@ def _run_schedule(schedule_id: UUID, leased: datetime, now: datetime) -> None:
                     tx,
                     schedule_id,
                     next_check_at=min(now + RETRY_AFTER, due.at + grace + timedelta(seconds=1)),
-                    rung=False,
+                    notify=False,
                 )
                 return
             _decide(tx, row, draft, due, hindrance or (None if in_time else "late"))

@@ -23,10 +23,10 @@ class Subscriber:
     """One that waits. `rings` counts what it heard of; equal rings between two looks are one."""
 
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    rings: int = 0
+    wakes: int = 0
 
-    def ring(self) -> None:
-        self.rings += 1
+    def wake(self) -> None:
+        self.wakes += 1
         self.changed.set()
 
 
@@ -45,7 +45,7 @@ class Hub:
     def subscription(self, topic: str) -> Iterator[Subscriber]:
         """A subscriber that hears of `topic` inside the block, and once at its start."""
         subscriber = Subscriber()
-        subscriber.ring()
+        subscriber.wake()
         self._by_topic[topic].add(subscriber)
         try:
             yield subscriber
@@ -60,22 +60,22 @@ class Hub:
 
     def hear(self, payload: str) -> None:
         """One notification: `<what>:<user id>`."""
-        self._loop.call_soon_threadsafe(self._ring, payload)
+        self._loop.call_soon_threadsafe(self._wake, payload)
 
     def catch_up(self) -> None:
         """The listener was away: everybody looks again."""
-        self._loop.call_soon_threadsafe(self._ring_all)
+        self._loop.call_soon_threadsafe(self._wake_all)
 
-    def _ring(self, payload: str) -> None:
+    def _wake(self, payload: str) -> None:
         what, _, who = payload.partition(":")
         for topic in _topics_of(what, who):
             for subscriber in self._by_topic.get(topic, ()):
-                subscriber.ring()
+                subscriber.wake()
 
-    def _ring_all(self) -> None:
+    def _wake_all(self) -> None:
         for subscribers in self._by_topic.values():
             for subscriber in subscribers:
-                subscriber.ring()
+                subscriber.wake()
 
 
 def _topics_of(what: str, who: str) -> tuple[str, ...]:

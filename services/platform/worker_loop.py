@@ -34,7 +34,7 @@ class WorkerLoop:
         self.errors = 0
         self._step = step
         self._idle_seconds = idle_seconds
-        self._bell = threading.Event()
+        self._wake = threading.Event()
         self._stopping = threading.Event()
         self._watch = FailureLog(name)
         self._thread = threading.Thread(target=self._run, name=name)
@@ -43,21 +43,21 @@ class WorkerLoop:
         self._thread.start()
         return self
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """There may be work: look now."""
-        self._bell.set()
+        self._wake.set()
 
     def stop(self) -> None:
         """End after the step under way."""
         self._stopping.set()
-        self._bell.set()
+        self._wake.set()
         self._thread.join()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._bell.clear()
+            self._wake.clear()
             if pause := self._round():
-                self._bell.wait(pause)
+                self._wake.wait(pause)
 
     def _round(self) -> float:
         """One step; how long to wait for the bell after it, 0 where there may be more to do."""

@@ -129,19 +129,19 @@ def is_granted(tx: Connection, user_id: UUID, scope: Scope) -> bool:
     return found
 
 
-def end_access(actor: Actor, glass_id: UUID) -> AccessGrant:
+def end_access(actor: Actor, grant_id: UUID) -> AccessGrant:
     """End one's own access early; one that has ended stays as it is.
 
     Raises: Forbidden for anybody but staff, NotFound where it is not the actor's.
     """
     actor.require_staff("breaking the glass")
-    own = (break_glass_grants.c.id == glass_id, break_glass_grants.c.actor_id == actor.user_id)
+    own = (break_glass_grants.c.id == grant_id, break_glass_grants.c.actor_id == actor.user_id)
     ending = update(break_glass_grants).where(*own, break_glass_grants.c.ended_at.is_(None)).values(ended_at=func.now())
     with transaction(actor) as tx:
         ended = tx.execute(ending.returning(break_glass_grants)).one_or_none()
         row = ended or tx.execute(select(break_glass_grants).where(*own)).one_or_none()
         if row is None:
-            raise NotFound(f"glass {glass_id}")
+            raise NotFound(f"glass {grant_id}")
         if ended is not None:
             audit_log.record(tx, actor, "glass.mend", f"user_{row.user_id}", scope=row.scope)
     return read_row(AccessGrant, row)

@@ -72,14 +72,14 @@ class Outcome(StrEnum):
 class Attempt:
     """One attempt: `target` is a table, role or function; `rows` how many of others there are, up to 1,000.
 
-    `evidence` is what the database answered: an SQLSTATE, or how many rows were reached.
+    `proof` is what the database answered: an SQLSTATE, or how many rows were reached.
     """
 
     target: str
     operation: Operation
     outcome: Outcome
     rows: int | None
-    evidence: str
+    proof: str
 
 
 @dataclass(frozen=True)
@@ -241,10 +241,10 @@ def _call_statement(name: str, arguments: list[str]) -> sql.Composed:
 
 def _make_attempt(actor: Actor, plan: _Plan) -> Attempt:
     try:
-        outcome, evidence = _execute(actor, plan)
+        outcome, proof = _execute(actor, plan)
     except ServiceError as error:
-        outcome, evidence = Outcome.UNPROVABLE, error.code
-    return Attempt(plan.target, plan.operation, outcome, plan.rows, evidence)
+        outcome, proof = Outcome.UNPROVABLE, error.code
+    return Attempt(plan.target, plan.operation, outcome, plan.rows, proof)
 
 
 def _execute(actor: Actor, plan: _Plan) -> tuple[Outcome, str]:
@@ -281,8 +281,8 @@ def _record_run(actor: Actor, report: Report) -> None:
     counts = {f"{one}": len(report.of(one)) for one in (Outcome.REFUSED, Outcome.UNPROVABLE)}
     with transaction(actor) as tx:
         for one in report.of(Outcome.LEAK):
-            log.error("isolation_leak", target=one.target, operation=str(one.operation), evidence=one.evidence)
+            log.error("isolation_leak", target=one.target, operation=str(one.operation), proof=one.proof)
             audit.record_security_event(
-                tx, "isolation_leak", f"{one.target}:{one.operation}", None, evidence=one.evidence, rows=one.rows
+                tx, "isolation_leak", f"{one.target}:{one.operation}", None, proof=one.proof, rows=one.rows
             )
         audit.record(tx, actor, PROVE_ACTION, None, **counts, leaks=len(report.of(Outcome.LEAK)))

@@ -42,7 +42,7 @@ def test_it_reads_answers_reacts_searches_and_plays(reader: BrowserUser, new_bro
     expect(ana).to_be_visible()
     expect(page.get_by_role("button", name="Bia")).to_be_visible()
     ana.click()
-    bubbles = page.locator(".st-key-bubbles")
+    bubbles = page.locator(".st-key-thread_messages")
     expect(bubbles.get_by_text("Quanto fica o orçamento?")).to_be_visible()
     expect(page.get_by_role("button", name=re.compile("Ana.*1 "))).to_have_count(0)
 
@@ -101,7 +101,7 @@ def test_it_shows_staff_a_users_chats_only_for_a_reason_and_tells_the_user(
     staff.page.get_by_label("Motivo").fill("chamado 4711, a pessoa pediu ajuda")
     staff.page.get_by_role("button", name="Quebrar o vidro").click()
     staff.page.get_by_role("button", name="Ana").click()
-    expect(staff.page.locator(".st-key-bubbles").get_by_text("segredo nosso")).to_be_visible()
+    expect(staff.page.locator(".st-key-thread_messages").get_by_text("segredo nosso")).to_be_visible()
     expect(staff.page.get_by_test_id("stChatInputTextArea")).to_have_count(0)
     reader.page.reload()
     expect(reader.page.get_by_text("Nossa equipe abriu as suas conversas")).to_be_visible()

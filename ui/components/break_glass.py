@@ -37,7 +37,7 @@ def show_open_access(actor: Actor, access: AccessGrant) -> None:
         st.caption(
             _("Acesso aberto até {until}. Ele termina sozinho.").format(until=dates.short_time(access.expires_at))
         )
-        if st.button(_("Encerrar o acesso"), icon=":material/visibility_off:", key="glass_mend"):
+        if st.button(_("Encerrar o acesso"), icon=":material/visibility_off:", key="break_glass_end"):
             with errors.shown():
                 break_glass.end_access(actor, access.id)
                 st.rerun(scope="fragment")
@@ -52,12 +52,12 @@ def offer_access(actor: Actor, user_id: UUID, scope: Scope) -> None:
             _("As conversas são da pessoa. Quem olha escreve por quê; ela vê que isso aconteceu."),
         ),
     }[scope]
-    with st.popover(label, icon=":material/visibility_lock:"), st.form("glass", border=False):
+    with st.popover(label, icon=":material/visibility_lock:"), st.form("break_glass", border=False):
         st.write(promise)
         reason = st.text_area(
-            _("Motivo"), placeholder=_("Por exemplo: chamado 4711, a pessoa pediu ajuda"), key="glass_why"
+            _("Motivo"), placeholder=_("Por exemplo: chamado 4711, a pessoa pediu ajuda"), key="break_glass_reason"
         )
-        minutes = st.number_input(_("Por quantos minutos?"), 1, MAX_MINUTES, DEFAULT_MINUTES, key="glass_minutes")
+        minutes = st.number_input(_("Por quantos minutos?"), 1, MAX_MINUTES, DEFAULT_MINUTES, key="break_glass_minutes")
         if st.form_submit_button(_("Quebrar o vidro"), icon=":material/hardware:"):
             with errors.shown():
                 break_glass.grant_access(actor, user_id, scope, reason, int(minutes))

@@ -29,7 +29,7 @@ def banner() -> None:
 
 def _banner(actor: Actor, found: SendingStop | None) -> None:
     if found is None:
-        if st.button(_("Parar tudo"), icon=":material/front_hand:", key="brake_pull", type="tertiary"):
+        if st.button(_("Parar tudo"), icon=":material/front_hand:", key="stop_sending", type="tertiary"):
             _stop_sending(actor)
         return
     since = dates.short_time(found.stopped_at)
@@ -39,7 +39,7 @@ def _banner(actor: Actor, found: SendingStop | None) -> None:
         return
     words = _("**Os envios estão parados desde {since}.** Nada sai: fila, agendamentos e campanhas esperam.")
     st.error(words.format(since=since), icon=":material/front_hand:")
-    if st.button(_("Voltar a enviar"), icon=":material/play_arrow:", key="brake_let_go", type="primary"):
+    if st.button(_("Voltar a enviar"), icon=":material/play_arrow:", key="resume_sending", type="primary"):
         kill_switch.resume_sending(actor)
         st.rerun()
 
@@ -47,9 +47,9 @@ def _banner(actor: Actor, found: SendingStop | None) -> None:
 def switch(actor: Actor, user_id: UUID) -> None:
     """For staff: stop what somebody sends, or let it go on."""
     if kill_switch.get_stop(actor, user_id) is None:
-        if st.button(_("Parar envios"), icon=":material/front_hand:", key="brake_pull_other"):
+        if st.button(_("Parar envios"), icon=":material/front_hand:", key="stop_sending_other"):
             confirm.stop_sending(partial(_stop_sending, user_id=user_id))
-    elif st.button(_("Liberar envios"), icon=":material/play_arrow:", key="brake_let_go_other"):
+    elif st.button(_("Liberar envios"), icon=":material/play_arrow:", key="resume_sending_other"):
         with errors.shown():
             kill_switch.resume_sending(actor, user_id)
             st.rerun()

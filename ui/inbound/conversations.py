@@ -19,10 +19,10 @@ from ui.kit.i18n import _
 STYLE = """<style>
 @media (max-width: 640px) {{ .st-key-{hidden} {{ display: none; }} }}
 @media (min-width: 641px) {{ .st-key-thread_back {{ display: none; }} }}
-[class*="st-key-bubble_out_"] {{ padding-left: 12%; }}
-[class*="st-key-bubble_in_"] {{ padding-right: 12%; }}
-.st-key-bubbles [data-testid="stChatMessage"] {{ padding: 0.4rem 0.75rem; }}
-.st-key-bubbles [data-testid="stChatMessage"] [data-testid="stVerticalBlock"] {{ gap: 0.25rem; }}
+[class*="st-key-message_out_"] {{ padding-left: 12%; }}
+[class*="st-key-message_in_"] {{ padding-right: 12%; }}
+.st-key-thread_messages [data-testid="stChatMessage"] {{ padding: 0.4rem 0.75rem; }}
+.st-key-thread_messages [data-testid="stChatMessage"] [data-testid="stVerticalBlock"] {{ gap: 0.25rem; }}
 [class*="st-key-open_"] button, [class*="st-key-open_"] button > div {{ justify-content: flex-start; }}
 </style>"""
 

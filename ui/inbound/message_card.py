@@ -18,22 +18,22 @@ from ui.shell import errors
 from ui.shell.guard import guard
 
 
-def show_message(actor: Actor, contact: Contact, bubble: ThreadMessage) -> None:
-    message = bubble.message
+def show_message(actor: Actor, contact: Contact, thread_message: ThreadMessage) -> None:
+    message = thread_message.message
     out = message.direction == "out"
     with (
-        st.container(key=f"bubble_{message.direction}_{message.id}"),
+        st.container(key=f"message_{message.direction}_{message.id}"),
         st.chat_message("user" if out else "assistant", avatar=":material/north_east:" if out else ":material/person:"),
     ):
         if contact.is_group and not out and message.contact_name:
             st.markdown(f"**{literal(message.contact_name)}**")
-        if bubble.quoted is not None:
-            who = _("Você") if bubble.quoted.outgoing else bubble.quoted.author or contact_name(contact)
-            said = " ".join(bubble.quoted.text.split()) or message_kind_word(bubble.quoted.kind)
+        if thread_message.quoted is not None:
+            who = _("Você") if thread_message.quoted.outgoing else thread_message.quoted.author or contact_name(contact)
+            said = " ".join(thread_message.quoted.text.split()) or message_kind_word(thread_message.quoted.kind)
             st.caption(f"> **{literal(who)}** {literal(said)}")
-        _content(contact, bubble)
+        _content(contact, thread_message)
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.caption(_footer(bubble))
+            st.caption(_footer(thread_message))
             if contact.user_id == actor.user_id and st.button(
                 "", key=f"more_{message.id}", icon=":material/more_horiz:", type="tertiary", help=_("Responder, reagir")
             ):
@@ -45,30 +45,30 @@ def show_message(actor: Actor, contact: Contact, bubble: ThreadMessage) -> None:
             st.caption(f":material/hourglass_empty: {badges.wait_sentence(message.waiting)}")
 
 
-def _content(contact: Contact, bubble: ThreadMessage) -> None:
-    message, marks = bubble.message, bubble.marks
-    if marks.revoked_at is not None:
+def _content(contact: Contact, thread_message: ThreadMessage) -> None:
+    message, annotations = thread_message.message, thread_message.annotations
+    if annotations.revoked_at is not None:
         st.caption(_("Apagada no WhatsApp. Dizia:"))
     if message.media_sha256 is not None:
         media.show_file(contact.user_id, message.kind, message.media_sha256, message.mimetype, message.filename)
     elif message.kind in FILE_KINDS and message.direction == "in":
-        _missing_file(bubble)
+        _missing_file(thread_message)
     if message.kind in DETAIL_KINDS:
-        _detail(message, marks)
+        _detail(message, annotations)
     elif message.body:
         st.text(message.body)
     elif message.media_sha256 is None and message.kind not in FILE_KINDS:
         st.caption(message_kind_word(message.kind))
 
 
-def _missing_file(bubble: ThreadMessage) -> None:
-    if bubble.fetching:
-        st.caption(_("{what}: buscando o arquivo…").format(what=message_kind_word(bubble.message.kind)))
+def _missing_file(thread_message: ThreadMessage) -> None:
+    if thread_message.fetching:
+        st.caption(_("{what}: buscando o arquivo…").format(what=message_kind_word(thread_message.message.kind)))
         return
-    label = _("{what}: buscar o arquivo").format(what=message_kind_word(bubble.message.kind))
-    if st.button(label, key=f"fetch_{bubble.message.id}", icon=":material/downloading:"):
+    label = _("{what}: buscar o arquivo").format(what=message_kind_word(thread_message.message.kind))
+    if st.button(label, key=f"fetch_{thread_message.message.id}", icon=":material/downloading:"):
         with errors.shown():
-            conversation_actions.request_file(guard(), bubble.message.id)
+            conversation_actions.request_file(guard(), thread_message.message.id)
             st.rerun(scope="fragment")
 
 
@@ -76,7 +76,7 @@ FILE_KINDS = ("image", "video", "audio", "ptt", "document", "sticker", "ptv")
 DETAIL_KINDS = ("location", "vcard", "multi_vcard", "poll_creation", "call")
 
 
-def _detail(message: Message, marks: Annotations) -> None:
+def _detail(message: Message, annotations: Annotations) -> None:
     detail: Any = message.detail
     if message.kind == "location":
         lines = [detail.get("title"), detail.get("address")]
@@ -87,25 +87,25 @@ def _detail(message: Message, marks: Annotations) -> None:
     elif message.kind == "call":
         st.text(_("Chamada de vídeo") if detail.get("video") else _("Chamada de voz"))
     elif message.kind == "poll_creation":
-        votes = [f"• {option}: {marks.votes.get(option, 0)}" for option in detail.get("options", ())]
+        votes = [f"• {option}: {annotations.votes.get(option, 0)}" for option in detail.get("options", ())]
         st.text("\n".join([detail.get("name") or message_kind_word("poll_creation"), *votes]))
     else:
         cards = detail.get("contacts") or [detail]
         st.text("\n".join(" · ".join(str(part) for part in one.values() if part) for one in cards))
 
 
-def _footer(bubble: ThreadMessage) -> str:
-    message, marks = bubble.message, bubble.marks
-    parts = [dates.to_local(bubble.at).strftime("%H:%M")]
-    if marks.edited_at is not None:
+def _footer(thread_message: ThreadMessage) -> str:
+    message, annotations = thread_message.message, thread_message.annotations
+    parts = [dates.to_local(thread_message.at).strftime("%H:%M")]
+    if annotations.edited_at is not None:
         parts.append(_("editada"))
     if message.direction == "out":
         parts.append(TICKS.get(message.state, ""))
-    if marks.read_by:
-        parts.append(_("lida por {n}").format(n=marks.read_by))
-    elif marks.delivered_to:
-        parts.append(_("recebida por {n}").format(n=marks.delivered_to))
-    parts += [f"{emoji} {count}" if count > 1 else emoji for emoji, count in marks.reactions.items()]
+    if annotations.read_by:
+        parts.append(_("lida por {n}").format(n=annotations.read_by))
+    elif annotations.delivered_to:
+        parts.append(_("recebida por {n}").format(n=annotations.delivered_to))
+    parts += [f"{emoji} {count}" if count > 1 else emoji for emoji, count in annotations.reactions.items()]
     return " ".join(part for part in parts if part)
 
 

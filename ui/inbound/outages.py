@@ -50,17 +50,17 @@ def show_card(actor: Actor, one: SessionOutage | Outage) -> None:
         _session_outage(actor, one)
 
 
-def _session_outage(actor: Actor, gap: SessionOutage) -> None:
-    with st.container(border=True, key=f"gap_{gap.id}"):
+def _session_outage(actor: Actor, outage: SessionOutage) -> None:
+    with st.container(border=True, key=f"outage_{outage.id}"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.markdown(f"**{_period(gap)}**")
-            _outcome_badge(_outcome_of(gap))
-        st.caption(" · ".join([_reason_word(gap.reason), *_time_limits(gap)]))
-        if gap.unread:
-            st.progress(gap.fraction, text=_progress(gap))
-        st.text(_outcome_text(gap))
-        if gap.failed and gap.user_id == actor.user_id:
-            _lost_chats(actor, gap)
+            st.markdown(f"**{_period(outage)}**")
+            _outcome_badge(_outcome_of(outage))
+        st.caption(" · ".join([_reason_word(outage.reason), *_time_limits(outage)]))
+        if outage.unread:
+            st.progress(outage.fraction, text=_progress(outage))
+        st.text(_outcome_text(outage))
+        if outage.failed and outage.user_id == actor.user_id:
+            _lost_chats(actor, outage)
 
 
 def _common_outage(actor: Actor, one: Outage) -> None:
@@ -83,11 +83,11 @@ def _affected_users(actor: Actor, one: Outage, box: DeltaGenerator) -> None:
     found = outages.list_session_outages(actor, one)
     rows = [
         {
-            _("Pessoa"): gap.email or "—",
-            _("Situação"): _outcome_word(_outcome_of(gap)),
-            _("Resultado"): _outcome_text(gap),
+            _("Pessoa"): outage.email or "—",
+            _("Situação"): _outcome_word(_outcome_of(outage)),
+            _("Resultado"): _outcome_text(outage),
         }
-        for gap in found
+        for outage in found
     ]
     box.dataframe(rows, hide_index=True)
     if one.sessions > len(found):
@@ -100,11 +100,11 @@ def _time_limits(one: SessionOutage | Outage) -> list[str]:
     return [_("lidos só os últimos {n} dias").format(n=LOOKBACK.days)]
 
 
-def _period(gap: SessionOutage | Outage) -> str:
-    if gap.reason is OutageReason.ASKED and gap.to_at is not None:
-        return _("Pedido em {moment}").format(moment=dates.to_the_second(gap.to_at))
-    end = dates.to_the_second(gap.to_at) if gap.to_at else _("agora")
-    return f"{dates.to_the_second(gap.from_at)} – {end}"
+def _period(outage: SessionOutage | Outage) -> str:
+    if outage.reason is OutageReason.ASKED and outage.to_at is not None:
+        return _("Pedido em {moment}").format(moment=dates.to_the_second(outage.to_at))
+    end = dates.to_the_second(outage.to_at) if outage.to_at else _("agora")
+    return f"{dates.to_the_second(outage.from_at)} – {end}"
 
 
 def _outcome_of(one: SessionOutage | Outage) -> Outcome:
@@ -140,12 +140,12 @@ def _reason_word(reason: OutageReason) -> str:
     return words[reason]
 
 
-def _progress(gap: SessionOutage) -> str:
-    if gap.state is OutageState.READING:
-        return _("Lendo {n} conversas…").format(n=gap.chats) if gap.chats else _("Vendo quais conversas mudaram…")
-    if gap.attempts:
+def _progress(outage: SessionOutage) -> str:
+    if outage.state is OutageState.READING:
+        return _("Lendo {n} conversas…").format(n=outage.chats) if outage.chats else _("Vendo quais conversas mudaram…")
+    if outage.attempts:
         return _("Nova tentativa {moment}: {why}").format(
-            moment=dates.short_time(gap.next_at), why=unread_reason(gap.failure or "")
+            moment=dates.short_time(outage.next_at), why=unread_reason(outage.failure or "")
         )
     return _("Na fila: será lida assim que o WhatsApp estiver conectado.")
 
@@ -161,21 +161,21 @@ def _not_read(chats: int) -> str:
     return " · " + _("{n} não lidas por completo").format(n=chats) if chats else ""
 
 
-def _outcome_text(gap: SessionOutage) -> str:
-    said = _recovered(gap.recovered, over=gap.state is OutageState.DONE)
-    if gap.chats:
-        said += " · " + _("{n} conversas conferidas").format(n=gap.chats - gap.failed)
-    said += _not_read(gap.failed)
-    if gap.state is OutageState.FAILED:
-        said += " · " + unread_reason(gap.failure or "")
+def _outcome_text(outage: SessionOutage) -> str:
+    said = _recovered(outage.recovered, over=outage.state is OutageState.DONE)
+    if outage.chats:
+        said += " · " + _("{n} conversas conferidas").format(n=outage.chats - outage.failed)
+    said += _not_read(outage.failed)
+    if outage.state is OutageState.FAILED:
+        said += " · " + unread_reason(outage.failure or "")
     return said
 
 
-def _lost_chats(actor: Actor, gap: SessionOutage) -> None:
+def _lost_chats(actor: Actor, outage: SessionOutage) -> None:
     with st.expander(_("O que não pôde ser lido"), icon=":material/chat_error:"):
         rows = [
             {_("Conversa"): _chat_name(one.address), _("Por quê"): unread_reason(one.failure)}
-            for one in outages.list_lost_chats(actor, gap.id)
+            for one in outages.list_lost_chats(actor, outage.id)
         ]
         st.table(rows, hide_index=True)
         st.caption(_("Em “Conversas”, abra o contato e use “Ler de novo” para tentar outra vez."))

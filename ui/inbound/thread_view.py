@@ -21,19 +21,19 @@ from ui.shell import errors
 
 def show_thread(actor: Actor, found: Thread) -> None:
     _thread_head(actor, found.contact)
-    with st.container(height=COLUMN_HEIGHT - 110, border=True, gap="xsmall", autoscroll=True, key="bubbles"):
+    with st.container(height=COLUMN_HEIGHT - 110, border=True, gap="xsmall", autoscroll=True, key="thread_messages"):
         if found.more and st.button(_("Mensagens anteriores"), key="thread_older", icon=":material/history:"):
             st.session_state[THREAD_PAGES] = st.session_state.get(THREAD_PAGES, 1) + 1
             st.rerun(scope="fragment")
         day: date | None = None
-        for bubble in found.bubbles:
-            said_on = dates.to_local(bubble.at).date()
+        for thread_message in found.messages:
+            said_on = dates.to_local(thread_message.at).date()
             if said_on != day:
                 day = said_on
                 st.caption(dates.calendar_day(said_on), text_alignment="center")
-            show_message(actor, found.contact, bubble)
+            show_message(actor, found.contact, thread_message)
     chosen = st.session_state.get(CHOSEN_MESSAGE)
-    acted = next((one for one in found.bubbles if one.message.id == chosen), None)
+    acted = next((one for one in found.messages if one.message.id == chosen), None)
     if acted is not None and found.contact.user_id == actor.user_id:
         _message_actions(actor, acted)
 
@@ -60,26 +60,26 @@ def _thread_head(actor: Actor, contact: Contact) -> None:
             show_card(contact.id, contact.user_id == actor.user_id)
 
 
-def _message_actions(actor: Actor, bubble: ThreadMessage) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", key="bubble_actions"):
-        if bubble.wpp_id and st.button(_("Responder"), icon=":material/reply:", key="bubble_reply"):
-            said = " ".join(bubble.message.body.split()) or message_kind_word(bubble.message.kind)
-            st.session_state[ANSWERED_MESSAGE] = (bubble.wpp_id, said[: conversations.PREVIEW_LENGTH])
+def _message_actions(actor: Actor, thread_message: ThreadMessage) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key="message_actions"):
+        if thread_message.wpp_id and st.button(_("Responder"), icon=":material/reply:", key="message_reply"):
+            said = " ".join(thread_message.message.body.split()) or message_kind_word(thread_message.message.kind)
+            st.session_state[ANSWERED_MESSAGE] = (thread_message.wpp_id, said[: conversations.PREVIEW_LENGTH])
             st.rerun()
-        if bubble.wpp_id:
+        if thread_message.wpp_id:
             for emoji in conversation_actions.EMOJIS:
-                mine = bubble.marks.mine == emoji
+                mine = thread_message.annotations.mine == emoji
                 if st.button(emoji, key=f"react_{emoji}", type="secondary" if mine else "tertiary"):
-                    _react(actor, bubble, "" if mine else emoji)
-        if bubble.message.direction == "out":
-            message_trace.link(bubble.message.id, bubble.message.state)
-        if st.button("", icon=":material/close:", key="bubble_close", type="tertiary", help=_("Fechar")):
+                    _react(actor, thread_message, "" if mine else emoji)
+        if thread_message.message.direction == "out":
+            message_trace.link(thread_message.message.id, thread_message.message.state)
+        if st.button("", icon=":material/close:", key="message_actions_close", type="tertiary", help=_("Fechar")):
             st.session_state.pop(CHOSEN_MESSAGE, None)
             st.rerun(scope="fragment")
 
 
-def _react(actor: Actor, bubble: ThreadMessage, emoji: str) -> None:
+def _react(actor: Actor, thread_message: ThreadMessage, emoji: str) -> None:
     with errors.shown():
-        conversation_actions.react(actor, bubble.message.id, emoji)
+        conversation_actions.react(actor, thread_message.message.id, emoji)
         st.session_state.pop(CHOSEN_MESSAGE, None)
         st.rerun(scope="fragment")

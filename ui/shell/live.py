@@ -186,7 +186,7 @@ async def _push(socket: WebSocket, subscriber: Subscriber, gap: float) -> None:
         while True:
             await subscriber.changed.wait()
             subscriber.changed.clear()
-            await socket.send_text(str(subscriber.rings))
+            await socket.send_text(str(subscriber.wakes))
             await asyncio.sleep(gap)
 
 

@@ -17,7 +17,7 @@ from ui.kit.i18n import _
 from ui.shell import errors
 from ui.staff import event_log
 
-_DRY_RUNS = "events_trials"
+_DRY_RUNS = "events_dry_runs"
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 CHANGES_SHOWN = 3
 
@@ -77,12 +77,12 @@ def _chosen_events(actor: Actor, events: list[Event]) -> None:
                 key="replay_some",
             ):
                 confirm.replay_many(len(failed), lambda actor: _replay_events(actor, failed))
-        if trials := _last_dry_runs([one.id for one in events]):
-            _dry_run_summary(trials)
+        if dry_runs := _last_dry_runs([one.id for one in events]):
+            _dry_run_summary(dry_runs)
 
 
-def _dry_run_summary(trials: list[DryRun]) -> None:
-    outcomes = [_dry_run_outcome(one) for one in trials]
+def _dry_run_summary(dry_runs: list[DryRun]) -> None:
+    outcomes = [_dry_run_outcome(one) for one in dry_runs]
     counted = " · ".join(f"{word}: {outcomes.count(word)}" for word in dict.fromkeys(outcomes))
     st.info(
         _("**{counted}.** Cada evento foi ensaiado sozinho; nada foi mudado.").format(counted=counted),
@@ -90,24 +90,24 @@ def _dry_run_summary(trials: list[DryRun]) -> None:
     )
     rows = [
         {_("Nº"): str(one.event_id), _("Resultado"): _dry_run_outcome(one), _("O que mudaria"): _changes_in_short(one)}
-        for one in trials
+        for one in dry_runs
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
 
 
-def _dry_run_outcome(trial: DryRun) -> str:
-    if trial.error:
+def _dry_run_outcome(dry_run: DryRun) -> str:
+    if dry_run.error:
         return _("Falharia de novo")
-    return _("Mudaria algo") if trial.changes else _("Nada mudaria")
+    return _("Mudaria algo") if dry_run.changes else _("Nada mudaria")
 
 
-def _changes_in_short(trial: DryRun) -> str:
-    if trial.error:
-        return trial.error.splitlines()[-1]
-    first = sorted(trial.changes, key=lambda one: one.field not in ("status", "state"))[:CHANGES_SHOWN]
+def _changes_in_short(dry_run: DryRun) -> str:
+    if dry_run.error:
+        return dry_run.error.splitlines()[-1]
+    first = sorted(dry_run.changes, key=lambda one: one.field not in ("status", "state"))[:CHANGES_SHOWN]
     told = [f"{_change_place(one)}: {_value_word(one.before)} → {_value_word(one.after)}" for one in first]
-    if len(trial.changes) > CHANGES_SHOWN:
-        told.append(_("e mais {n}").format(n=len(trial.changes) - CHANGES_SHOWN))
+    if len(dry_run.changes) > CHANGES_SHOWN:
+        told.append(_("e mais {n}").format(n=len(dry_run.changes) - CHANGES_SHOWN))
     return " · ".join(told) or "—"
 
 
@@ -128,8 +128,8 @@ def _single_event(actor: Actor, detail: EventDetail) -> None:
                 _("Reprocessar"), type="primary", icon=":material/replay:", key="replay_one"
             ):
                 _replay_events(actor, [event.id])
-        if trials := _last_dry_runs([event.id]):
-            _dry_run_result(trials[0])
+        if dry_runs := _last_dry_runs([event.id]):
+            _dry_run_result(dry_runs[0])
         _event_facts(detail)
         _event_shape(detail)
 
@@ -145,15 +145,15 @@ def _start_dry_run(actor: Actor, ids: list[int]) -> None:
 
 def _last_dry_runs(ids: list[int]) -> list[DryRun]:
     """What the last rehearsal found, if it was of these."""
-    of, trials = st.session_state.get(_DRY_RUNS, ([], []))
-    return list(trials) if of == ids else []
+    of, dry_runs = st.session_state.get(_DRY_RUNS, ([], []))
+    return list(dry_runs) if of == ids else []
 
 
-def _dry_run_result(trial: DryRun) -> None:
-    if trial.error:
+def _dry_run_result(dry_run: DryRun) -> None:
+    if dry_run.error:
         st.warning(_("**Falharia de novo.** Nada mudaria."), icon=":material/error:")
-        st.code(trial.error, language=None)
-    elif not trial.changes:
+        st.code(dry_run.error, language=None)
+    elif not dry_run.changes:
         st.info(
             _("**Nada mudaria.** O estado já está à frente deste evento ou não depende dele."), icon=":material/check:"
         )
@@ -162,7 +162,7 @@ def _dry_run_result(trial: DryRun) -> None:
         _show_table(
             [
                 {_("Campo"): _change_place(one), _("De"): _value_word(one.before), _("Para"): _value_word(one.after)}
-                for one in trial.changes
+                for one in dry_run.changes
             ]
         )
 
@@ -198,7 +198,7 @@ def _show_table(rows: list[dict[str, str]], *, header: bool = True) -> None:
 
 
 def _change_place(change: FieldChange) -> str:
-    place = {"session": _("sessão"), "message": _("mensagem"), "parked_ack": _("confirmação guardada")}
+    place = {"session": _("sessão"), "message": _("mensagem"), "pending_ack": _("confirmação guardada")}
     return f"{place.get(change.where, change.where)}: {_field_word(change.field)}"
 
 

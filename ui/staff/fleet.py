@@ -149,7 +149,7 @@ def _cells(row: FleetRow) -> dict[str, str]:
     return {
         _("Usuário"): row.email,
         _("Estado"): word,
-        _("Problema"): badges.incident_text(row.finding)[0] if row.finding else "—",
+        _("Problema"): badges.incident_text(row.incident)[0] if row.incident else "—",
         _("Servidor diz"): row.reported_state or "—",
         _("Servidor"): str(row.server or "—"),
         _("Número"): format_phone(row.phone_number) if row.phone_number else "—",
@@ -194,18 +194,22 @@ def _disconnect(actor: Actor, user_id: UUID) -> None:
 # --- restarts in waves ------------------------------------------------------------------------------------------------
 
 
-def show_rolling_restart(actor: Actor, wave: RollingRestart | None, server: int | None) -> None:
+def show_rolling_restart(actor: Actor, restart: RollingRestart | None, server: int | None) -> None:
     """The wave under way with its bar, or the button that begins one."""
-    if wave is not None and wave.ended_at is None:
-        _show_progress(actor, wave)
+    if restart is not None and restart.ended_at is None:
+        _show_progress(actor, restart)
         return
-    if wave is not None and wave.ended_at is not None and dates.time_since(wave.ended_at).total_seconds() < 600:
+    if (
+        restart is not None
+        and restart.ended_at is not None
+        and dates.time_since(restart.ended_at).total_seconds() < 600
+    ):
         st.caption(
             _("Último reinício em ondas: {done} de {total} voltaram, {failed} falharam.").format(
-                done=wave.done, total=wave.total, failed=wave.failed
+                done=restart.done, total=restart.total, failed=restart.failed
             )
         )
-    if st.button(_("Reiniciar em ondas"), icon=":material/restart_alt:", key="wave_start"):
+    if st.button(_("Reiniciar em ondas"), icon=":material/restart_alt:", key="rolling_restart_start"):
         confirm.start_rolling_restart(server_word(server), lambda someone: _start_restart(someone, server))
 
 
@@ -215,19 +219,19 @@ def _start_restart(actor: Actor, server: int | None) -> None:
         st.rerun()
 
 
-def _show_progress(actor: Actor, wave: RollingRestart) -> None:
+def _show_progress(actor: Actor, restart: RollingRestart) -> None:
     with st.container(border=True):
         words = _("{done} de {total} reiniciadas · {under_way} em andamento · {failed} falharam").format(
-            done=wave.done, total=wave.total, under_way=wave.under_way, failed=wave.failed
+            done=restart.done, total=restart.total, under_way=restart.under_way, failed=restart.failed
         )
-        st.progress(wave.fraction, text=_("Em pausa · ") + words if wave.paused else words)
+        st.progress(restart.fraction, text=_("Em pausa · ") + words if restart.paused else words)
         with st.container(horizontal=True):
-            label, icon = (_("Continuar"), "play_arrow") if wave.paused else (_("Pausar"), "pause")
-            if st.button(label, icon=f":material/{icon}:", key="wave_pause"):
+            label, icon = (_("Continuar"), "play_arrow") if restart.paused else (_("Pausar"), "pause")
+            if st.button(label, icon=f":material/{icon}:", key="rolling_restart_pause"):
                 with errors.shown():
-                    rolling_restart.pause(actor, wave.id, on=not wave.paused)
+                    rolling_restart.pause(actor, restart.id, on=not restart.paused)
                     st.rerun(scope="fragment")
-            if st.button(_("Cancelar o restante"), icon=":material/cancel:", key="wave_cancel"):
+            if st.button(_("Cancelar o restante"), icon=":material/cancel:", key="rolling_restart_cancel"):
                 with errors.shown():
-                    rolling_restart.cancel(actor, wave.id)
+                    rolling_restart.cancel(actor, restart.id)
                     st.rerun(scope="fragment")

@@ -27,8 +27,8 @@ def show_head(row: FleetRow) -> None:
     """Who it is, and what the server says beside what was proved."""
     st.title(_("Sessão"), anchor=False)
     st.text(row.email)
-    if row.finding:
-        what, next_step = badges.incident_text(row.finding)
+    if row.incident:
+        what, next_step = badges.incident_text(row.incident)
         st.warning(f"**{what}.** {next_step}", icon=":material/warning:")
     elif row.failure:
         st.warning(badges.session_failure(row.failure), icon=":material/info:")

@@ -69,5 +69,5 @@ def _attempt_cells(one: Attempt) -> dict[str, str]:
         _("Tentativa"): operations[one.operation],
         _("Resultado"): outcomes[one.outcome],
         _("Linhas de outros"): "—" if one.rows is None else str(one.rows),
-        _("O banco disse"): one.evidence,
+        _("O banco disse"): one.proof,
     }

@@ -116,14 +116,14 @@ class ThreadMessageShape(BaseModel):
     edited_at: datetime | None
 
     @classmethod
-    def of(cls, bubble: ThreadMessage) -> Self:
+    def of(cls, thread_message: ThreadMessage) -> Self:
         return cls(
-            message=MessageShape.of(bubble.message),
-            wpp_id=bubble.wpp_id,
-            at=bubble.at,
-            reactions=dict(bubble.marks.reactions),
-            revoked_at=bubble.marks.revoked_at,
-            edited_at=bubble.marks.edited_at,
+            message=MessageShape.of(thread_message.message),
+            wpp_id=thread_message.wpp_id,
+            at=thread_message.at,
+            reactions=dict(thread_message.annotations.reactions),
+            revoked_at=thread_message.annotations.revoked_at,
+            edited_at=thread_message.annotations.edited_at,
         )
 
 
@@ -161,7 +161,7 @@ async def thread(call: Call) -> Response:
     return answer(
         ThreadShape(
             contact=ContactShape.of(found.contact),
-            items=[ThreadMessageShape.of(one) for one in found.bubbles],
+            items=[ThreadMessageShape.of(one) for one in found.messages],
             more=found.more,
         )
     )

@@ -72,7 +72,7 @@ OPERATIONS = (
         "POST", OPT_OUTS, "note_opt_out", "Note somebody who asked: it holds for ever", Scope.SEND, add_opt_out,
         {200: DoneShape}, body=OptOutBody,
     ),
-    Operation("GET", KILL_SWITCH, "brake", "Whether everything is stopped", Scope.READ, get_kill_switch,
+    Operation("GET", KILL_SWITCH, "kill_switch", "Whether everything is stopped", Scope.READ, get_kill_switch,
         {200: KillSwitchShape}),
     Operation(
         "PUT", KILL_SWITCH, "move_brake", "Stop everything at once, or let it go on", Scope.SEND, set_kill_switch,

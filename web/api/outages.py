@@ -35,19 +35,19 @@ class OutageShape(BaseModel):
     why: str | None = Field(description="The newest failure, as a stable code.")
 
     @classmethod
-    def of(cls, gap: SessionOutage) -> Self:
+    def of(cls, outage: SessionOutage) -> Self:
         return cls(
-            id=gap.id,
-            since=gap.from_at,
-            until=gap.to_at,
-            reason=gap.reason,
-            state=gap.state,
-            next_at=gap.next_at,
-            attempts=gap.attempts,
-            chats=gap.chats,
-            failed=gap.failed,
-            recovered=gap.recovered,
-            why=gap.failure,
+            id=outage.id,
+            since=outage.from_at,
+            until=outage.to_at,
+            reason=outage.reason,
+            state=outage.state,
+            next_at=outage.next_at,
+            attempts=outage.attempts,
+            chats=outage.chats,
+            failed=outage.failed,
+            recovered=outage.recovered,
+            why=outage.failure,
         )
 
 
@@ -65,7 +65,7 @@ class LostChatList(BaseModel):
 
 
 class RereadShape(BaseModel):
-    gap_id: UUID = Field(description="How far it is, `lacunas-whatsapp` tells.")
+    outage_id: UUID = Field(description="How far it is, `lacunas-whatsapp` tells.")
 
 
 async def list_outages(call: Call) -> Response:
@@ -79,12 +79,12 @@ async def list_lost_chats(call: Call) -> Response:
 
 
 async def reread_chat(call: Call) -> Response:
-    return answer(RereadShape(gap_id=await run_in_threadpool(backfill.request_chat, call.actor, call.id)), 202)
+    return answer(RereadShape(outage_id=await run_in_threadpool(backfill.request_chat, call.actor, call.id)), 202)
 
 
 OPERATIONS = (
     Operation(
-        "GET", OUTAGES, "gaps", "When messages may have been missed", Scope.READ, list_outages, {200: OutageList},
+        "GET", OUTAGES, "outages", "When messages may have been missed", Scope.READ, list_outages, {200: OutageList},
         query=LimitQuery
     ),
     Operation(

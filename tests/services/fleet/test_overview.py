@@ -55,7 +55,7 @@ def test_it_finds_what_somebody_should_look_at(
     )
     assert [row.user_id for row in overview.list_rows(staff, show=SessionFilter.UNPROVEN).rows] == [stale.user_id]
     (troubled,) = overview.list_rows(staff, show=SessionFilter.TROUBLED).rows
-    assert (troubled.user_id, troubled.finding) == (dead.user_id, Kind.ZOMBIE)
+    assert (troubled.user_id, troubled.incident) == (dead.user_id, Kind.ZOMBIE)
     assert overview.get_counts(staff) == StatusCounts(3, 0, 0, 1, 0)
 
 

@@ -61,7 +61,7 @@ def contact_of(actor: Actor) -> UUID:
 
 
 def bodies(thread: conversations.Thread) -> list[str]:
-    return [bubble.message.body for bubble in thread.bubbles]
+    return [bubble.message.body for bubble in thread.messages]
 
 
 def test_it_lists_chats_newest_first_page_by_page(session: UUID, user: Actor) -> None:
@@ -91,7 +91,7 @@ def test_it_shows_a_thread_by_when_things_were_said(session: UUID, user: Actor) 
         take(session, text, ago=ago)
     found = conversations.get_thread(user, contact_of(user), limit=2)
     assert (bodies(found), found.more) == (["dois", "três"], True)
-    assert conversations.count_pages_to(user, found.bubbles[0].message.id) == 1
+    assert conversations.count_pages_to(user, found.messages[0].message.id) == 1
     whole = conversations.get_thread(user, contact_of(user))
     assert (bodies(whole), whole.more) == (["um", "dois", "três"], False)
 
@@ -102,8 +102,12 @@ def test_it_shows_what_became_of_messages_and_what_they_answer(session: UUID, us
     mark(session, first.id, "reaction", "them", emoji="👍")
     mark(session, first.id, "reaction", "me", emoji="👍")
     mark(session, first.id, "revoke", "them")
-    one, two = conversations.get_thread(user, contact_of(user)).bubbles
-    assert (one.marks.reactions, one.marks.mine, one.marks.revoked_at is not None) == ({"👍": 2}, "👍", True)
+    one, two = conversations.get_thread(user, contact_of(user)).messages
+    assert (one.annotations.reactions, one.annotations.mine, one.annotations.revoked_at is not None) == (
+        {"👍": 2},
+        "👍",
+        True,
+    )
     assert two.quoted is not None
     assert (two.quoted.text, two.quoted.outgoing) == ("Vamos?", False)
 
@@ -147,7 +151,7 @@ def test_it_shows_each_user_their_own_and_nobody_elses(
     connected(database, other)
     take(session, "segredo de um")
     contact = contact_of(user)
-    message = conversations.get_thread(user, contact).bubbles[0].message.id
+    message = conversations.get_thread(user, contact).messages[0].message.id
     assert conversations.list_chats(other).chats == []
     assert conversations.list_chats(other, whose=user.user_id).chats == []
     assert conversations.search_messages(other, "segredo") == []
@@ -204,7 +208,7 @@ def test_it_replies_to_a_message(session: UUID, user: Actor, database: Database)
     first = take(session, "Pode ser às 5?", "5511987654321", ago=1)
     contact = contact_of(user)
     conversation_actions.reply(user, contact, "Pode!", "key", first.id)
-    answer = conversations.get_thread(user, contact).bubbles[-1]
+    answer = conversations.get_thread(user, contact).messages[-1]
     assert answer.quoted is not None
     assert (answer.message.body, answer.quoted.text) == ("Pode!", "Pode ser às 5?")
     contacts.block(user, contact)
@@ -223,7 +227,10 @@ def test_it_replies_in_a_group_and_not_in_a_channel(sender: Actor, control: Sand
     deliver(claimed)
     (told,) = control.sent(f"user_{sender.user_id}")
     assert (told["body"], told["to"]) == ("Eu!", "120363000000000001@g.us")
-    assert [bubble.message.body for bubble in conversations.get_thread(sender, contact).bubbles] == ["Quem vem?", "Eu!"]
+    assert [bubble.message.body for bubble in conversations.get_thread(sender, contact).messages] == [
+        "Quem vem?",
+        "Eu!",
+    ]
     assert database.execute("select phone, is_group from contacts") == [(None, True)]
     take(session, "Oferta!", "120363000000000002@newsletter", ago=1)
     channel, is_group = database.execute("select id, is_group from contacts where address like '%%newsletter'")[0]
@@ -236,10 +243,10 @@ def test_it_reacts_through_whatsapp_and_shows_it(sender: Actor, control: Sandbox
     session = database.one("select id from whatsapp_sessions where user_id = %s", sender.user_id)
     written = control.inbound(f"user_{sender.user_id}", "5511987654321", "oi")
     take(session, "oi", id=written["id"])
-    bubble = conversations.get_thread(sender, contact_of(sender)).bubbles[0]
+    bubble = conversations.get_thread(sender, contact_of(sender)).messages[0]
     for emoji in ("👍", "❤️", ""):
         conversation_actions.react(sender, bubble.message.id, emoji)
-        assert conversations.get_thread(sender, contact_of(sender)).bubbles[0].marks.mine == emoji
+        assert conversations.get_thread(sender, contact_of(sender)).messages[0].annotations.mine == emoji
     with pytest.raises(InvalidInput):
         conversation_actions.react(sender, bubble.message.id, "x")
     waiting = outbox.queue(sender, "(11) 98765-4321", "oi", "key").id

@@ -26,7 +26,7 @@ from tests.support.sessions import connected
 @pytest.fixture
 def dry_run_worker(database: Database) -> Iterator[None]:
     """The worker's loop that answers trials."""
-    loop = WorkerLoop("trials", event_dry_run.run_pending_dry_runs, lambda: 0.02).start()
+    loop = WorkerLoop("dry_runs", event_dry_run.run_pending_dry_runs, lambda: 0.02).start()
     yield
     loop.stop()
 
@@ -119,7 +119,7 @@ def test_it_tells_that_an_acknowledgement_would_move_its_message(
     moved = {(one.where, one.field): one.after for one in event_dry_run.request_dry_runs(staff, [known])[0].changes}
     assert moved["message", "state"] == "delivered"
     parked = event_dry_run.request_dry_runs(staff, [unknown])[0].changes
-    assert {one.where for one in parked} >= {"parked_ack"}
+    assert {one.where for one in parked} >= {"pending_ack"}
     assert "true_" not in str(parked)
     assert database.one("select state from messages") == "accepted"
     assert database.one("select count(*) from pending_acks") == 0

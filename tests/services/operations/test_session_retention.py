@@ -206,8 +206,8 @@ def test_what_moved_during_the_call_survives_it(
     stored: Callable[[], Actor], database: Database, cleaner: RetentionWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing that goes through `connect` can; but a webhook may say that the session is up."""
-    moved, wrote_to, rung = stored(), stored(), stored()
-    sessions_of = {one: fleet_session.get(one) for one in (moved, wrote_to, rung)}
+    moved, wrote_to, notify = stored(), stored(), stored()
+    sessions_of = {one: fleet_session.get(one) for one in (moved, wrote_to, notify)}
     clear = get_client().clear_session_data
 
     def clear_while_things_happen(server_url: str, name: str) -> None:
@@ -220,13 +220,13 @@ def test_what_moved_during_the_call_survives_it(
             session = sessions_of[wrote_to]
             assert session is not None
             insert_message(database, wrote_to, session.id, ago(days=0))
-        if name == name_of(rung):
+        if name == name_of(notify):
             database.execute("update whatsapp_sessions set check_at = now() where session_id = %s", name)
 
     monkeypatch.setattr(get_client(), "clear_session_data", clear_while_things_happen)
     run_cleanup(cleaner)
     left = dict(database.execute("select user_id, status from whatsapp_sessions"))
-    assert left == {moved.user_id: "conectado", wrote_to.user_id: "desconectado", rung.user_id: "desconectado"}
+    assert left == {moved.user_id: "conectado", wrote_to.user_id: "desconectado", notify.user_id: "desconectado"}
     assert database.one("select count(*) from messages") == 1
     assert database.one("select count(*) from whatsapp_sessions where retention_lease_until is not null") == 0
 

@@ -27,7 +27,7 @@ def test_it_works_until_there_is_nothing_left_and_then_waits_for_the_bell() -> N
         assert looked.wait(5)
         looked.clear()
         left[0] = 1
-        running.ring()
+        running.wake()
         assert looked.wait(worker_loop.IDLE_SECONDS / 2)
     finally:
         running.stop()

@@ -40,7 +40,7 @@ ROLES = {
     "servers": STAFF,
     "forwarding": set(Role),
     "rules": set(Role),
-    "gaps": set(Role),
+    "outages": set(Role),
 }
 EVERYBODY = [(page, role) for page in PAGES for role in Role]
 

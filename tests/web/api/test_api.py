@@ -332,7 +332,7 @@ def test_it_reads_a_chat_again_when_asked(http: httpx.Client, ana: Actor) -> Non
     asked = http.post(again, headers=ours)
     assert asked.status_code == 202
     gap = http.get(OUTAGES, headers=ours).json()["items"][0]
-    assert (gap["id"], gap["reason"]) == (asked.json()["gap_id"], "asked")
+    assert (gap["id"], gap["reason"]) == (asked.json()["outage_id"], "asked")
 
 
 def test_it_reports_the_callers_own_days(http: httpx.Client, database: Database, ana: Actor, staff: Actor) -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 # The pages of a user's own session, with what they draw with.
 PAGES = (
     "my_whatsapp", "send", "templates", "schedules", "campaigns", "conversations", "uncertain", "rules", "forwarding",
-    "gaps", "reports", "message", "keys", "diagnostics",
+    "outages", "reports", "message", "keys", "diagnostics",
 )  # fmt: skip
 FEATURES = ("my_session", "sending", "inbound", "diagnostics", "reporting", "integrations")
 COMPONENTS = ("media", "kill_switch", "message_trace")
@@ -38,7 +38,7 @@ PAIRS = {
     "backfill.request_chat": "read_again",
     "kill_switch.resume_sending": "move_brake",
     "kill_switch.stop_sending": "move_brake",
-    "kill_switch.get_stop": "brake",
+    "kill_switch.get_stop": "kill_switch",
     "campaigns.set_pacing": "pace_campaign",
     "campaigns.cancel": "move_campaign",
     "campaigns.confirm": "move_campaign",
@@ -61,7 +61,7 @@ PAIRS = {
     "webhook_endpoints.requeue_all": "replay_all",
     "webhook_endpoints.send_test": "test_endpoint",
     "outages.list_lost_chats": "lost_chats",
-    "outages.list_own": "gaps",
+    "outages.list_own": "outages",
     "media_store.get": "file",
     "media_store.read": "file",
     "overdue.decide_overdue": "choose",
