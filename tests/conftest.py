@@ -159,10 +159,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With `--first-cases` each statement still meets the database; what varies are the values."""
-    for item in items:
-        if item.get_closest_marker("browser"):
-            # All processes share few cores with the browser: one that runs out of time is told of and run again.
-            item.add_marker(pytest.mark.flaky(reruns=1))
     folder: Path | None = config.getoption("--first-cases")
     if folder is None:
         return
@@ -176,16 +172,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         seen.add(test)
     items[:] = kept
     config.hook.pytest_deselected(items=dropped)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """A browser test that was run again has passed: why it had to be is told all the same."""
-    for report in terminalreporter.stats.get("rerun", []):
-        terminalreporter.section(f"run again: {report.nodeid}", "-")
-        terminalreporter.write_line(report.longreprtext)
-        for title, content in report.sections:
-            if title.startswith("screen "):
-                terminalreporter.write_line(f"{title}\n{content}")
 
 
 @pytest.hookimpl(wrapper=True)

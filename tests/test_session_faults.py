@@ -158,10 +158,10 @@ def sandbox(
 def outcomes(sandbox: FaultySandbox) -> dict[str, Future[Outcome]]:
     """Every row run to its end; a row's own error comes out where its outcome is asked for."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        running = {title(row): pool.submit(run_row, row, session_faults.someone(sandbox)) for row in ROWS}
+        running = {title(row): pool.submit(run_row, row, session_faults.new_session(sandbox)) for row in ROWS}
     for row in FOR_ALL:
         with ThreadPoolExecutor(1) as pool:
-            running[title(row)] = pool.submit(run_row, row, session_faults.someone(sandbox))
+            running[title(row)] = pool.submit(run_row, row, session_faults.new_session(sandbox))
     return running
 
 

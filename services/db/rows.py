@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import types
 import typing
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -45,12 +46,12 @@ def read_row(cls: type[T], row: Record, **computed: object) -> T:
 
     A row or a value that does not fit `cls` is a fault of the program: TypeError.
     """
-    return _build(cls, row._mapping, computed)
+    return _build(cls, _get_columns(row), computed)
 
 
 def read_rows(cls: type[T], rows: Iterable[Record]) -> list[T]:
     """Builds a `cls` from each row, as `read_row` does."""
-    return [_build(cls, row._mapping, {}) for row in rows]
+    return [_build(cls, _get_columns(row), {}) for row in rows]
 
 
 def read_object(cls: type[T], values: Mapping[str, Any], **computed: object) -> T:
@@ -58,14 +59,24 @@ def read_object(cls: type[T], values: Mapping[str, Any], **computed: object) -> 
     return _build(cls, values, computed, json=True)
 
 
-def _build(cls: type[T], values: Mapping[Any, Any], computed: Mapping[str, object], *, json: bool = False) -> T:
+def _get_columns(row: Record) -> dict[str, Any]:
+    columns = dict(zip(row._fields, row, strict=True))
+    if len(columns) < len(row):
+        # Which of two of one name is meant, nobody knows.
+        for name, count in Counter(row._fields).items():
+            if count > 1:
+                del columns[name]
+    return columns
+
+
+def _build(cls: type[T], values: Mapping[str, Any], computed: Mapping[str, object], *, json: bool = False) -> T:
     fields = dict(computed)
     for field in _list_fields(cls, json):
         name = field.name
         try:
             value = fields[name] if name in fields else values[name]
         except KeyError as error:
-            raise TypeError(f"{cls.__name__}.{name}: there is no such column") from error
+            raise TypeError(f"{cls.__name__}.{name}: there is no such column, or more than one") from error
         fields[name] = value if type(value) in field.kept else field.convert(value)
     return cls(**fields)
 

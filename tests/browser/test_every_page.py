@@ -128,9 +128,14 @@ def _faults(page: Page, language: str) -> Iterator[str]:
     page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
 
 
+# What fades in or out has other colours for a moment than those in which it is read.
+SETTLED = """() => !document.querySelector('[data-testid=stSkeleton], [data-testid=stSpinner], [data-stale=true]')
+  && document.getAnimations().every((one) => !(one instanceof CSSTransition) || one.playState !== 'running')"""
+
+
 def _settled(page: Page) -> None:
     idle(page)
-    page.wait_for_function("() => !document.querySelector('[data-testid=stSkeleton], [data-testid=stSpinner]')")
+    page.wait_for_function(SETTLED)
 
 
 def _shown(violation: dict[str, Any]) -> str:

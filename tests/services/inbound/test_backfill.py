@@ -265,7 +265,7 @@ def test_it_waits_for_the_session_and_for_the_inbox(paired: Actor, control: Sand
     )
     assert backfill_round.claim_outages(5) == [], "what is only late is not missing"
     database.execute("update events set verdict = 'handled'")
-    database.execute("alter table whatsapp_sessions disable trigger watch")
+    database.execute("alter table whatsapp_sessions disable trigger record_outage")
     database.execute("update whatsapp_sessions set status = 'desconectado'")
     assert backfill_round.claim_outages(5) == []
     database.execute("update whatsapp_sessions set status = 'conectado'")

@@ -63,7 +63,7 @@ def test_it_notes_for_sessions_that_are_up_only(
 ) -> None:
     connected(database, user)
     connected(database, new_actor())
-    database.execute("alter table whatsapp_sessions disable trigger watch")
+    database.execute("alter table whatsapp_sessions disable trigger record_outage")
     database.execute("update whatsapp_sessions set status = 'desconectado' where user_id = %s", user.user_id)
     HeartbeatMonitor().beat()
     HeartbeatMonitor().beat()

@@ -413,10 +413,10 @@ def test_it_finds_its_way_by_indexes(user: Actor, database: Database) -> None:
         "insert into webhook_deliveries (endpoint_id, user_id, kind, state)"
         " select e.id, e.user_id, 'message.state', 'done' from webhook_endpoints e, generate_series(1, 2000)"
     )
-    database.execute("analyze endpoints, deliveries")
+    database.execute("analyze webhook_endpoints, webhook_deliveries")
     bounds = {"limit": 10, "each": 3, "lease": timedelta(seconds=60), "rotation": timedelta(days=1)}
     with transaction(SYSTEM) as tx:
         statement = webhook_delivery._CLAIM.text.replace("\n", " ")
         plan = "\n".join(row[0] for row in tx.execute(webhook_endpoints.text(f"explain {statement}"), bounds))
-    assert "deliveries_due" in plan
-    assert "Seq Scan on deliveries" not in plan
+    assert "webhook_deliveries_due" in plan
+    assert "Seq Scan on webhook_deliveries" not in plan

@@ -41,7 +41,7 @@ def test_it_tells_the_owner_what_came_back_and_what_did_not_and_why(user: Actor,
 
 
 def test_it_says_what_it_waits_for(user: Actor, database: Database) -> None:
-    gap(database, user, state="'waiting'", attempts="1", why=f"'{WppUnreachable.code}'")
+    gap(database, user, state="'waiting'", attempts="1", failure=f"'{WppUnreachable.code}'")
     at = open_tab(PAGE, user).run()
     assert not at.exception
     assert "Em leitura" in texts_of(at)
