@@ -6,12 +6,16 @@ BIN := $(VENV)/bin
 # A file's tests stay in one process; browser tests come first, so that no long one is left over at the end.
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
 # They start processes, programs or no database at all: PostgreSQL's version is nothing to them.
-NO_SQL := wppconnect db/test_embedded.py operations/test_supervisor.py test_settings.py test_log.py \
-  diagnostics/test_session_checks.py
+NO_SQL := wppconnect db/test_embedded.py operations/test_supervisor.py test_settings.py test_settings_sources.py \
+  test_settings_values.py test_errors.py test_log.py messaging/test_pace.py diagnostics/test_session_checks.py
+# They start processes or walk over every table: too slow for whoever is writing.
+NOT_FAST := browser faults contract demo migrations web/receiver web/api/test_every_operation.py \
+  services/db/test_embedded.py services/operations/test_supervisor.py services/operations/test_backup.py test_compose.py test_isolation.py \
+  test_isolation_claims.py test_manage.py test_session_faults.py
 PG15_BIN ?= /usr/lib/postgresql/15/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo backup restore test test-15 test-slow check format schema bench soak messages screenshots clean
+.PHONY: help run demo backup restore test test-fast test-15 test-slow check format schema bench soak messages screenshots clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,6 +37,9 @@ test: $(VENV)/.dev browser ## Run the whole suite, in real Chromium and on Postg
 	$(BIN)/python -m pytest $(TWO) -m "not slow"
 	@if [ -x $(PG15_BIN)/postgres ]; then $(MAKE) --no-print-directory test-15; \
 	else echo "NOTE: no PostgreSQL 15 in $(PG15_BIN): the second pass on it did not run"; fi
+
+test-fast: $(VENV)/.dev ## For whoever is writing: the first case of each test that starts no process and no browser
+	$(BIN)/python -m pytest -q $(TWO) -m "not slow" --first-cases tests $(addprefix --ignore tests/,$(NOT_FAST)) tests
 
 test-15: $(VENV)/.dev ## What proves the SQL, on PostgreSQL 15: migrations, isolation, each service's tests by their first case
 	PLUSHIFY_TEST_PG_BIN=$(PG15_BIN) $(BIN)/python -m pytest $(TWO) --first-cases tests/services \

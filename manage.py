@@ -101,7 +101,7 @@ def cleanup(
 ) -> None:
     """Say what is past its retention, or delete it."""
     with _plain_errors(), database_access.open_running_or_own_database():
-        _print_incidents()
+        _print_expired()
         if run:
             done = retention_worker.run_in_this_process()
             went = ", ".join(f"{kind} {count}" for kind, count in done.counts.items()) or "nothing"
@@ -109,7 +109,7 @@ def cleanup(
             raise typer.Exit(FAILED if done.error else 0)
 
 
-def _print_incidents() -> None:
+def _print_expired() -> None:
     for one in cleaning.preview_run(SYSTEM):
         oldest = f"{one.oldest:%Y-%m-%d %H:%M}" if one.oldest else "-"
         typer.echo(f"{one.kind:<17}{one.count:>9}  oldest {oldest:<17}kept {one.retention.days} d")
@@ -129,9 +129,9 @@ def doctor() -> None:
     with _plain_errors(logs_from=logging.CRITICAL):
         database_access.use_running_database()
         ill = False
-        for incident in examination.run_checks():
-            ill = ill or not incident.ok
-            typer.echo(incident.line())
+        for check in examination.run_checks():
+            ill = ill or not check.ok
+            typer.echo(check.line())
         raise typer.Exit(FAILED if ill else 0)
 
 

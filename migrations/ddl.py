@@ -49,7 +49,7 @@ def install(*names: str) -> None:
     connection = _connection()
     connection.execute("set local check_function_bodies = off")
     for name in names:
-        connection.execute(sql.SQL((SQL / f"{name}.sql").read_text()))
+        connection.execute(sql.SQL((SQL / f"{name}.sql").read_text(encoding="utf-8")))
 
 
 def tenant_table(

@@ -39,7 +39,7 @@ if none_yet:
 @st.fragment(run_every=REREAD_SECONDS)
 def endpoints() -> None:
     actor = guard()
-    live.listen("forward")
+    live.listen("webhook")
     with errors.stopping():
         for endpoint in webhook_endpoints.list_endpoints(actor, everybody=everybody):
             drawn.show_card(actor, endpoint)

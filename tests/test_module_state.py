@@ -14,7 +14,7 @@ VALUES = {
     "re.compile", "timedelta", "frozenset", "tuple", "Path", "Path(__file__).with_name", "N_", "TypeVar", "NewType",
     "structlog.get_logger", "text", "Table", "Column", "MetaData", "Actor", "Route", "Fault", "functools.partial",
     "_get", "_post", "time_column", "Uuid", "DateTime", "Identity", "event_keys.EventKey", "EventKey", "literal",
-    "null", "literal_column", "AfterValidator", "Field",
+    "null", "literal_column", "AfterValidator", "Field", "queries.load",
 }  # fmt: skip
 DECLARATIONS = {"app.py": {"st.App"}, "manage.py": {"typer.Typer"}}
 CHANGERS = {

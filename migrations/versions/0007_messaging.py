@@ -24,7 +24,7 @@ create table public.messages (
   media_sha256 bytea,
   mimetype text,
   filename text,
-  detail jsonb not null default '{}',
+  detail jsonb not null default '{}' check (jsonb_typeof(detail) = 'object'),
   quoted_wpp_id text,
   -- what it was made by
   template_id uuid,

@@ -86,7 +86,7 @@ create table public.schedules (
   body text not null default '',
   media_sha256 bytea,
   filename text,
-  detail jsonb not null default '{}',
+  detail jsonb not null default '{}' check (jsonb_typeof(detail) = 'object'),
   template_id uuid,
   template_version integer,
   recipients jsonb not null check (jsonb_typeof(recipients) = 'array'),

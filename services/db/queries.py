@@ -13,6 +13,7 @@ A query may contain another one of its file by `{name}`. Parameters are SQLAlche
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from sqlalchemy import TextClause, text
 
@@ -25,9 +26,9 @@ def load(module: str) -> Mapping[str, TextClause]:
 
     A name that a query contains and the file does not have is left as it is, because `{}` is also an empty array.
     """
-    _head, *parts = _NAME.split(Path(module).with_suffix(".sql").read_text())
+    _head, *parts = _NAME.split(Path(module).with_suffix(".sql").read_text(encoding="utf-8"))
     sources = dict(zip(parts[::2], map(_without_comments, parts[1::2]), strict=True))
-    return {name: text(_expand(source, sources)) for name, source in sources.items()}
+    return MappingProxyType({name: text(_expand(source, sources)) for name, source in sources.items()})
 
 
 def _without_comments(source: str) -> str:

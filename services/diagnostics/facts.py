@@ -6,7 +6,6 @@ Facts hold no contents: no QR, no code and no text leaves here, so staff may loo
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -178,11 +177,6 @@ def get_facts(actor: Actor, owner: UUID) -> Facts:
         refused=found["refused"] or none,
         largest=found["largest"] or none,
     )
-
-
-def parse_time(value: str | None) -> Any:
-    """A time out of JSON, as PostgreSQL writes it."""
-    return datetime.fromisoformat(value) if value else None
 
 
 def _ask_page(actor: Actor, server_url: str, name: str) -> tuple[bool | None, bool]:

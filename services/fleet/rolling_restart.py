@@ -93,7 +93,7 @@ def start(actor: Actor, server_url: str | None = None) -> RollingRestart:
             restart_id = tx.execute(new).scalar_one()
             count = tx.execute(_ADD_SESSIONS, {"rolling_restart": restart_id, "server": server_url}).rowcount
             if not count:
-                raise NothingToRestart(f"wave of {actor.user_id}")
+                raise NothingToRestart(f"rolling restart of {actor.user_id}")
             audit_log.record(tx, actor, "fleet.restart", str(restart_id), sessions=count)
     except IntegrityError as error:
         raise RollingRestartUnderWay("a rolling restart is under way") from error
@@ -169,14 +169,14 @@ def _change(tx: Connection, restart_id: int, **values: object) -> None:
         .values(**values)
     )
     if not changed.rowcount:
-        raise NotFound(f"wave {restart_id}")
+        raise NotFound(f"rolling restart {restart_id}")
 
 
 def _get(actor: Actor, restart_id: int) -> RollingRestart:
     with transaction(actor) as tx:
         row = tx.execute(_select_restarts().where(rolling_restart_rows.c.id == restart_id)).one_or_none()
     if row is None:
-        raise NotFound(f"wave {restart_id}")
+        raise NotFound(f"rolling restart {restart_id}")
     return read_row(RollingRestart, row)
 
 

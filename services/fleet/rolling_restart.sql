@@ -1,6 +1,6 @@
 -- name: add_sessions
 insert into public.rolling_restart_items (rolling_restart_id, session_id, user_id, server_url)
-select :wave, s.id, s.user_id, s.server_url from public.whatsapp_sessions s
+select :rolling_restart, s.id, s.user_id, s.server_url from public.whatsapp_sessions s
  where s.status = 'conectado' and (cast(:server as text) is null or s.server_url = :server)
 
 -- name: update_sessions

@@ -151,12 +151,6 @@ def server_holds(status: Status, reported_state: str | None, phone_number: str |
     return phone_number is not None and failure is not None and failure not in FINAL_FAILURES
 
 
-def get_id(tx: Connection, name: str) -> UUID | None:
-    """The row of a session name, or None."""
-    found: UUID | None = tx.execute(select(sessions.c.id).where(sessions.c.session_id == name)).scalar_one_or_none()
-    return found
-
-
 def get_ids(tx: Connection, names: Collection[str]) -> dict[str, UUID]:
     """The rows of session names, of those that there are."""
     found = tx.execute(select(sessions.c.session_id, sessions.c.id).where(sessions.c.session_id.in_(names)))

@@ -42,7 +42,7 @@ from services.wppconnect.events import Ack, InboundMessage
 
 WAIT_SECONDS = 10.0
 POLL_SECONDS = 0.05
-# Each trial holds the locks of its session for a moment; several in one transaction save commits.
+# Each dry run holds the locks of its session for a moment; several in one transaction save commits.
 MAX_AT_ONCE = 10
 RETENTION = timedelta(hours=1)
 # What a session or a message holds that staff may not read, or that says nothing.
@@ -95,7 +95,7 @@ def request_dry_runs(actor: Actor, ids: Sequence[int], seconds: float = WAIT_SEC
     deadline = time.monotonic() + seconds
     while len(answers := _read_answers(actor, asked)) < len(asked):
         if time.monotonic() > deadline:
-            raise WorkerAway(f"trial of events {ids}")
+            raise WorkerAway(f"dry run of events {ids}")
         time.sleep(POLL_SECONDS)
     return answers
 
@@ -128,7 +128,7 @@ def _store_requests(actor: Actor, ids: Sequence[int]) -> list[UUID]:
     try:
         with transaction(actor) as tx:
             asked = list(tx.execute(statement, {"asker": actor.user_id}).scalars())
-            tx.execute(text("select pg_notify('trials', '')"))
+            tx.execute(text("select pg_notify('dry_runs', '')"))
     except IntegrityError as error:
         # A clean-up deleted one between our look at it and our row for it.
         raise NotFound(f"events {ids}") from error

@@ -126,7 +126,7 @@ def _deliver(claimed: ClaimedDelivery) -> None:
 
 @functools.cache
 def _get_outcome_watch() -> FailureLog:
-    return FailureLog("forward_outcomes")
+    return FailureLog("webhook_outcomes")
 
 
 def _post(claimed: ClaimedDelivery) -> Answer | None:
@@ -161,7 +161,8 @@ def _get_payload_data(claimed: ClaimedDelivery) -> Mapping[str, Any] | None:
         claimed.user_id is not None
     ]
     with transaction(reader) as tx:
-        row = tx.execute(select(*(table.c[name] for name in columns)).where(table.c.id == wanted)).one_or_none()
+        named = (table.c[name].label(_PAYLOAD_NAMES.get(name, name)) for name in columns)
+        row = tx.execute(select(*named).where(table.c.id == wanted)).one_or_none()
     if row is None:
         return None
     # It may have moved on since: what is told is the state that this event is about.
@@ -242,6 +243,8 @@ _MESSAGE_COLUMNS_BY_OWNER = {
     True: (*_MESSAGE_COLUMNS, "phone", "address", "contact_id", "contact_name", "body", "mimetype", "filename",
            "detail", "wpp_id", "quoted_wpp_id", "idempotency_key", "sent_at", "delivered_at", "read_at"),
 }  # fmt: skip
+# What the payload calls a column otherwise than the table.
+_PAYLOAD_NAMES = {"occurred_at": "at"}
 _SESSION_COLUMNS = ("id", "user_id", "session_id", "status", "failure", "connected_at")
 _SESSION_COLUMNS_BY_OWNER = {False: _SESSION_COLUMNS, True: (*_SESSION_COLUMNS, "phone_number")}
 

@@ -289,4 +289,4 @@ def _count_deliveries() -> tuple[Any, ...]:
     return count(DeliveryState.WAITING, DeliveryState.SENDING).label("waiting"), count(DeliveryState.DEAD).label("dead")
 
 
-_NOTIFY_WORKER = text("select pg_notify('forward', '')")
+_NOTIFY_WORKER = text("select pg_notify('webhooks', '')")

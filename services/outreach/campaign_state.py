@@ -1,8 +1,8 @@
 """What a campaign is, its states, and how it is read.
 
-    rascunho ──confirmed──▶ ativa ⇄ pausada
-                              │        └──┬──cancelled──▶ cancelada: released messages that have not left are cancelled
-                              └──no recipient waits──▶ terminada
+    draft ──confirmed──▶ active ⇄ paused
+                           │        └──┬──cancelled──▶ cancelled: released messages that have not left are cancelled
+                           └──no recipient waits──▶ ended
 
 Each recipient is waiting, then released (its message is queued in the same transaction), skipped with a reason, or
 cancelled.

@@ -218,7 +218,7 @@ def _lock_schedule(tx: Connection, user_id: UUID, schedule_id: UUID) -> Record:
 
 
 def update_row(tx: Connection, schedule_id: UUID, *, notify: bool = True, **values: Any) -> None:
-    """`rung` False: only the worker's own clock is moved, of which nobody needs to hear."""
+    """`notify` False: only the worker's own clock is moved, of which nobody needs to hear."""
     changed = values | ({"updated_at": func.now()} if notify else {})
     tx.execute(update(schedules).where(schedules.c.id == schedule_id).values(**changed))
 

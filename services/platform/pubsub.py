@@ -20,7 +20,7 @@ USER_TOPICS = ("session", "message", "report", "campaign", "schedule", "webhook"
 
 @dataclass(eq=False)
 class Subscriber:
-    """One that waits. `rings` counts what it heard of; equal rings between two looks are one."""
+    """One that waits. `wakes` counts what it heard of; several between two looks are one."""
 
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     wakes: int = 0
@@ -79,7 +79,7 @@ class Hub:
 
 
 def _topics_of(what: str, who: str) -> tuple[str, ...]:
-    """The topics that one notification rings."""
+    """The topics that one notification wakes."""
     if what == "session":
         return (f"session:{who}", "fleet")
     if what == "account":

@@ -10,7 +10,6 @@ import hashlib
 import math
 import threading
 import time
-from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -68,7 +67,6 @@ class _Limiter:
         self._leases: dict[tuple[Limit, SubjectKind, str], _Lease] = {}
         self._lock = threading.Lock()
         self._watch = FailureLog("rate_limits")
-        self.refused: Counter[Limit] = Counter()
 
     def check(self, door: Limit, who: SubjectKind, value: str) -> None:
         if door not in self._items:
@@ -123,7 +121,6 @@ class _Limiter:
         return int(hits), float(seconds)
 
     def _refuse(self, door: Limit, seconds: float) -> None:
-        self.refused[door] += 1
         raise RateLimited(door, seconds=max(1, math.ceil(seconds)))
 
 
@@ -140,11 +137,6 @@ def hit(door: Limit, who: SubjectKind, value: str) -> None:
 def retry_after(door: Limit, who: SubjectKind, value: str) -> int:
     """Without counting: the seconds for which `check` would refuse, as far as this process knows, or 0."""
     return _limiter().spent(door, who, value)
-
-
-def count_refusals() -> dict[Limit, int]:
-    """How often this process has refused at each door."""
-    return {door: _limiter().refused[door] for door in Limit}
 
 
 def purge_expired() -> int:

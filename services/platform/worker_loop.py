@@ -60,7 +60,7 @@ class WorkerLoop:
                 self._wake.wait(pause)
 
     def _round(self) -> float:
-        """One step; how long to wait for the bell after it, 0 where there may be more to do."""
+        """One step; how long to wait for a notification after it, 0 where there may be more to do."""
         try:
             more = self._step()
             due = None if more else self._idle_seconds()
@@ -94,9 +94,11 @@ class Periodic:
         self._pause_seconds = pause_seconds
         self._hurry_seconds = hurry_seconds
         self._next = self._last = 0.0
+        self._hurried = False
 
     def hurry(self) -> None:
-        """Make the next round due."""
+        """Make the next round due, also from another thread while one is under way."""
+        self._hurried = True
         self._next = min(self._next, self._last + self._hurry_seconds)
 
     def step(self) -> bool:
@@ -105,10 +107,13 @@ class Periodic:
         if started < self._next:
             return False
         self._last = started
+        self._hurried = False
         more = self._work()
         if not more:
             pause = self._pause_seconds(time.monotonic() - started)
             self._next = time.monotonic() + pause
+            if self._hurried:
+                self.hurry()
         return more
 
     def idle_seconds(self) -> float:

@@ -96,7 +96,7 @@ def test_it_answers_and_labels_by_rules(new_browser_user: NewBrowserUser) -> Non
 
 
 def test_it_shows_what_was_brought_back_after_the_receiver_was_away(new_browser_user: NewBrowserUser) -> None:
-    person, operator = new_browser_user(paired=True, path="/gaps"), new_browser_user(Role.OPERATOR, path=None)
+    person, operator = new_browser_user(paired=True, path="/outages"), new_browser_user(Role.OPERATOR, path=None)
     page, processes = person.page, person.installation.processes
     expect(page.get_by_text("Nenhuma lacuna.")).to_be_visible()
     processes.stop("webhook")
@@ -105,7 +105,7 @@ def test_it_shows_what_was_brought_back_after_the_receiver_was_away(new_browser_
     processes.start("webhook")
     expect(page.get_by_text("3 mensagens recuperadas")).to_be_visible()
     expect(page.get_by_text("O receptor estava fora do ar").first).to_be_visible()
-    operator.go("/gaps")
+    operator.go("/outages")
     card = operator.page.locator("[class*=st-key-outage_]", has_text="3 mensagens recuperadas")
     expect(card.get_by_text(re.compile(r"[0-9] sess(ão|ões)"))).to_be_visible()  # others may have been there before
     card.get_by_text("De quem").click()

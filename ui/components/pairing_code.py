@@ -85,7 +85,8 @@ def show_countdown(until: datetime, text: str) -> None:
 
 def show_phone_code(code: str, received_at: datetime, phone: str) -> None:
     """Draw a pairing code, its age and the number that it is for."""
-    st.html(f'<div class="plushify-code" aria-label="{_("Código de pareamento")}">{_escaped(code)}</div>')
+    label = _("Código de pareamento")
+    st.html(f'<div class="plushify-code" aria-label="{label}">{_escaped(code)}</div>')
     age = int((datetime.now(UTC) - received_at).total_seconds())
     st.caption(_("Para {phone}. Recebido há {s} s; se mudar, vale sempre o mais novo.").format(phone=phone, s=age))
 

@@ -81,7 +81,8 @@ def show_opt_outs(actor: Actor) -> None:
                     opt_outs.add(actor, phone)
                     st.rerun(scope="fragment")
         for number, at, word in found:
-            st.caption(f"{format_phone(number)} · {dates.short_time(at)} · {word or _('anotado por você')}")
+            said = word or _("anotado por você")
+            st.caption(f"{format_phone(number)} · {dates.short_time(at)} · {said}")
 
 
 def act_and_redraw(act: Callable[[], object]) -> None:

@@ -72,7 +72,8 @@ def _field_columns(count: int) -> Sequence[st.delta_generator.DeltaGenerator]:
 
 
 def _template_label(template: Template) -> str:
-    return f"{template.name} · {_('da equipe')}" if template.shared else template.name
+    of_team = _("da equipe")
+    return f"{template.name} · {of_team}" if template.shared else template.name
 
 
 # --- the list ---------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def pages_for(role: Role | None) -> dict[str, list[st.Page]]:
         st.Page(PAGES / "keys.py", title=_("Chaves"), icon=":material/key:"),
         st.Page(PAGES / "forwarding.py", title=_("Integrações"), icon=":material/webhook:"),
         st.Page(PAGES / "rules.py", title=_("Regras"), icon=":material/rule:"),
-        st.Page(PAGES / "gaps.py", title=_("Lacunas"), icon=":material/history_toggle_off:"),
+        st.Page(PAGES / "outages.py", title=_("Lacunas"), icon=":material/history_toggle_off:"),
         st.Page(PAGES / "diagnostics.py", title=_("Diagnóstico"), icon=":material/stethoscope:"),
         # Reached from a message: without one there is nothing to see.
         st.Page(PAGES / "message.py", title=_("Por que não chegou?"), icon=":material/quiz:", visibility="hidden"),

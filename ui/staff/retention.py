@@ -127,7 +127,8 @@ def _progress_words(run: Run) -> str:
     under_way = next((kind for kind in run.kinds if run.counts.get(kind, 0) < run.expected.get(kind, 0)), None)
     expected = max(sum(run.expected.values()), run.gone)
     counted = _("{gone} de {expected}").format(gone=number(run.gone), expected=number(expected))
-    return f"{kind_word(under_way) if under_way else _('Terminando')} · {counted}"
+    doing = kind_word(under_way) if under_way else _("Terminando")
+    return f"{doing} · {counted}"
 
 
 def _expired_cells(one: ExpiredRows) -> dict[str, str]:

@@ -54,6 +54,7 @@ FACT_SENTENCES = {
     "ended unscanned: check-connection": N_("Um início que terminou não está conectado."),
     "clear-session-data": N_("clear-session-data apaga o que uma sessão parada deixou."),
 }
+_NOT_REACHED = N_("a conferência não chegou até aqui")
 _REASON_WORDS = {
     "no webhook has arrived": N_("nenhum aviso chegou: o servidor não alcança este processo"),
     "kept shut by something in front of the server": N_("fechado por algo que está na frente do servidor"),
@@ -133,7 +134,7 @@ def _show_result(check: ContractCheck) -> None:
             for fact in differing:
                 _show_difference(fact)
             for fact in unchecked:
-                why = _(_REASON_WORDS.get(fact.answered, N_("a conferência não chegou até aqui")))
+                why = _(_REASON_WORDS.get(fact.answered, _NOT_REACHED))
                 st.caption(_("Não conferido: {sentence} ({why})").format(sentence=_fact_sentence(fact), why=why))
 
 

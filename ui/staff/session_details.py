@@ -10,7 +10,7 @@ from services import settings
 from services.db.actor import Actor
 from services.fleet import commands
 from services.fleet.incidents import IncidentsPage
-from services.fleet.incidents import Kind as FindingKind
+from services.fleet.incidents import Kind as IncidentKind
 from services.fleet.overview import FleetRow
 from services.fleet.session import Session, Status
 from services.fleet.timeline import PAGE_SIZE, Delivery, Entry, Kind, TimelinePage
@@ -157,7 +157,7 @@ def _entry_text(entry: Entry) -> str:
         "needs_phone": _("Só o celular resolve"),
         "needs_person": _("Precisa de alguém da equipe"),
     }
-    return f"{heads.get(verb, verb)}: {badges.incident_text(FindingKind(kind))[0]}" if verb in heads else entry.what
+    return f"{heads.get(verb, verb)}: {badges.incident_text(IncidentKind(kind))[0]}" if verb in heads else entry.what
 
 
 def _state_change_text(entry: Entry) -> str:

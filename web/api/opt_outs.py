@@ -75,7 +75,7 @@ OPERATIONS = (
     Operation("GET", KILL_SWITCH, "kill_switch", "Whether everything is stopped", Scope.READ, get_kill_switch,
         {200: KillSwitchShape}),
     Operation(
-        "PUT", KILL_SWITCH, "move_brake", "Stop everything at once, or let it go on", Scope.SEND, set_kill_switch,
+        "PUT", KILL_SWITCH, "set_kill_switch", "Stop everything at once, or let it go on", Scope.SEND, set_kill_switch,
         {200: KillSwitchShape},
         (404, 409), KillSwitchBody,
     ),

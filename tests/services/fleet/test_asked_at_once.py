@@ -44,7 +44,7 @@ def arrive(actor: Actor, payload: dict[str, object], kind: str) -> None:
     message = event_parsing.parse_event({**payload, "event": "onmessage", "type": kind})
     assert isinstance(message, InboundMessage)
     with transaction(SYSTEM) as tx:
-        session_id = fleet_session.get_id(tx, f"user_{actor.user_id}")
+        (session_id,) = fleet_session.get_ids(tx, [f"user_{actor.user_id}"]).values()
         assert session_id is not None
         ingest.ingest_message(tx, session_id, message, datetime.now(UTC))
 

@@ -8,7 +8,7 @@ from tests.support.pages import open_tab, texts_of
 from tests.support.paths import ROOT
 from tests.support.sessions import connected
 
-PAGE = ROOT / "pages" / "gaps.py"
+PAGE = ROOT / "pages" / "outages.py"
 CHAT = "5511987654321@c.us"
 
 
