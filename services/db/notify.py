@@ -114,7 +114,7 @@ class Listener:
 
 
 class NotifyBatcher:
-    """Rings for transactions that are committed, and all that are committed meanwhile at once.
+    """Notifies for transactions that are committed, for all that are committed meanwhile at once.
 
     A NOTIFY inside a transaction makes its commit wait for every other such commit; one beside it, which writes
     nothing, costs none of them anything.
@@ -125,7 +125,7 @@ class NotifyBatcher:
         self._lock = threading.Lock()
         self._pending: set[tuple[str, str]] = set()
         self._watch = FailureLog("notify")
-        # Its thread is waited for when the process ends in order: what was asked for is still rung.
+        # Its thread is waited for when the process ends in order: what was asked for is still notified.
         self._notifier = ThreadPoolExecutor(1, thread_name_prefix="notify")
 
     def add(self, notes: set[tuple[str, str]]) -> None:

@@ -77,7 +77,7 @@ def _build(cls: type[T], values: Mapping[str, Any], computed: Mapping[str, objec
             value = fields[name] if name in fields else values[name]
         except KeyError as error:
             raise TypeError(f"{cls.__name__}.{name}: there is no such column, or more than one") from error
-        fields[name] = value if type(value) in field.kept else field.convert(value)
+        fields[name] = field.read(value)
     return cls(**fields)
 
 

@@ -170,7 +170,7 @@ def get_wait(actor: Actor) -> Wait | None:
     return read_row(Wait, row) if row is not None and row.reason else None
 
 
-# Inside the transaction, unless its opener rings for it later.
+# Inside the transaction, unless its opener notifies at commit.
 _NOTIFY_LANES = text(
     "select pg_notify('lanes', '') where coalesce(current_setting('app.notifies_at_commit', true), '') <> 'on'"
 )

@@ -14,9 +14,7 @@ from services.db.engine import transaction
 from services.db.rows import read_row
 from services.db.tables.messaging import messages as message_rows
 from services.db.tables.outreach import campaign_recipients
-from services.errors import (
-    N_,
-)
+from services.errors import N_
 from services.messaging.state import FAILURES, WAIT_COLUMNS, WAIT_SENTENCES, State, Wait, build_wait
 from services.outreach.campaign_state import RecipientState, get_campaign
 from services.platform import local_time

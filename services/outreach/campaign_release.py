@@ -23,9 +23,7 @@ from services.db.tables.fleet import sessions as session_rows
 from services.db.tables.messaging import lanes
 from services.db.tables.messaging import messages as message_rows
 from services.db.tables.outreach import campaign_lanes, campaign_recipients, campaigns
-from services.errors import (
-    ServiceError,
-)
+from services.errors import ServiceError
 from services.fleet import session
 from services.messaging import outbox
 from services.messaging.content import Content, Origin
@@ -199,7 +197,7 @@ def _change_lane(tx: Connection, user_id: UUID, **values: Any) -> None:
 
 
 def _set_wait(tx: Connection, user_id: UUID, next_check_at: datetime | None, why: WaitReason | None) -> None:
-    """The bell of the page rings only where what is waited for changes."""
+    """The page is notified only where what is waited for changes."""
     _change_lane(tx, user_id, next_check_at=next_check_at)
     tx.execute(
         update(campaign_lanes)

@@ -22,9 +22,7 @@ from services.db.rows import read_row
 from services.db.tables.base import Record
 from services.db.tables.outreach import campaign_lanes, campaigns
 from services.db.tables.outreach import templates as template_rows
-from services.errors import (
-    NotFound,
-)
+from services.errors import NotFound
 from services.outreach.campaign_rules import Pacing
 
 

@@ -11,9 +11,7 @@ from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.rows import read_rows
 from services.db.tables.outreach import schedule_runs, schedules
-from services.errors import (
-    N_,
-)
+from services.errors import N_
 from services.outreach.recurrence import occurrences
 from services.outreach.schedules import RunState, list_schedules
 
