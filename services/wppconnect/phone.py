@@ -12,8 +12,25 @@ from services.wppconnect.errors import InvalidPhone
 MAX_DIGITS = 14  # what is longer, wppconnect-server takes for a @lid (measured against 2.10.4)
 GROUP_ADDRESS = re.compile(r"[0-9]{5,25}(?:-[0-9]{5,15})?@g\.us")
 
+# One line that is known under two spellings: what stands before a digit that may be there or not, the digit, and what
+# stands behind it. Argentina's 9 and Mexico's 1 are written by whoever calls a mobile from abroad, and by WhatsApp for
+# accounts of some age. In Brazil only what begins with 6 to 9 can have been a mobile of eight digits.
+_TWO_SPELLINGS: Final = (
+    ("55[1-9][1-9]", "9", "[6-9][0-9]{7}"),
+    ("54", "9", "[0-9]{10}"),
+    ("52", "1", "[0-9]{10}"),
+)
+# `app.get_address_key` (migrations/sql) says the same in SQL. `…:12@c.us` and `….0:12@s.whatsapp.net` are devices.
+_KEY_RULES: Final = (
+    (re.compile(r"\A([0-9]+)(?:\.[0-9]+)?(?::[0-9]+)?@(?:c\.us|s\.whatsapp\.net)\Z"), r"\1@c.us"),
+    (re.compile(r"\A([0-9]+)\Z"), r"\1@c.us"),
+    (re.compile(r"\A([0-9]+)(?:\.[0-9]+)?:[0-9]+@lid\Z"), r"\1@lid"),
+    *((re.compile(rf"\A({ahead}){digit}({rest}@c\.us)\Z"), r"\1\2") for ahead, digit, rest in _TWO_SPELLINGS),
+)
+_EITHER_SPELLING: Final = tuple(
+    (re.compile(f"({ahead})({digit})?({rest})"), digit) for ahead, digit, rest in _TWO_SPELLINGS
+)
 _WRITTEN_PHONE = re.compile(r"\+?[0-9 ().\-/]+")
-_BRAZIL_MOBILE = re.compile(r"55([1-9][1-9])9?([6-9][0-9]{7})")
 _ADDRESS_DIGITS = re.compile(r"[0-9]{7,14}")
 _BRAZIL_OLD_MOBILE = re.compile(r"55([1-9][1-9])([6-9][0-9]{7})")
 
@@ -71,23 +88,33 @@ def format_phone(digits: str) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
 
 
+def get_address_key(address: str) -> str:
+    """The one form under which a person, a group or a channel is known, whatever form or spelling `address` has.
+
+    A device is cut off, digits alone and `…@s.whatsapp.net` become `…@c.us`, and a line that is written in two ways
+    (Brazil, Argentina, Mexico) has the shorter one. What is no person, and a `@lid`, stays as it is.
+    """
+    for pattern, replacement in _KEY_RULES:
+        address = pattern.sub(replacement, address)
+    return address
+
+
 def list_spellings(digits: str) -> tuple[str, ...]:
-    """`digits` first, then the same line as it is also written: with or without Brazil's ninth digit."""
-    found = _BRAZIL_MOBILE.fullmatch(digits)
-    if not found:
-        return (digits,)
-    short = f"55{found[1]}{found[2]}"
-    longer = f"55{found[1]}9{found[2]}"
-    return (digits, short if digits == longer else longer)
+    """`digits` first, then the same line as it is also written: with or without Brazil's or Argentina's 9, or Mexico's
+    1."""
+    for pattern, digit in _EITHER_SPELLING:
+        if found := pattern.fullmatch(digits):
+            return (digits, f"{found[1]}{'' if found[2] else digit}{found[3]}")
+    return (digits,)
 
 
 def is_same_subscriber(a: str, b: str) -> bool:
-    """Whether two phones (digits or `…@c.us`) are one line, with or without Brazil's ninth digit.
+    """Whether two phones (digits, with signs between them, or an address) are one line, in either spelling.
 
-    Only what can have been a mobile of eight digits (6 to 9 in front) is compared so: 3333-4444 is a landline, and
-    93333-4444 belongs to somebody else. A `@lid` only equals itself: it is no phone.
+    In Brazil 3333-4444 is a landline, and 93333-4444 belongs to somebody else. A `@lid` only equals itself: it is no
+    phone.
     """
-    return _get_subscriber(a) == _get_subscriber(b)
+    return _get_written_key(a) == _get_written_key(b)
 
 
 def get_phone_of_address(address: str | None) -> str | None:
@@ -151,9 +178,5 @@ def _add_ninth_digit(number: phonenumbers.PhoneNumber) -> phonenumbers.PhoneNumb
     return longer if longer is not None and phonenumbers.is_valid_number(longer) else number
 
 
-def _get_subscriber(phone: str) -> str:
-    if phone.endswith("@lid"):
-        return phone
-    digits = re.sub(r"[^0-9]", "", phone.partition("@")[0])
-    found = _BRAZIL_MOBILE.fullmatch(digits)
-    return f"55{found[1]}{found[2]}" if found else digits
+def _get_written_key(phone: str) -> str:
+    return get_address_key(phone if "@" in phone else re.sub(r"[^0-9]", "", phone))

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.wppconnect.errors import InvalidPhone
-from services.wppconnect.phone import format_phone, is_same_subscriber, normalise
+from services.wppconnect.phone import format_phone, get_address_key, is_same_subscriber, list_spellings, normalise
 
 AREAS = [11, 19, 21, 27, 31, 41, 47, 51, 53, 55, 61, 71, 81, 91, 99]
 
@@ -135,3 +135,59 @@ def test_it_returns_sendable_digits_or_refuses(raw: str) -> None:
 @given(st.text())
 def test_it_displays_anything(digits: str) -> None:
     assert isinstance(format_phone(digits), str)
+
+
+PERSON_FORMS = ("{0}", "{0}@c.us", "{0}@s.whatsapp.net", "{0}:12@c.us", "{0}:3@s.whatsapp.net", "{0}.0:3@c.us")
+
+
+@pytest.mark.parametrize(
+    ("spellings", "key"),
+    [
+        (("5511987650024", "551187650024"), "551187650024@c.us"),
+        (("5491123456789", "541123456789"), "541123456789@c.us"),
+        (("5215512345678", "525512345678"), "525512345678@c.us"),
+        (("551133334444",), "551133334444@c.us"),
+        (("5511933334444",), "5511933334444@c.us"),  # no mobile of eight digits can have been its shorter form
+        (("12125550123",), "12125550123@c.us"),
+        (("22507123456",), "22507123456@c.us"),
+    ],
+)
+@pytest.mark.parametrize("form", PERSON_FORMS)
+def test_a_person_has_one_key_in_every_form_of_the_address(spellings: tuple[str, ...], key: str, form: str) -> None:
+    assert {get_address_key(form.format(digits)) for digits in spellings} == {key}
+    assert get_address_key(key) == key
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("112233445566778@lid", "112233445566778@lid"),
+        ("112233445566778:3@lid", "112233445566778@lid"),
+        ("5511987650024@lid", "5511987650024@lid"),  # no phone, whatever its digits look like
+        ("120363020000000001@g.us", "120363020000000001@g.us"),
+        ("5511987650024-1600000000@g.us", "5511987650024-1600000000@g.us"),
+        ("120363020000000002@newsletter", "120363020000000002@newsletter"),
+        ("5511987650024@broadcast", "5511987650024@broadcast"),
+        ("status@broadcast", "status@broadcast"),
+        ("5511987650024@bot", "5511987650024@bot"),
+        ("5511987650024\n", "5511987650024\n"),
+        ("\u0661\u0662@c.us", "\u0661\u0662@c.us"),
+        ("", ""),
+    ],
+)
+def test_what_is_no_phone_is_its_own_key(address: str, key: str) -> None:
+    assert get_address_key(address) == key
+
+
+@given(st.text() | st.from_regex(r"\A5[245]9?1?[0-9]{0,12}(:[0-9]{1,3})?(@(c\.us|lid|g\.us|s\.whatsapp\.net))?\Z"))
+def test_a_key_is_its_own_key(address: str) -> None:
+    key = get_address_key(address)
+    assert get_address_key(key) == key
+
+
+@given(st.from_regex(r"\A5[245][0-9]{6,12}\Z"))
+def test_the_spellings_of_a_line_are_one_line(digits: str) -> None:
+    spellings = list_spellings(digits)
+    assert spellings[0] == digits
+    assert {get_address_key(one) for one in spellings} == {get_address_key(digits)}
+    assert {frozenset(list_spellings(one)) for one in spellings} == {frozenset(spellings)}
