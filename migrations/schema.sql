@@ -117,6 +117,7 @@ CREATE INDEX automation_uses_of_contact ON public.automation_uses USING btree (c
 CREATE INDEX automation_uses_of_message ON public.automation_uses USING btree (message_id) WHERE (message_id IS NOT NULL);
 CREATE INDEX automation_uses_of_user ON public.automation_uses USING btree (user_id, id DESC);
 CREATE UNIQUE INDEX automation_uses_once_a_day ON public.automation_uses USING btree (automation_id, contact_id, day, action);
+create policy automation_uses_of_database_owner on public.automation_uses for all to owner of the database using (true) with check (true);
 create policy automation_uses_of_owner_or_staff on public.automation_uses for select to authenticated using (((( SELECT auth.uid() AS uid) = user_id) OR ( SELECT app.is_staff() AS is_staff)));
 create policy automation_uses_of_system on public.automation_uses for all to service_role using (true) with check (true);
 grant select on public.automation_uses to authenticated;
@@ -300,6 +301,24 @@ grant insert (actor_id, expected, kinds) on public.cleanup_runs to authenticated
 grant select on public.cleanup_runs to authenticated;
 grant delete, insert, select, update on public.cleanup_runs to service_role;
 
+-- who is meant by an address: every address that a contact has
+create table public.contact_addresses (
+  session_id uuid not null,
+  address text not null,  -- in the form of app.get_address_key
+  contact_id uuid not null,
+  user_id uuid not null,
+  FOREIGN KEY (contact_id) REFERENCES contacts(id) ON DELETE CASCADE,
+  FOREIGN KEY (session_id) REFERENCES whatsapp_sessions(id) ON DELETE CASCADE,
+  PRIMARY KEY (session_id, address)
+);
+CREATE INDEX contact_addresses_of_contact ON public.contact_addresses USING btree (contact_id);
+create policy contact_addresses_of_database_owner on public.contact_addresses for all to owner of the database using (true) with check (true);
+create policy contact_addresses_of_owner on public.contact_addresses for select to authenticated using ((( SELECT auth.uid() AS uid) = user_id));
+create policy contact_addresses_of_system on public.contact_addresses for all to service_role using (true) with check (true);
+create policy contact_addresses_through_break_glass on public.contact_addresses for select to authenticated using ((user_id IN ( SELECT app.list_break_glass_users('chats'::text) AS list_break_glass_users)));
+grant select on public.contact_addresses to authenticated;
+grant delete, insert, select, update on public.contact_addresses to service_role;
+
 create table public.contacts (
   id uuid not null default gen_random_uuid(),
   session_id uuid not null,
@@ -319,6 +338,9 @@ create table public.contacts (
   last_message_at timestamp with time zone,
   created_at timestamp with time zone not null default now(),
   updated_at timestamp with time zone not null default now(),
+  name_typed boolean not null default false,  -- its owner typed the name here; else it follows the phone's address book
+  identified_at timestamp with time zone,  -- the newest word, by WhatsApp's clock, that its phone and its @lid are one person
+  read_until timestamp with time zone,  -- what came until then was read on the phone
   CHECK ((unread >= 0)),
   FOREIGN KEY (session_id) REFERENCES whatsapp_sessions(id) ON DELETE CASCADE,
   PRIMARY KEY (id)
@@ -330,13 +352,14 @@ CREATE UNIQUE INDEX contacts_address ON public.contacts USING btree (session_id,
 CREATE UNIQUE INDEX contacts_lid ON public.contacts USING btree (session_id, lid) WHERE (lid IS NOT NULL);
 CREATE UNIQUE INDEX contacts_phone ON public.contacts USING btree (session_id, phone) WHERE (phone IS NOT NULL);
 CREATE TRIGGER notify AFTER UPDATE OF unread, name, labels, blocked_at ON public.contacts FOR EACH ROW EXECUTE FUNCTION app.notify_message();
+CREATE TRIGGER record_addresses AFTER INSERT OR UPDATE OF address, phone, lid ON public.contacts FOR EACH ROW EXECUTE FUNCTION app.record_addresses();
 create policy contacts_changed_by_owner on public.contacts for update to authenticated using ((( SELECT auth.uid() AS uid) = user_id)) with check ((( SELECT auth.uid() AS uid) = user_id));
 create policy contacts_of_database_owner on public.contacts for all to owner of the database using (true) with check (true);
 create policy contacts_of_owner on public.contacts for select to authenticated using ((( SELECT auth.uid() AS uid) = user_id));
 create policy contacts_of_system on public.contacts for all to service_role using (true) with check (true);
 create policy contacts_through_break_glass on public.contacts for select to authenticated using ((user_id IN ( SELECT app.list_break_glass_users('chats'::text) AS list_break_glass_users)));
 grant select on public.contacts to authenticated;
-grant update (blocked_at, labels, name, notes, unread, updated_at) on public.contacts to authenticated;
+grant update (blocked_at, labels, name, name_typed, notes, unread, updated_at) on public.contacts to authenticated;
 grant delete, insert, select, update on public.contacts to service_role;
 
 -- what an event would change: asked by staff, answered by the worker
@@ -527,7 +550,9 @@ create table public.message_annotations (
   FOREIGN KEY (session_id) REFERENCES whatsapp_sessions(id) ON DELETE CASCADE,
   PRIMARY KEY (session_id, wpp_id, kind, author)
 );
+CREATE INDEX message_annotations_by_key ON public.message_annotations USING btree (session_id, app.get_message_key(wpp_id));
 CREATE TRIGGER notify AFTER INSERT OR UPDATE ON public.message_annotations FOR EACH ROW EXECUTE FUNCTION app.notify_message();
+create policy message_annotations_of_database_owner on public.message_annotations for all to owner of the database using (true) with check (true);
 create policy message_annotations_of_owner on public.message_annotations for select to authenticated using ((( SELECT auth.uid() AS uid) = user_id));
 create policy message_annotations_of_system on public.message_annotations for all to service_role using (true) with check (true);
 create policy message_annotations_own_reaction on public.message_annotations for insert to authenticated with check (((( SELECT auth.uid() AS uid) = user_id) AND (kind = 'reaction'::text) AND (author = 'me'::text) AND (EXISTS ( SELECT
@@ -589,6 +614,7 @@ create table public.messages (
   fetches integer not null default 0,
   created_at timestamp with time zone not null default now(),
   updated_at timestamp with time zone not null default now(),
+  file_event_id bigint,  -- the event that holds the file, until it is fetched from there
   CHECK ((decision = ANY (ARRAY['left'::text, 'again'::text, 'dropped'::text]))),
   CHECK ((direction = ANY (ARRAY['out'::text, 'in'::text]))),
   CHECK ((jsonb_typeof(detail) = 'object'::text)),
@@ -600,6 +626,7 @@ create table public.messages (
   PRIMARY KEY (id)
 );
 CREATE INDEX messages_asked ON public.messages USING btree (user_id, seq) WHERE ((state = 'queued'::text) AND (asked_at IS NOT NULL));
+CREATE INDEX messages_by_key ON public.messages USING btree (session_id, app.get_message_key(wpp_id)) WHERE (wpp_id IS NOT NULL);
 CREATE INDEX messages_doubted ON public.messages USING btree (uncertain_at) WHERE (state = 'uncertain'::text);
 CREATE INDEX messages_in_flight ON public.messages USING btree (session_id) WHERE (state = 'sending'::text);
 CREATE INDEX messages_in_time ON public.messages USING btree (user_id, run_at);
@@ -618,9 +645,9 @@ CREATE INDEX messages_waiting ON public.messages USING btree (session_id, run_at
 CREATE INDEX messages_with_media ON public.messages USING btree (user_id, media_sha256) WHERE (media_sha256 IS NOT NULL);
 CREATE INDEX messages_words ON public.messages USING gin (user_id, app.get_search_words(body)) WHERE (body <> ''::text);
 CREATE UNIQUE INDEX messages_idempotency ON public.messages USING btree (user_id, idempotency_key) WHERE (idempotency_key IS NOT NULL);
-CREATE UNIQUE INDEX messages_wpp_id ON public.messages USING btree (session_id, app.get_message_key(wpp_id)) WHERE (wpp_id IS NOT NULL);
+CREATE UNIQUE INDEX messages_of_name ON public.messages USING btree (contact_id, app.get_message_key(wpp_id)) WHERE ((wpp_id IS NOT NULL) AND (contact_id IS NOT NULL));
 CREATE TRIGGER enqueue_readable AFTER UPDATE OF kind ON public.messages FOR EACH ROW WHEN (((new.direction = 'in'::text) AND (old.kind = 'ciphertext'::text) AND (new.kind <> 'ciphertext'::text))) EXECUTE FUNCTION app.enqueue_message_webhook();
-CREATE TRIGGER enqueue_received AFTER INSERT ON public.messages FOR EACH ROW WHEN ((new.direction = 'in'::text)) EXECUTE FUNCTION app.enqueue_message_webhook();
+CREATE TRIGGER enqueue_received AFTER INSERT ON public.messages FOR EACH ROW WHEN (((new.direction = 'in'::text) AND (new.kind <> ALL (ARRAY['ciphertext'::text, 'revoked'::text])))) EXECUTE FUNCTION app.enqueue_message_webhook();
 CREATE TRIGGER enqueue_state AFTER UPDATE OF state ON public.messages FOR EACH ROW WHEN (((new.direction = 'out'::text) AND (new.state IS DISTINCT FROM old.state) AND (new.state = ANY (ARRAY['sent'::text, 'delivered'::text, 'read'::text, 'failed'::text, 'uncertain'::text])))) EXECUTE FUNCTION app.enqueue_message_webhook();
 CREATE TRIGGER file_message BEFORE INSERT OR UPDATE OF state ON public.messages FOR EACH ROW WHEN (((new.direction = 'out'::text) AND (new.state = ANY (ARRAY['queued'::text, 'sending'::text])))) EXECUTE FUNCTION app.file_message();
 CREATE TRIGGER mark_deleted AFTER DELETE ON public.messages REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION app.mark_new_messages();
@@ -658,6 +685,7 @@ create table public.number_checks (
 );
 CREATE INDEX number_checks_asked ON public.number_checks USING btree (session_id, asked_at);
 CREATE INDEX number_checks_unanswered ON public.number_checks USING btree (asked_at) WHERE ((checked_at IS NULL) OR (checked_at < asked_at));
+create policy number_checks_of_database_owner on public.number_checks for all to owner of the database using (true) with check (true);
 create policy number_checks_of_owner on public.number_checks for all to authenticated using ((( SELECT auth.uid() AS uid) = user_id)) with check (((( SELECT auth.uid() AS uid) = user_id) AND (EXISTS ( SELECT
    FROM whatsapp_sessions s
   WHERE ((s.id = number_checks.session_id) AND (s.user_id = ( SELECT auth.uid() AS uid)))))));
@@ -1375,6 +1403,7 @@ grant select on public.wpp_servers to service_role;
 -- app.begin_sign_in(wanted text, from_ip text) returns TABLE(attempt bigint, user_id uuid, email text, password_hash text, role text, active boolean, token_version integer, name text, failures_recent integer, locked_until timestamp with time zone), called by plushify_console
 -- app.chain_audit() returns trigger
 -- app.choose_server(urls text[], home text) returns text, called by authenticated, service_role
+-- app.claim_annotations(of_message uuid) returns void, called by service_role
 -- app.claim_expired_session(keep interval, history interval, lease interval, passed_over uuid[], servers_down text[]) returns TABLE(id uuid, name text, server_url text, cleared boolean, since timestamp with time zone, claim timestamp with time zone), called by service_role
 -- app.claim_media(keep interval, most integer, lease interval) returns TABLE(user_id uuid, sha256 bytea, lease_until timestamp with time zone, fresh boolean), called by service_role
 -- app.claimed_role() returns text, called by authenticated, plushify_console, plushify_system, service_role
@@ -1382,6 +1411,7 @@ grant select on public.wpp_servers to service_role;
 -- app.count_hits(wanted bytea, seconds integer, amount integer, most integer, door text, who text) returns TABLE(counted integer, until timestamp with time zone), called by plushify_console
 -- app.count_uncertain() returns TABLE(user_id uuid, waiting bigint, oldest timestamp with time zone), called by authenticated
 -- app.count_unread(session uuid) returns integer, called by authenticated
+-- app.create_contact(of_session uuid, its_address text, its_phone text, its_lid text, group_chat boolean, said_at timestamp with time zone) returns uuid
 -- app.create_lane() returns trigger
 -- app.create_one_time_link(wanted uuid, purpose text, token_hash bytea, until timestamp with time zone) returns void, called by authenticated
 -- app.delete_media(owner uuid, content bytea, lease timestamp with time zone) returns void, called by service_role
@@ -1390,13 +1420,16 @@ grant select on public.wpp_servers to service_role;
 -- app.enqueue_session_webhook() returns trigger
 -- app.enqueue_webhook(owner uuid, event text, came_to text, message uuid, session uuid) returns void
 -- app.file_message() returns trigger
+-- app.find_message(of_session uuid, named text, said timestamp with time zone, says text) returns uuid, called by service_role
 -- app.finish_expired_session(wanted uuid, seen timestamp with time zone, claimed timestamp with time zone, keep interval, history interval) returns text, called by service_role
+-- app.fold_message(gone uuid, kept uuid) returns void
 -- app.fold_text(words text) returns text, called by authenticated, service_role
+-- app.get_address_key(address text) returns text, called by authenticated, service_role
 -- app.get_api_key(hash bytea) returns TABLE(key_id uuid, user_id uuid, email text, scopes text[]), called by plushify_console
 -- app.get_message_facts(message uuid) returns jsonb, called by authenticated
 -- app.get_message_key(wpp_id text) returns text, called by authenticated, service_role
 -- app.get_one_time_link(token_hash bytea) returns TABLE(email text, purpose text), called by plushify_console
--- app.get_or_create_contact(of_session uuid, its_address text, its_phone text, its_lid text, group_chat boolean) returns uuid, called by service_role
+-- app.get_or_create_contact(of_session uuid, its_address text, its_phone text, its_lid text, group_chat boolean, said_at timestamp with time zone) returns uuid, called by service_role
 -- app.get_quarter(moment timestamp with time zone) returns timestamp with time zone, called by service_role
 -- app.get_search_words(written text) returns tsvector, called by authenticated, service_role
 -- app.get_session_facts(owner uuid) returns jsonb, called by authenticated
@@ -1407,6 +1440,7 @@ grant select on public.wpp_servers to service_role;
 -- app.is_admin() returns boolean, called by authenticated, plushify_console, plushify_system, service_role
 -- app.is_session_expired(since timestamp with time zone, cleared boolean, needed timestamp with time zone, keep interval, history interval) returns boolean
 -- app.is_staff() returns boolean, called by authenticated, plushify_console, plushify_system, service_role
+-- app.join_contacts(kept uuid, gone uuid) returns void, called by service_role
 -- app.list_break_glass_users(wanted text) returns SETOF uuid, called by authenticated
 -- app.list_message_acks(message uuid, keys uuid[]) returns TABLE(key uuid, received_at timestamp with time zone), called by authenticated
 -- app.locked_until(wanted bytea, from_ip text) returns TABLE(failures integer, until timestamp with time zone)
@@ -1414,6 +1448,9 @@ grant select on public.wpp_servers to service_role;
 -- app.mark_moved_message() returns trigger
 -- app.mark_new_messages() returns trigger
 -- app.mark_opt_outs() returns trigger
+-- app.mark_read_on_phone(of_contact uuid, said timestamp with time zone) returns void, called by service_role
+-- app.may_be_one_person(first uuid, second uuid) returns boolean, called by service_role
+-- app.move_annotations(of_session uuid, old_name text, new_name text) returns void, called by service_role
 -- app.notify_account() returns trigger
 -- app.notify_campaign() returns trigger
 -- app.notify_check() returns trigger
@@ -1432,6 +1469,7 @@ grant select on public.wpp_servers to service_role;
 -- app.parse_role(meta jsonb) returns text
 -- app.purge_expired(kind text, keep interval, most integer) returns integer, called by service_role
 -- app.purge_security_events(keep interval, most integer) returns integer
+-- app.record_addresses() returns trigger
 -- app.record_metrics(process text, instance text, samples jsonb) returns void, called by plushify_console, service_role
 -- app.record_outage(cause text, began timestamp with time zone, ended timestamp with time zone, of_server text, of_session uuid) returns void, called by service_role
 -- app.record_server_check(looked_url text, well boolean, latency integer, told_version text, uptime double precision, code text, detail text) returns void, called by authenticated, service_role
@@ -1441,6 +1479,7 @@ grant select on public.wpp_servers to service_role;
 -- app.record_session_state() returns trigger
 -- app.record_sign_in(attempt bigint, succeeded boolean, who uuid, request text) returns void, called by plushify_console
 -- app.record_waiting() returns trigger
+-- app.recount_unread(of_contact uuid) returns void, called by service_role
 -- app.redeem_one_time_link(token_hash bytea, password_hash text) returns uuid, called by plushify_console
 -- app.refuse_change() returns trigger
 -- app.refuse_media_deleting() returns trigger

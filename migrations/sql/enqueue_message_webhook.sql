@@ -8,13 +8,14 @@ begin
   return null;
 end $$;
 revoke execute on function app.enqueue_message_webhook from public;
-create or replace trigger enqueue_received after insert on public.messages for each row when (new.direction = 'in')
+-- What cannot be read yet is told of when it can.
+create or replace trigger enqueue_received after insert on public.messages for each row
+  when (new.direction = 'in' and new.kind not in ('ciphertext', 'revoked'))
   execute function app.enqueue_message_webhook();
 create or replace trigger enqueue_state after update of state on public.messages for each row
   when (new.direction = 'out' and new.state is distinct from old.state
         and new.state in ('sent', 'delivered', 'read', 'failed', 'uncertain'))
   execute function app.enqueue_message_webhook();
--- It was told of once without its text; whoever listens wants the text.
 create or replace trigger enqueue_readable after update of kind on public.messages for each row
   when (new.direction = 'in' and old.kind = 'ciphertext' and new.kind <> 'ciphertext')
   execute function app.enqueue_message_webhook();

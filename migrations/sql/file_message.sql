@@ -1,31 +1,26 @@
 -- Files what goes out in its conversation: at once where there is one, and else when it leaves, so that somebody for
 -- whom a message was only queued is no conversation yet. What will leave later stands at the time when it will leave.
--- A group's address is nobody's phone: what is written to a group joins the group's conversation.
+-- A message's `phone` is digits, a group's address, or the @lid of somebody whose number nobody knows.
 create or replace function app.file_message() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
   leaving boolean := new.state = 'sending' and (tg_op = 'INSERT' or old.state <> 'sending');
-  anonymous text := case when new.address like '%@lid' then new.address end;
-  is_group boolean := new.phone like '%@g.us';
+  anonymous text := case when new.phone like '%@lid' then new.phone when new.address like '%@lid' then new.address end;
+  digits text := case when new.phone not like '%@%' then new.phone end;
 begin
   if tg_op = 'INSERT' and new.state = 'queued' then
     new.occurred_at := new.run_at;
   elsif leaving then
     new.occurred_at := clock_timestamp();
   end if;
-  if new.contact_id is null and not leaving then
-    if is_group then
-      select c.id into new.contact_id from public.contacts c
-       where c.session_id = new.session_id and c.address = new.phone;
-    else
-      select c.id into new.contact_id from public.contacts c
-       where c.session_id = new.session_id and c.phone = new.phone;
-    end if;
-  elsif leaving and is_group and new.contact_id is null then
-    new.contact_id := app.get_or_create_contact(new.session_id, new.phone, null, null, true);
-  elsif leaving and not is_group and (new.contact_id is null or anonymous is not null) then
-    new.contact_id := app.get_or_create_contact(new.session_id, coalesce(nullif(new.address, ''), new.phone || '@c.us'),
-      new.phone, anonymous, false);
+  if new.contact_id is null then
+    select a.contact_id into new.contact_id from public.contact_addresses a
+     where a.session_id = new.session_id and a.address = app.get_address_key(new.phone);
+  end if;
+  if leaving and (new.contact_id is null or anonymous is not null and digits is not null) then
+    new.contact_id := app.get_or_create_contact(new.session_id,
+      coalesce(nullif(new.address, ''), new.phone || case when digits is null then '' else '@c.us' end),
+      digits, anonymous, new.phone like '%@g.us');
   end if;
   if leaving then
     -- A locked contact is skipped: whoever holds it stores a message of the same moment, and two who wait for each

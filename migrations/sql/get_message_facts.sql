@@ -14,6 +14,12 @@ begin
         'lane_waiting_since', l.waiting_since,
         'ahead', (select count(*) from public.messages q where q.session_id = m.session_id and q.state = 'queued'
           and q.asked_at is null and m.state = 'queued' and (q.run_at, q.seq) < (m.run_at, m.seq)),
+        -- An ack may call the chat by any of its addresses.
+        'wpp_names', coalesce((select jsonb_agg(distinct split_part(m.wpp_id, '_', 1) || '_' || x || '_'
+              || split_part(m.wpp_id, '_', 3) || y)
+            from public.contacts k cross join unnest(array[k.address, k.phone || '@c.us', k.lid]) x
+              cross join unnest(array['', '_out']) y
+           where k.id = m.contact_id and x is not null and split_part(m.wpp_id, '_', 3) <> ''), '[]'),
         'pending', coalesce((select jsonb_agg(jsonb_build_object('ack', p.ack, 'at', p.received_at,
             'lid', p.wpp_id like '%@lid%') order by p.received_at)
           from public.pending_acks p where p.session_id = m.session_id

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Uuid, and_, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from services.db.actor import Actor
@@ -13,7 +13,7 @@ from services.db.engine import transaction
 from services.db.rows import read_row
 from services.db.tables.contacts import contacts, opt_outs
 from services.errors import N_, InvalidInput, NotFound
-from services.wppconnect.phone import ChatKind, get_chat_kind, get_phone_of_address
+from services.wppconnect.phone import ChatKind, get_chat_kind
 
 MAX_NAME_LENGTH = 80
 MAX_NOTES_LENGTH = 2000
@@ -50,33 +50,21 @@ class Contact:
 # --- what the worker does ---------------------------------------------------------------------------------------------
 
 
-def get_or_create(
-    tx: Connection,
-    session_id: UUID,
-    address: str,
-    phone_address: str | None = None,
-    *,
-    also: ColumnElement[Any] | None = None,
-) -> UUID | None:
-    """The contact behind a chat's `address`, made where there is none, and made one where there were two.
+def select_contact_id(
+    session_id: UUID, address: str, phone: str | None, lid: str | None, said: datetime | None
+) -> ColumnElement[UUID | None]:
+    """The contact behind a chat's `address`, made where there is none; null where the session is gone.
 
-    `phone_address` is the `…@c.us` of a `@lid`, where it is known. None where the session is gone. `also` is asked
-    for after it, at no further trip.
+    A `phone` (digits) and a `lid` that are given both are one person from `said` on: two contacts become one, unless a
+    newer word says otherwise. None as `said`: nobody knows when, and it changes nothing that is known.
     """
-    lid = address if address.endswith("@lid") else None
-    phone = get_phone_of_address(phone_address or address)
-    asked = select(
-        func.app.get_or_create_contact(session_id, address, phone, lid, get_chat_kind(address) is ChatKind.GROUP)
-    )
-    if also is not None:
-        asked = asked.add_columns(also)
-    found: UUID | None = tx.execute(asked).one()[0]
-    return found
+    group = get_chat_kind(address) is ChatKind.GROUP
+    return func.app.get_or_create_contact(session_id, address, phone, lid, group, said, type_=Uuid)
 
 
-def link_lid_to_phone(tx: Connection, session_id: UUID, lid: str, phone: str) -> UUID | None:
-    """Note that a `@lid` and a phone (digits) are one person."""
-    return get_or_create(tx, session_id, lid, f"{phone}@c.us")
+def link_lid_to_phone(tx: Connection, session_id: UUID, lid: str, phone: str, said: datetime | None) -> UUID | None:
+    """Note that a `@lid` and a phone (digits) are one person, by a word of `said`."""
+    return tx.execute(select(select_contact_id(session_id, lid, phone, lid, said))).scalar_one()
 
 
 # --- what a person does -----------------------------------------------------------------------------------------------
@@ -108,7 +96,7 @@ def save(actor: Actor, contact_id: UUID, name: str, notes: str, labels: list[str
     )
     if not lengths or len(chosen) > MAX_LABELS:
         raise ContactTooLong(f"contact {contact_id}")
-    _update_own(actor, contact_id, name=said or None, notes=noted, labels=chosen)
+    _update_own(actor, contact_id, name=said or None, name_typed=bool(said), notes=noted, labels=chosen)
 
 
 def block(actor: Actor, contact_id: UUID, *, blocked: bool = True) -> None:

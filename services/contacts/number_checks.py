@@ -91,10 +91,10 @@ def remaining_budget(actor: Actor, session_id: UUID) -> int:
         return max(settings.get().numbers.checks_per_hour - int(tx.execute(spent).scalar_one()), 0)
 
 
-def confirm_by_ack(tx: Connection, session_id: UUID, wpp_id: str) -> None:
+def confirm_by_ack(tx: Connection, message_id: UUID) -> None:
     """An acknowledgement came for this message: its recipient's address is the right one, for another while."""
     known_for = timedelta(days=settings.get().numbers.known_days)
-    tx.execute(_CONFIRM_BY_ACK, {"session_id": session_id, "wpp_id": wpp_id, "known_for": known_for})
+    tx.execute(_CONFIRM_BY_ACK, {"message_id": message_id, "known_for": known_for})
 
 
 def _reserve_questions(actor: Actor, session_id: UUID, phones: list[str]) -> tuple[str, str, set[str]]:

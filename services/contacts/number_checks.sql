@@ -17,8 +17,7 @@
     update public.number_checks n
        set on_whatsapp = true, address = m.address, confirmed_at = now(), fresh_until = now() + :known_for
       from public.messages m
-     where m.session_id = :session_id and m.wpp_id is not null
-       and app.get_message_key(m.wpp_id) = app.get_message_key(:wpp_id) and m.address like '%@c.us'
+     where m.id = :message_id and m.address like '%@c.us'
        and n.session_id = m.session_id and n.phone = m.phone
        and (n.confirmed_at is null or n.confirmed_at < now() - interval '1 day')
     

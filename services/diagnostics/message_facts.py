@@ -31,6 +31,7 @@ class MessageFacts:
     session_name: str
     session_status: Status
     wpp_id: str | None
+    wpp_names: tuple[str, ...]
     state: State
     failure: str | None
     phone: str

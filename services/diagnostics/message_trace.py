@@ -3,7 +3,8 @@
 No text of the message is read. Its owner sees the phone it went to; staff see the last digits.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -78,7 +79,7 @@ def get_trace(actor: Actor, message_id: UUID) -> MessageTrace:
         if told is None:
             raise NotFound(f"message {message_id}")
         facts = read_object(MessageFacts, told)
-        keys = _ack_keys(facts.session_name, facts.wpp_id)
+        keys = _ack_keys(facts.session_name, {*facts.wpp_names, facts.wpp_id or ""} - {""})
         times = tx.execute(_ACK_TIMES, {"message": message_id, "keys": list(keys)}).all() if keys else []
     acks = sorted((found.received_at, keys[found.key]) for found in times)
     steps = [
@@ -174,13 +175,11 @@ def _end_steps(facts: MessageFacts) -> Iterator[TraceStep]:
         yield TraceStep(what, facts.ended_at, Result.FAULT)
 
 
-def _ack_keys(session: str, wpp_id: str | None) -> dict[UUID, int]:
-    """The keys under which the receiver keeps the acks of a message."""
-    if wpp_id is None:
-        return {}
+def _ack_keys(session: str, names: Collection[str]) -> dict[UUID, int]:
+    """The keys under which the receiver keeps the acks of a message, whatever it is called."""
     found = {}
-    for ack in ACKS:
-        key = event_keys.get_dedupe_key(session, event_keys.EventKey("onack", session, wpp_id, ack))
+    for name, ack in itertools.product(names, ACKS):
+        key = event_keys.get_dedupe_key(session, event_keys.EventKey("onack", session, name, ack))
         assert key is not None
         found[UUID(bytes=key)] = ack
     return found

@@ -15,7 +15,6 @@ from sqlalchemy import (
     and_,
     or_,
     select,
-    update,
 )
 from sqlalchemy.dialects.postgresql import insert
 
@@ -32,13 +31,13 @@ ME, THEM = "me", "them"
 def store_annotation(tx: Connection, session_id: UUID, found: Annotation, at: datetime) -> bool:
     """Note what became of a message; of two of the same person the newer counts. False where the session is gone.
 
-    `at` is when it came to us, for one that does not say itself when it happened.
+    `at` is when it came to us, for one that does not say itself when it happened. What an edit changes is for
+    `ingest.apply_edit`.
     """
     user_id = _get_owner(tx, session_id)
     if user_id is None:
         return False
-    acknowledgements.lock_wpp_id(tx, session_id, found.message_id)
-    message_id = acknowledgements.get_known_wpp_id(tx, session_id, found.message_id)
+    message_id = _get_known_name(tx, session_id, found.message_id)
     who = "" if found.kind in ("edit", "revoke") else _annotator(found)
     happened = datetime.fromtimestamp(found.at / 1000, UTC) if found.at and found.at < _MAX_TIMESTAMP_MS else at
     made = insert(message_annotations).values(
@@ -57,8 +56,6 @@ def store_annotation(tx: Connection, session_id: UUID, found: Annotation, at: da
             where=_is_newer(made.excluded),
         )
     )
-    if found.kind == "edit":
-        _apply_edit(tx, session_id, message_id)
     return True
 
 
@@ -69,7 +66,7 @@ def store_receipt(tx: Connection, session_id: UUID, wpp_id: str, participant: st
         return
     made = insert(message_annotations).values(
         session_id=session_id,
-        wpp_id=acknowledgements.get_known_wpp_id(tx, session_id, wpp_id),
+        wpp_id=_get_known_name(tx, session_id, wpp_id),
         kind="receipt",
         author=participant,
         user_id=user_id,
@@ -114,16 +111,9 @@ def _get_owner(tx: Connection, session_id: UUID) -> UUID | None:
     return found
 
 
-def _apply_edit(tx: Connection, session_id: UUID, wpp_id: str) -> None:
-    """Let a message say what it was changed to, if it was."""
-    tx.execute(
-        update(message_rows)
-        .where(
-            acknowledgements.has_wpp_id(session_id, wpp_id),
-            message_annotations.c.session_id == session_id,
-            message_annotations.c.wpp_id == wpp_id,
-            message_annotations.c.kind == "edit",
-            message_rows.c.body != message_annotations.c.value["body"].as_string(),
-        )
-        .values(body=message_annotations.c.value["body"].as_string())
-    )
+def _get_known_name(tx: Connection, session_id: UUID, wpp_id: str) -> str:
+    """The name under which the session's row has a WhatsApp message; `wpp_id` itself where there is no row."""
+    if (message_id := acknowledgements.find_message_id(tx, session_id, wpp_id)) is None:
+        return wpp_id
+    named = select(message_rows.c.wpp_id).where(message_rows.c.id == message_id)
+    return tx.execute(named).scalar_one() or wpp_id

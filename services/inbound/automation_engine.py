@@ -20,7 +20,7 @@ from services.db.tables.contacts import contacts
 from services.db.tables.inbound import automation_uses
 from services.db.tables.messaging import messages as message_rows
 from services.inbound.automations import Rule, RuleKind, RuleOutcome, normalise_words
-from services.inbound.ingest import IngestedMessage
+from services.inbound.ingest import IngestedMessage, News
 from services.messaging import outbox, state
 from services.messaging.content import Content
 from services.platform import local_time
@@ -54,7 +54,7 @@ def _apply_rule(tx: Connection, rule: Rule, taken: IngestedMessage, now: datetim
 
 
 def _apply_label(tx: Connection, rule: Rule, taken: IngestedMessage, now: datetime) -> RuleOutcome | None:
-    said = f" {normalise_words(taken.text)} "
+    said = f" {normalise_words(taken.text)} | {normalise_words(taken.changed_to or '')} "
     if not any(f" {normalise_words(word)} " in said for word in rule.words):
         return None
     put_on = (
@@ -73,7 +73,7 @@ def _apply_label(tx: Connection, rule: Rule, taken: IngestedMessage, now: dateti
 
 
 def _apply_auto_reply(tx: Connection, rule: Rule, taken: IngestedMessage, now: datetime) -> RuleOutcome | None:
-    if taken.is_group or taken.phone is None or taken.kind in UNANSWERED_KINDS:
+    if taken.is_group or taken.phone is None or taken.kind in UNANSWERED_KINDS or taken.news is News.EDITED:
         return None
     if rule.open_at(taken.at) or now - taken.at > STALE_AFTER or _is_blocked(tx, taken):
         return None

@@ -11,7 +11,22 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, text, tuple_
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    and_,
+    case,
+    cast,
+    column,
+    func,
+    or_,
+    select,
+    text,
+    tuple_,
+)
 
 from services.contacts import contacts
 from services.contacts.contacts import Contact
@@ -20,6 +35,7 @@ from services.db.engine import transaction
 from services.db.like import contains_pattern
 from services.db.rows import read_row, read_rows
 from services.db.tables.base import Record
+from services.db.tables.contacts import contact_addresses
 from services.db.tables.contacts import contacts as contact_rows
 from services.db.tables.inbound import message_annotations
 from services.db.tables.messaging import messages as message_rows
@@ -99,12 +115,22 @@ class Quoted:
 
 
 @dataclass(frozen=True)
+class Author:
+    """Who wrote in a group, as far as is known: by its contact's name, or what it calls itself; `phone` is digits."""
+
+    name: str | None = field(repr=False)
+    phone: str | None
+
+
+@dataclass(frozen=True)
 class ThreadMessage:
-    """One message of a thread. `at` is when it was said. `fetching`: its file is on its way."""
+    """One message of a thread. `at` is when it was said. `author`: who wrote it in a group. `fetching`: its file is on
+    its way."""
 
     message: Message
     wpp_id: str | None
     at: datetime
+    author: Author | None
     quoted: Quoted | None
     annotations: Annotations
     fetching: bool
@@ -164,10 +190,11 @@ def get_thread(actor: Actor, contact_id: UUID, limit: int = THREAD_PAGE_SIZE) ->
     with transaction(actor) as tx:
         rows = tx.execute(newest).all()
         shown = rows[:limit][::-1]
-        annotated = tx.execute(_select_annotations(shown)).all() if shown else []
+        annotated = _list_annotations(tx, shown) if shown else []
+        authors = _list_authors(tx, shown) if found.is_group and shown else {}
         quoted = tx.execute(_select_quoted(shown)).all() if any(row.quoted_wpp_id for row in shown) else []
     by_key = {get_message_key(row.wpp_id): read_row(Quoted, row) for row in quoted}
-    return Thread(found, [_thread_message(row, annotated, by_key) for row in shown], more=len(rows) > limit)
+    return Thread(found, [_thread_message(row, annotated, by_key, authors) for row in shown], more=len(rows) > limit)
 
 
 def count_pages_to(actor: Actor, message_id: UUID) -> int:
@@ -213,6 +240,7 @@ _OUTGOING = (message_rows.c.direction == "out").label("outgoing")
 _CUT_BODY = func.left(message_rows.c.body, PREVIEW_LENGTH).label("text")
 _THREAD_COLUMNS = (
     message_rows.c.session_id,
+    message_rows.c.contact_id,
     message_rows.c.wpp_id,
     message_rows.c.occurred_at.label("at"),
     message_rows.c.quoted_wpp_id,
@@ -252,11 +280,46 @@ def _select_last_message(contact_id: ColumnElement[UUID]) -> Select[Any]:
     )
 
 
-def _select_annotations(shown: Sequence[Record]) -> Select[Any]:
+def _list_annotations(tx: Connection, shown: Sequence[Record]) -> list[Record]:
+    """What became of the messages shown: of each person the newest, whichever of their addresses it came under."""
     ids = [row.wpp_id for row in shown if row.wpp_id is not None]
-    return select(message_annotations).where(
-        message_annotations.c.session_id == shown[0].session_id, message_annotations.c.wpp_id.in_(ids)
+    author = func.coalesce(
+        select(cast(contact_addresses.c.contact_id, Text))
+        .where(
+            contact_addresses.c.session_id == message_annotations.c.session_id,
+            contact_addresses.c.address == func.app.get_address_key(message_annotations.c.author),
+        )
+        .scalar_subquery(),
+        message_annotations.c.author,
+    ).label("person")
+    of = message_annotations.c
+    # A receipt counts by how far it got, all others by their time.
+    newest = case((of.kind == "receipt", of.value["ack"].as_integer()), else_=0).desc(), of.occurred_at.desc()
+    statement = (
+        select(message_annotations, author)
+        .where(of.session_id == shown[0].session_id, of.wpp_id.in_(ids))
+        .distinct(of.wpp_id, of.kind, text("person"))
+        .order_by(of.wpp_id, of.kind, text("person"), *newest)
     )
+    return list(tx.execute(statement))
+
+
+def _list_authors(tx: Connection, shown: Sequence[Record]) -> dict[str, Author]:
+    """Who wrote in a group: the contact behind each address, where it is known."""
+    addresses = {row.detail.get("author") for row in shown} - {None}
+    known = (
+        select(column("author", Text), contact_rows.c.name, contact_rows.c.pushname, contact_rows.c.phone)
+        .select_from(func.unnest(cast(list(addresses), ARRAY(Text))).alias("author"))
+        .join(
+            contact_addresses,
+            and_(
+                contact_addresses.c.session_id == shown[0].session_id,
+                contact_addresses.c.address == func.app.get_address_key(column("author", Text)),
+            ),
+        )
+        .join(contact_rows, contact_rows.c.id == contact_addresses.c.contact_id)
+    )
+    return {row.author: Author(name=row.name or row.pushname, phone=row.phone) for row in tx.execute(known)}
 
 
 def _select_quoted(shown: Sequence[Record]) -> Select[Any]:
@@ -268,7 +331,7 @@ def _select_quoted(shown: Sequence[Record]) -> Select[Any]:
         message_rows.c.kind,
         _CUT_BODY,
     ).where(
-        message_rows.c.session_id == shown[0].session_id,
+        message_rows.c.contact_id == shown[0].contact_id,
         message_rows.c.wpp_id.is_not(None),
         func.app.get_message_key(message_rows.c.wpp_id).in_(keys),
     )
@@ -279,10 +342,13 @@ def _build_chat(row: Record) -> Chat:
     return read_row(Chat, row, contact=read_row(Contact, row), last=last)
 
 
-def _thread_message(row: Record, annotated: Sequence[Record], quoted: Mapping[str, Quoted]) -> ThreadMessage:
+def _thread_message(
+    row: Record, annotated: Sequence[Record], quoted: Mapping[str, Quoted], authors: Mapping[str, Author]
+) -> ThreadMessage:
     return read_row(
         ThreadMessage,
         row,
+        author=authors.get(row.detail.get("author", "")),
         message=build_message(row),
         quoted=quoted.get(get_message_key(row.quoted_wpp_id)) if row.quoted_wpp_id else None,
         annotations=_summarise_annotations([one for one in annotated if one.wpp_id == row.wpp_id]),

@@ -5,14 +5,14 @@ The worker asks. A failed question is asked again a few times, each time later, 
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Table, case, func, select, update
 
-from services.contacts import contacts, opt_outs
+from services.contacts import contacts
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
 from services.db.tables.base import Record
@@ -23,9 +23,10 @@ from services.db.tables.messaging import messages
 from services.errors import ConfigurationError, ServiceError
 from services.fleet.checks import check_if_disconnected
 from services.inbound import inline_files
+from services.inbound.event_processing import LOCK_SESSIONS
 from services.platform import media_store
 from services.platform.worker_loop import get_seconds_until
-from services.wppconnect import event_keys, event_parsing
+from services.wppconnect import event_parsing
 from services.wppconnect.errors import WppError
 from services.wppconnect.events import InboundMessage
 from services.wppconnect.shared import get_client
@@ -35,7 +36,6 @@ log = structlog.get_logger(__name__)
 BATCH_SIZE = 5
 # After the first, second, … failure; then it is left.
 RETRY_AFTER = tuple(timedelta(seconds=seconds) for seconds in (20, 120, 900))
-MESSAGES_SEARCHED = 20
 
 
 def step() -> bool:
@@ -55,8 +55,9 @@ def next_due_in() -> float | None:
 def fetch_files(limit: int = BATCH_SIZE) -> int:
     """Fetch files that are due; returns how many were tried."""
     rows = _claim_due(
-        messages, "fetch_at", "fetches", limit, messages.c.user_id, messages.c.wpp_id, messages.c.mimetype
-    )
+        messages, "fetch_at", "fetches", limit,
+        messages.c.user_id, messages.c.wpp_id, messages.c.mimetype, messages.c.file_event_id,
+    )  # fmt: skip
     for row in rows:
         try:
             kept = _file_from_event(row) or _file_from_server(row)
@@ -74,28 +75,20 @@ def fetch_files(limit: int = BATCH_SIZE) -> int:
 
 def _file_from_event(row: Record) -> media_store.Media | None:
     """The file that the receiver could not put aside, if it is in the event still: it is put aside now."""
-    keys = [_event_key(row.session_name, kind, row.wpp_id) for kind in sorted(inline_files.MESSAGE_EVENTS)]
-    first = select(events.c.id, events.c.body).where(
-        events.c.dedupe_key.in_(keys), events.c.verdict != "duplicate", func.octet_length(events.c.body) > 1
-    )
+    if row.file_event_id is None:
+        return None
     with transaction(SYSTEM) as tx:
-        found = tx.execute(first).all()
-    for event in found:
-        body = event.body.encode(errors="surrogatepass")
-        lighter = inline_files.extract_file(row.session_name, body)
-        reference = event_parsing.parse_event(inline_files.parse_body(lighter))
-        if lighter is body or not isinstance(reference, InboundMessage) or reference.file is None:
-            continue
-        with transaction(SYSTEM) as tx:
-            tx.execute(update(events).where(events.c.id == event.id).values(body=lighter.decode()))
-        return media_store.get(SYSTEM, reference.file.sha256, row.user_id)
-    return None
-
-
-def _event_key(session: str, kind: str, wpp_id: str) -> UUID:
-    key = event_keys.get_dedupe_key(session, event_keys.EventKey(kind, session, wpp_id))
-    assert key is not None
-    return UUID(bytes=key)
+        stored = tx.execute(select(events.c.body).where(events.c.id == row.file_event_id)).scalar_one_or_none()
+    if not stored:
+        return None
+    body = stored.encode(errors="surrogatepass")
+    lighter = inline_files.extract_file(row.session_name, body)
+    reference = event_parsing.parse_event(inline_files.parse_body(lighter))
+    if lighter is body or not isinstance(reference, InboundMessage) or reference.file is None:
+        return None
+    with transaction(SYSTEM) as tx:
+        tx.execute(update(events).where(events.c.id == row.file_event_id).values(body=lighter.decode()))
+    return media_store.get(SYSTEM, reference.file.sha256, row.user_id)
 
 
 def _file_from_server(row: Record) -> media_store.Media:
@@ -154,22 +147,10 @@ def _identify_contact(row: Record) -> None:
 
 
 def _store_phone(row: Record, phone: str) -> None:
-    """One person from now on; what they had asked for under the other address counts too."""
-    said = (
-        select(messages.c.body)
-        .where(messages.c.contact_id == row.id, messages.c.direction == "in", messages.c.kind == "chat")
-        .order_by(messages.c.occurred_at.desc())
-        .limit(MESSAGES_SEARCHED)
-    )
+    """One person from now on, under the lock that everything has which makes one contact of two."""
     with transaction(SYSTEM) as tx:
-        word = next((word for body in tx.execute(said).scalars() if (word := opt_outs.match_word(body))), None)
-        contact_id = contacts.link_lid_to_phone(tx, row.session_id, row.lid, phone)
-        if contact_id is None:
-            return
-        known = update(contact_rows).where(contact_rows.c.id == contact_id).values(identify_at=None)
-        number = tx.execute(known.returning(contact_rows.c.phone)).scalar_one()
-        if word is not None and number is not None:
-            opt_outs.record(tx, row.user_id, number, word)
+        tx.execute(LOCK_SESSIONS, {"names": [row.session_name]})
+        contacts.link_lid_to_phone(tx, row.session_id, row.lid, phone, datetime.now(UTC))
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Table,
+    Select,
     Uuid,
     bindparam,
     delete,
@@ -37,7 +37,8 @@ from services.errors import N_, InvalidInput, NotFound, ServiceError
 from services.inbound import event_handlers, inline_files
 from services.inbound.event_log import PAGE_SIZE, Verdict
 from services.inbound.event_shape import HIDDEN
-from services.wppconnect import event_keys, event_parsing
+from services.messaging import acknowledgements
+from services.wppconnect import event_parsing
 from services.wppconnect.events import Ack, InboundMessage
 
 WAIT_SECONDS = 10.0
@@ -160,23 +161,22 @@ def _snapshot(tx: Connection, row: Record) -> dict[str, dict[str, Any]]:
     if isinstance(event, InboundMessage):
         # Whose it is and what it says is not for staff: that it would be there.
         shown = messages.c.direction, messages.c.kind, messages.c.state
-        if (
-            one := tx.execute(select(*shown).where(*_same_message(messages, session.id, event.id))).one_or_none()
-        ) is not None:
-            found["message"] = dict(one._mapping)
+        _add_row(tx, found, "message", select(*shown).where(_is_message(tx, session.id, event.id)))
     elif isinstance(event, Ack):
-        for name, table in (("message", messages), ("pending_ack", pending_acks)):
-            if (
-                one := tx.execute(select(table).where(*_same_message(table, session.id, event.message_id))).first()
-            ) is not None:
-                found[name] = dict(one._mapping)
+        parked = pending_acks.c.session_id == session.id, pending_acks.c.wpp_id == event.message_id
+        _add_row(tx, found, "message", select(messages).where(_is_message(tx, session.id, event.message_id)))
+        _add_row(tx, found, "pending_ack", select(pending_acks).where(*parked))
     return found
 
 
-def _same_message(table: Table, session_id: UUID, wpp_id: str) -> tuple[ColumnElement[bool], ...]:
-    """The rows of one WhatsApp message, under whichever of its names."""
-    named = func.app.get_message_key(table.c.wpp_id) == event_keys.get_message_key(wpp_id)
-    return table.c.session_id == session_id, table.c.wpp_id.is_not(None), named
+def _add_row(tx: Connection, found: dict[str, dict[str, Any]], name: str, query: Select[Any]) -> None:
+    if (row := tx.execute(query).one_or_none()) is not None:
+        found[name] = dict(row._mapping)
+
+
+def _is_message(tx: Connection, session_id: UUID, wpp_id: str) -> ColumnElement[bool]:
+    """The row of one WhatsApp message, under whichever of its names."""
+    return messages.c.id == acknowledgements.find_message_id(tx, session_id, wpp_id)
 
 
 def _list_changes(before: Mapping[str, dict[str, Any]], after: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from services.db.tables.base import Record
 from services.fleet import transitions, webhook_secrets
 from services.fleet.session import Proof, get_ids
-from services.inbound import annotations, automation_engine, automations, ingest
+from services.inbound import annotations, automations, effects, ingest
 from services.inbound.inline_files import parse_body
 from services.messaging import acknowledgements
 from services.wppconnect import event_parsing
@@ -140,17 +140,23 @@ class EventBatch:
         # The page itself posts what is typed or sent through it, and at a start what it had stored as unread.
         if not event.from_me and row.kind != "unreadmessages":
             self._prove(row, Proof.EVENT if event.type == "call" else Proof.MESSAGE)
-        taken = ingest.ingest_message(self._tx, session_id, event, row.received_at)
-        if taken is not None:
-            automation_engine.apply_rules(self._tx, taken, self._active_rules(taken.user_id))
+        self._follow(ingest.ingest_message(self._tx, session_id, event, row.received_at, event_id=row.id))
         return True
+
+    def _follow(self, taken: ingest.IngestedMessage | None) -> None:
+        if taken is not None:
+            effects.apply_effects(self._tx, taken, self._active_rules(taken.user_id))
 
     def _on_mark(self, row: Record, event: Annotation) -> bool:
         session_id = self._sessions.get(row.session)
         # One's own reaction is posted by the page before WhatsApp has it, and a deletion may be one's own.
         if session_id is not None and event.kind in ("reaction", "vote") and event.who != "me":
             self._prove(row, Proof.EVENT)
-        return session_id is not None and annotations.store_annotation(self._tx, session_id, event, row.received_at)
+        if session_id is None or not annotations.store_annotation(self._tx, session_id, event, row.received_at):
+            return False
+        if event.kind == "edit":
+            self._follow(ingest.apply_edit(self._tx, session_id, event.message_id))
+        return True
 
     HANDLERS: Mapping[type[Any], Callable[["EventBatch", Record, Any], bool]] = {
         QrCode: _on_qr,

@@ -1,12 +1,13 @@
 """Stores each WhatsApp message exactly once, however it came and however often.
 
-`ingest_message` takes a message from a webhook as well as one that was read back later. All names of a WhatsApp message
-have the same key (`event_keys.get_message_key`), which makes them one message.
+`ingest_message` takes a message from a webhook as well as one that was read back later. What is new in a delivery
+decides what it moves, not its id: a message can come again with the text that it lacked, with its file, or edited.
 """
 
 import functools
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -20,14 +21,16 @@ from sqlalchemy import (
     case,
     func,
     literal,
+    or_,
     select,
     text,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.sql.dml import ReturningUpdate
+from sqlalchemy.sql.dml import ReturningUpdate, Update
 
-from services.contacts import contacts, opt_outs
+from services.contacts import contacts
+from services.db.rows import read_row
 from services.db.tables.base import Record
 from services.db.tables.contacts import contacts as contact_rows
 from services.db.tables.inbound import message_annotations
@@ -46,11 +49,20 @@ KIND_LIMIT = 40
 NOTIFY_LOOKUPS = text("select pg_notify('lookups', '')")
 
 
+class News(StrEnum):
+    """What a delivery brought that was not known before."""
+
+    NEW = "new"  # the message itself
+    READABLE = "readable"  # what a known message says
+    EDITED = "edited"  # other words of a known message
+
+
 @dataclass(frozen=True)
 class IngestedMessage:
-    """A message that is new to us. `phone` is digits, None in groups and while only a `@lid` is known.
+    """A message of which something is new. `phone` is digits, None in groups and while only a `@lid` is known.
 
-    `recovered`: it was read back, its webhook never came.
+    `text` is what the delivery says; `changed_to` what the message says by an edit that was known before. `recovered`:
+    it was read back, its webhook never came.
     """
 
     message_id: UUID
@@ -60,54 +72,65 @@ class IngestedMessage:
     direction: Direction
     kind: str
     text: str = field(repr=False)
+    changed_to: str | None = field(repr=False)
     phone: str | None
     is_group: bool
     at: datetime
+    news: News
     recovered: bool
 
 
 def ingest_message(
-    tx: Connection, session_id: UUID, message: InboundMessage, at: datetime, *, recovered: bool = False
+    tx: Connection,
+    session_id: UUID,
+    message: InboundMessage,
+    at: datetime,
+    *,
+    recovered: bool = False,
+    event_id: int | None = None,
 ) -> IngestedMessage | None:
-    """Store one WhatsApp message of a session, in or out; None where it is known already, or the session is gone.
+    """Store one WhatsApp message of a session, in or out; None where nothing of it is new, or the session is gone.
 
-    `at` is when it came to us; when it was said, WhatsApp tells.
+    `at` is when it came to us; when it was said, WhatsApp tells. `event_id`: the event that may hold its file.
 
     Raises: nothing of its own.
     """
-    turn = acknowledgements.wpp_id_lock(session_id, message.id)
-    contact_id = contacts.get_or_create(tx, session_id, message.chat_id, message.phone_id, also=turn)
-    if contact_id is None:
-        return None
     said = _said_at(message, at)
+    chat, message_id = _find_chat(tx, session_id, message, said)
+    if chat is None:
+        return None
     _store_edit(tx, session_id, message, said)
-    values = _message_columns(tx, session_id, contact_id, message, said)
-    is_new = not message.from_me and _counts_as_unread(message)
-    stored = tx.execute(_store_statement(), _statement_parameters(values, message, unread=is_new)).one_or_none()
-    if stored is None:
-        stored = _update_known(tx, session_id, message, values)
-        if stored is None:
-            return None
-    elif message.from_me:
-        acknowledgements.apply_pending_acks(tx, session_id, message.id)
-        reconciliation.hurry(tx, session_id)
+    values = _message_columns(tx, session_id, chat, message, said)
+    values["file_event_id"] = event_id if values["fetch_at"] is not None else None
+    if message_id is None:
+        row: Record | None = tx.execute(_store_statement(), _statement_parameters(values, message)).one_or_none()
+        news = News.NEW
+        if row is not None:
+            row = _follow_new_message(tx, session_id, row, message, said) or row
+    else:
+        row, news = _update_known(tx, message_id, message, values), News.READABLE
+        if message.from_me:
+            acknowledgements.learn_address(tx, session_id, message_id, message.id, said)
+        if row is None and message.edited_at:
+            row, news = _change_text(tx, message_id), News.EDITED
     if values["fetch_at"] is not None or (message.chat_id.endswith("@lid") and message.phone_id is None):
         tx.execute(NOTIFY_LOOKUPS)
-    if is_new and stored.phone is not None and (word := opt_outs.match_word(message.text)) is not None:
-        opt_outs.record(tx, stored.user_id, stored.phone, word)
-    return IngestedMessage(
-        message_id=stored.id,
-        session_id=session_id,
-        user_id=stored.user_id,
-        contact_id=contact_id,
-        direction="out" if message.from_me else "in",
-        kind=values["kind"],
-        text=message.text,
-        phone=stored.phone,
-        is_group=message.is_group,
-        at=said,
-        recovered=recovered,
+    if row is None:
+        return None
+    first = row.text if news is News.EDITED else message.text
+    changed_to = row.text if row.text != first else None
+    return read_row(
+        IngestedMessage, row, text=first, changed_to=changed_to, session_id=session_id, news=news, recovered=recovered
     )
+
+
+def apply_edit(tx: Connection, session_id: UUID, wpp_id: str) -> IngestedMessage | None:
+    """Let a message say what it was changed to; None where it says so already, or is not known."""
+    message_id = acknowledgements.find_message_id(tx, session_id, wpp_id)
+    row = _change_text(tx, message_id) if message_id is not None else None
+    if row is None:
+        return None
+    return read_row(IngestedMessage, row, changed_to=None, session_id=session_id, news=News.EDITED, recovered=False)
 
 
 def link_addresses(tx: Connection, session_id: UUID, address: str, called: str) -> None:
@@ -115,16 +138,74 @@ def link_addresses(tx: Connection, session_id: UUID, address: str, called: str) 
     phone = get_phone_of_address(called) or get_phone_of_address(address)
     lid = next((name for name in (called, address) if name.endswith("@lid")), None)
     if address != called and phone and lid:
-        contacts.link_lid_to_phone(tx, session_id, lid, phone)
+        contacts.link_lid_to_phone(tx, session_id, lid, phone, datetime.now(UTC))
+
+
+def _find_chat(
+    tx: Connection, session_id: UUID, message: InboundMessage, said: datetime
+) -> tuple[UUID | None, UUID | None]:
+    """The contact of a message's chat, and the row of the message where there is one."""
+    names = _list_chat_names(message)
+    phone = next((found for name in names if (found := get_phone_of_address(name))), None)
+    lid = next((name for name in names if name.endswith("@lid")), None)
+    told = said if message.timestamp else None
+    asked = select(
+        contacts.select_contact_id(session_id, message.chat_id, phone, lid, told),
+        acknowledgements.select_message_id(session_id, message.id, said, message.text),
+    )
+    chat, message_id = tx.execute(asked).one()
+    if message.is_group and not message.from_me and message.sender_id is not None:
+        _know_author(tx, session_id, message, told)
+    return chat, message_id
+
+
+def _list_chat_names(message: InboundMessage) -> list[str]:
+    """Every address by which the event calls the chat of a message; several only of a person."""
+    if get_chat_kind(message.chat_id) is not ChatKind.PERSON:
+        return [message.chat_id]
+    of_id = message.id.split("_")[1] if message.id.count("_") > 1 else None
+    other = message.to if message.from_me else message.from_
+    names = [message.chat_id, message.phone_id, of_id, other]
+    return [name for name in names if name is not None and get_chat_kind(name) is ChatKind.PERSON]
+
+
+def _know_author(tx: Connection, session_id: UUID, message: InboundMessage, told: datetime | None) -> None:
+    """Whoever writes in a group is a contact as well, without a conversation: one person under any address, with a
+    name."""
+    author = message.sender_id or ""
+    lid = author if author.endswith("@lid") else None
+    asked = select(contacts.select_contact_id(session_id, author, get_phone_of_address(author), lid, told))
+    author_id = tx.execute(asked).scalar_one()
+    if message.pushname or message.sender_name:
+        tx.execute(_name_contact(message.pushname, message.sender_name).where(contact_rows.c.id == author_id))
+
+
+def _name_contact(pushname: str | None, book_name: str | None) -> Update:
+    """How a contact calls itself, and how the phone's address book calls it, where its owner typed no name."""
+    called = func.coalesce(pushname, contact_rows.c.pushname)
+    booked = case((contact_rows.c.name_typed, contact_rows.c.name), else_=func.coalesce(book_name, contact_rows.c.name))
+    changed = or_(contact_rows.c.pushname.is_distinct_from(called), contact_rows.c.name.is_distinct_from(booked))
+    return update(contact_rows).where(changed).values(pushname=called, name=booked)
+
+
+def _follow_new_message(
+    tx: Connection, session_id: UUID, row: Record, message: InboundMessage, said: datetime
+) -> Record | None:
+    """What waited for a message that is known now, and what an own one says of the conversation. Its row again where an
+    edit had come first."""
+    if message.from_me:
+        acknowledgements.apply_pending_acks(tx, session_id, row.message_id, message.id)
+        reconciliation.hurry(tx, session_id)
+        tx.execute(select(func.app.mark_read_on_phone(row.contact_id, said)))
+    if not row.noted:
+        return None
+    acknowledgements.claim_annotations(tx, row.message_id)
+    return _change_text(tx, row.message_id)
 
 
 def _said_at(message: InboundMessage, at: datetime) -> datetime:
     said = datetime.fromtimestamp(message.timestamp, UTC) if message.timestamp else at
     return said if said <= at + MAX_CLOCK_AHEAD else at
-
-
-def _counts_as_unread(message: InboundMessage) -> bool:
-    return get_chat_kind(message.chat_id) in (ChatKind.PERSON, ChatKind.GROUP)
 
 
 def _message_columns(
@@ -157,14 +238,15 @@ def _message_columns(
     }
 
 
-def _statement_parameters(values: dict[str, Any], message: InboundMessage, *, unread: bool) -> dict[str, Any]:
+def _statement_parameters(values: dict[str, Any], message: InboundMessage) -> dict[str, Any]:
     """The parameters of `_store_statement`."""
-    of_person = not message.from_me and get_chat_kind(message.chat_id) is ChatKind.PERSON
+    chat = get_chat_kind(message.chat_id)
+    of_person = not message.from_me and chat is ChatKind.PERSON
     return {
         **{f"new_{name}": value for name, value in values.items()},
-        "unread": unread,
+        "unread": not message.from_me and chat in (ChatKind.PERSON, ChatKind.GROUP),
         "pushname": message.pushname if of_person else None,
-        "sender_name": message.sender_name if of_person else None,
+        "book_name": message.sender_name if of_person else None,
     }
 
 
@@ -173,28 +255,60 @@ def _has_media(tx: Connection, session_id: UUID, sha256: bytes) -> bool:
     return tx.execute(mine).first() is not None
 
 
-def _update_known(tx: Connection, session_id: UUID, message: InboundMessage, values: dict[str, Any]) -> Record | None:
-    """The same message again: with what could not be read before, with a file that had not come along, or edited.
-    Returns its row where it can be read only now: then it is as good as new."""
-    mine = acknowledgements.has_wpp_id(session_id, message.id)
+def _update_known(tx: Connection, message_id: UUID, message: InboundMessage, values: dict[str, Any]) -> Record | None:
+    """A known message again: with what could not be read before, or with a file that had not come along. Its row where
+    its words are known only now."""
+    mine = message_rows.c.id == message_id
+    readable = None
     if message.type != UNREADABLE_TYPE:
-        shown = ("kind", "body", "media_sha256", "mimetype", "filename", "detail", "quoted_wpp_id", "fetch_at")
-        phone = select(contact_rows.c.phone).where(contact_rows.c.id == message_rows.c.contact_id).scalar_subquery()
+        shown = ("kind", "media_sha256", "mimetype", "filename", "detail", "quoted_wpp_id", "fetch_at", "file_event_id")
         now_readable = (
             update(message_rows)
-            .where(mine, message_rows.c.kind == UNREADABLE_TYPE)
+            .where(mine, contact_rows.c.id == message_rows.c.contact_id)
+            .where(or_(message_rows.c.kind == UNREADABLE_TYPE, _lacks_words(message, values["kind"])))
             .values({name: values[name] for name in shown})
-            .returning(message_rows.c.id, message_rows.c.user_id, phone.label("phone"))
+            .values(body=func.coalesce(_select_edit(message_rows.c.session_id, message_rows.c.wpp_id), message.text))
+            .returning(*_NEWS_COLUMNS)
         )
-        if (row := tx.execute(now_readable).one_or_none()) is not None:
-            return row
-    if values["media_sha256"] is not None:
+        readable = tx.execute(now_readable).one_or_none()
+    if readable is None and values["media_sha256"] is not None:
         tx.execute(
             update(message_rows)
             .where(mine, message_rows.c.media_sha256.is_(None), message_rows.c.kind == values["kind"])
             .values(media_sha256=values["media_sha256"], mimetype=message.mimetype, fetch_at=None)
         )
-    return None
+    return readable
+
+
+def _lacks_words(message: InboundMessage, kind: str) -> Any:
+    """It came without the words that it has, and nobody edited them away."""
+    edited = _select_edit(message_rows.c.session_id, message_rows.c.wpp_id).is_not(None)
+    return and_(literal(bool(message.text)), message_rows.c.kind == kind, message_rows.c.body == "", ~edited)
+
+
+def _change_text(tx: Connection, message_id: UUID) -> Record | None:
+    """Let a message say what it was changed to; its row where that is new."""
+    changed = _select_edit(message_rows.c.session_id, message_rows.c.wpp_id)
+    return tx.execute(
+        update(message_rows)
+        .where(message_rows.c.id == message_id, contact_rows.c.id == message_rows.c.contact_id)
+        .where(message_rows.c.kind != UNREADABLE_TYPE, message_rows.c.body != changed)
+        .values(body=changed, updated_at=func.now())
+        .returning(*_NEWS_COLUMNS)
+    ).one_or_none()
+
+
+def _select_edit(session_id: Any, wpp_id: Any) -> Any:
+    """A sub-query for what a message was changed to; null where nobody edited it."""
+    return (
+        select(message_annotations.c.value["body"].as_string())
+        .where(
+            message_annotations.c.session_id == session_id,
+            message_annotations.c.wpp_id == wpp_id,
+            message_annotations.c.kind == "edit",
+        )
+        .scalar_subquery()
+    )
 
 
 def _store_edit(tx: Connection, session_id: UUID, message: InboundMessage, at: datetime) -> None:
@@ -208,46 +322,59 @@ def _store_edit(tx: Connection, session_id: UUID, message: InboundMessage, at: d
 def _store_statement() -> ReturningUpdate[Any]:
     """Store a message, and note its arrival with its contact; no row where it is known already.
 
-    One statement, made once: at the pace of a flood, making it anew costs more than running it.
+    `noted`: something was told of it before it came. One statement, made once: at the pace of a flood, making it anew
+    costs more than running it.
     """
 
     def new(name: str) -> BindParameter[Any]:
         return bindparam(f"new_{name}", type_=message_rows.c[name].type)
 
-    changed = select(message_annotations.c.value["body"].as_string()).where(
-        message_annotations.c.session_id == new("session_id"),
-        message_annotations.c.wpp_id == new("wpp_id"),
-        message_annotations.c.kind == "edit",
-    )
     values: dict[str, Any] = {name: new(name) for name in _STORED_COLUMNS}
     values["user_id"] = select_owner(new("session_id"))
-    values["body"] = func.coalesce(changed.scalar_subquery(), new("body"))
-    stored = (
-        insert(message_rows)
-        .values(values)
-        .on_conflict_do_nothing(
-            index_elements=[message_rows.c.session_id, func.app.get_message_key(message_rows.c.wpp_id)],
-            index_where=text("wpp_id is not null"),
-        )
-        .returning(message_rows.c.id, message_rows.c.user_id, message_rows.c.contact_id)
-        .cte("stored")
+    values["body"] = func.coalesce(_select_edit(new("session_id"), new("wpp_id")), new("body"))
+    stored = insert(message_rows).values(values).on_conflict_do_nothing().returning(*message_rows.c).cte("stored")
+    counts = and_(
+        bindparam("unread", type_=Boolean),
+        contact_rows.c.blocked_at.is_(None),
+        func.coalesce(contact_rows.c.read_until, text("'-infinity'")) < new("occurred_at"),
     )
-    counts = and_(bindparam("unread", type_=Boolean), contact_rows.c.blocked_at.is_(None))
+    called = func.coalesce(bindparam("pushname", type_=Text), contact_rows.c.pushname)
+    booked = func.coalesce(bindparam("book_name", type_=Text), contact_rows.c.name)
+    noted = select(literal(1)).where(
+        message_annotations.c.session_id == stored.c.session_id,
+        func.app.get_message_key(message_annotations.c.wpp_id) == func.app.get_message_key(stored.c.wpp_id),
+    )
     told = (
         update(contact_rows)
         .where(contact_rows.c.id == stored.c.contact_id)
         .values(
             last_message_at=func.greatest(contact_rows.c.last_message_at, new("occurred_at")),
             unread=contact_rows.c.unread + case((counts, 1), else_=0),
-            pushname=func.coalesce(bindparam("pushname", type_=Text), contact_rows.c.pushname),
-            name=func.coalesce(contact_rows.c.name, bindparam("sender_name", type_=Text)),
+            pushname=called,
+            name=case((contact_rows.c.name_typed, contact_rows.c.name), else_=booked),
         )
     )
-    return told.returning(stored.c.id, stored.c.user_id, contact_rows.c.phone)
+    return told.returning(*_list_news_columns(stored.c), noted.exists().label("noted"))
 
 
+def _list_news_columns(of: Any) -> tuple[Any, ...]:
+    """The columns of an `IngestedMessage`, of a message `of` and its contact."""
+    return (
+        of.id.label("message_id"),
+        of.user_id,
+        of.contact_id,
+        of.direction,
+        of.kind,
+        of.body.label("text"),
+        of.occurred_at.label("at"),
+        contact_rows.c.phone,
+        contact_rows.c.is_group,
+    )
+
+
+_NEWS_COLUMNS = _list_news_columns(message_rows.c)
 _STORED_COLUMNS = (
     "session_id", "contact_id", "direction", "state", "ack", "accepted_at", "sent_at", "phone", "address",
     "contact_name", "kind", "body", "wpp_id", "media_sha256", "mimetype", "filename", "detail", "quoted_wpp_id",
-    "occurred_at", "run_at", "fetch_at",
+    "occurred_at", "run_at", "fetch_at", "file_event_id",
 )  # fmt: skip

@@ -7,47 +7,38 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Uuid,
     and_,
     func,
-    literal,
+    or_,
     select,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
 
 from services.contacts import number_checks
+from services.contacts.contacts import link_lid_to_phone
+from services.db.tables.contacts import contacts
 from services.db.tables.messaging import messages, pending_acks
 from services.messaging.state import ACKNOWLEDGEABLE, FAILURE_OF_ACK, STATE_OF_ACK, State
 from services.wppconnect.event_keys import get_message_key
+from services.wppconnect.phone import get_phone_of_address
 
 
-def has_wpp_id(session_id: UUID, wpp_id: str) -> ColumnElement[bool]:
-    """The session's row of one WhatsApp message, under whichever of its names."""
-    return and_(
-        messages.c.session_id == session_id,
-        # Said outright: the index is of those only.
-        messages.c.wpp_id.is_not(None),
-        func.app.get_message_key(messages.c.wpp_id) == get_message_key(wpp_id),
-    )
+def select_message_id(
+    session_id: UUID, wpp_id: str, said: datetime | None = None, text: str | None = None
+) -> ColumnElement[UUID | None]:
+    """Takes the turn of one WhatsApp message until the transaction ends, and gives the id of its row, or null.
 
-
-def get_known_wpp_id(tx: Connection, session_id: UUID, wpp_id: str) -> str:
-    """The name under which the session's row has a WhatsApp message; `wpp_id` itself where there is no row."""
-    known: str | None = tx.execute(select(messages.c.wpp_id).where(has_wpp_id(session_id, wpp_id))).scalar_one_or_none()
-    return known or wpp_id
-
-
-def wpp_id_lock(session_id: UUID, wpp_id: str) -> ColumnElement[Any]:
-    """Takes the turn of one WhatsApp message until the transaction ends.
-
-    An ack and the outcome that names its message may come at once: one waits until it can see the other.
+    An ack and the outcome that names its message may come at once: one waits until it can see the other. For a message
+    that comes itself, `said` and `text` tell whether a row under another name is the same one.
     """
-    return func.pg_advisory_xact_lock(func.hashtextextended(f"{session_id}{get_message_key(wpp_id)}", 0))
+    return func.app.find_message(session_id, wpp_id, said, text, type_=Uuid)
 
 
-def lock_wpp_id(tx: Connection, session_id: UUID, wpp_id: str) -> None:
-    """Take the turn of one WhatsApp message; what comes next sees what whoever had it has done."""
-    tx.execute(select(wpp_id_lock(session_id, wpp_id)))
+def find_message_id(tx: Connection, session_id: UUID, wpp_id: str) -> UUID | None:
+    """The id of the row of one WhatsApp message, under whichever of its names; what comes next has its turn."""
+    return tx.execute(select(select_message_id(session_id, wpp_id))).scalar_one()
 
 
 def acknowledge(tx: Connection, session_id: UUID, wpp_id: str, ack: int, at: datetime) -> None:
@@ -55,12 +46,13 @@ def acknowledge(tx: Connection, session_id: UUID, wpp_id: str, ack: int, at: dat
 
     A message to a group moves on with the first of its recipients: the server posts no count of its own.
     """
-    lock_wpp_id(tx, session_id, wpp_id)
-    if _apply_ack(tx, session_id, wpp_id, ack, at):
+    message_id = find_message_id(tx, session_id, wpp_id)
+    if message_id is not None:
+        _apply_ack(tx, message_id, ack, at)
+        learn_address(tx, session_id, message_id, wpp_id, at)
         return
-    known = tx.execute(select(literal(1)).where(has_wpp_id(session_id, wpp_id))).first()
     # 0 says nothing, and parked it would outrank a failure.
-    if known is None and ack != 0:
+    if ack != 0:
         pending = insert(pending_acks).values(session_id=session_id, wpp_id=wpp_id, ack=ack, received_at=at)
         tx.execute(
             pending.on_conflict_do_update(
@@ -76,45 +68,78 @@ def adopt_wpp_id(tx: Connection, session_id: UUID, message_id: UUID, wpp_id: str
     WhatsApp may have told of the message before the server answered, as of one typed on the phone: that row was only
     its shadow.
     """
-    lock_wpp_id(tx, session_id, wpp_id)
+    find_message_id(tx, session_id, wpp_id)
+    mine = select(messages.c.contact_id).where(messages.c.id == message_id).scalar_subquery()
+    named = and_(
+        messages.c.session_id == session_id,
+        # Said outright: the index is of those only.
+        messages.c.wpp_id.is_not(None),
+        _has_key(messages.c.wpp_id, wpp_id),
+        messages.c.id != message_id,
+    )
+    # Typed on the phone in another chat, it is another message: a list that was written to has one key in all of them.
+    same_chat = or_(messages.c.contact_id == mine, func.app.may_be_one_person(messages.c.contact_id, mine))
     shadow = tx.execute(
         messages.delete()
-        .where(
-            has_wpp_id(session_id, wpp_id),
-            messages.c.id != message_id,
-            messages.c.direction == "out",
-            messages.c.idempotency_key.is_(None),
-        )
+        .where(named, same_chat, messages.c.direction == "out", messages.c.idempotency_key.is_(None))
         .returning(messages.c.ack)
-    ).scalar_one_or_none()
-    taken = select(messages.c.id).where(has_wpp_id(session_id, wpp_id)).exists()
+    ).scalars()
+    taken = select(messages.c.id).where(named, messages.c.contact_id == mine).exists()
     done = tx.execute(
         update(messages).where(messages.c.id == message_id, ~taken).values(wpp_id=wpp_id, updated_at=func.now())
     )
     if not done.rowcount:
         return False
-    if known := max(ack, shadow or 0):
-        _apply_ack(tx, session_id, wpp_id, known, func.now())
-    apply_pending_acks(tx, session_id, wpp_id)
+    if known := max(ack, *shadow, 0):
+        _apply_ack(tx, message_id, known, func.now())
+    apply_pending_acks(tx, session_id, message_id, wpp_id)
+    claim_annotations(tx, message_id)
     return True
 
 
-def apply_pending_acks(tx: Connection, session_id: UUID, wpp_id: str) -> None:
-    """Let a message that is known now have the ack that came before it."""
-    pending = tx.execute(
-        pending_acks.delete()
-        .where(
-            pending_acks.c.session_id == session_id,
-            func.app.get_message_key(pending_acks.c.wpp_id) == get_message_key(wpp_id),
-        )
-        .returning(pending_acks.c.ack, pending_acks.c.received_at)
-    ).all()
-    for one in pending:
-        _apply_ack(tx, session_id, wpp_id, one.ack, one.received_at)
+def learn_address(tx: Connection, session_id: UUID, message_id: UUID, wpp_id: str, at: datetime) -> None:
+    """A name of a message of ours tells a second address of whoever got it: nobody else knows such an id.
+
+    Under the lock of the session's events only: it may make one contact of two.
+    """
+    chat = wpp_id.split("_")[1] if "_" in wpp_id else ""
+    phone, lid = get_phone_of_address(chat), chat if chat.endswith("@lid") else None
+    if phone is None and lid is None:
+        return
+    recipient = select(contacts.c.phone, contacts.c.lid).where(
+        messages.c.id == message_id,
+        messages.c.idempotency_key.is_not(None),
+        contacts.c.id == messages.c.contact_id,
+        contacts.c.phone.is_(None) if lid is None else contacts.c.lid.is_(None),
+    )
+    row = tx.execute(recipient).one_or_none()
+    if row is not None and (lid or row.lid) and (phone or row.phone):
+        link_lid_to_phone(tx, session_id, lid or row.lid, phone or row.phone, at)
 
 
-def _apply_ack(tx: Connection, session_id: UUID, wpp_id: str, ack: int, at: Any) -> bool:
-    mine = has_wpp_id(session_id, wpp_id)
+def apply_pending_acks(tx: Connection, session_id: UUID, message_id: UUID, wpp_id: str) -> None:
+    """Let a message that is known now have the acks that came before it, under whichever of its names."""
+    parked = (pending_acks.c.session_id == session_id, _has_key(pending_acks.c.wpp_id, wpp_id))
+    names = list(tx.execute(select(pending_acks.c.wpp_id).where(*parked)).scalars())
+    mine = [name for name in names if find_message_id(tx, session_id, name) == message_id]
+    if not mine:
+        return
+    taken = pending_acks.delete().where(pending_acks.c.session_id == session_id, pending_acks.c.wpp_id.in_(mine))
+    for row in tx.execute(taken.returning(pending_acks.c.wpp_id, pending_acks.c.ack, pending_acks.c.received_at)).all():
+        _apply_ack(tx, message_id, row.ack, row.received_at)
+
+
+def claim_annotations(tx: Connection, message_id: UUID) -> None:
+    """Let a message that is known now have what was noted of it before, under another of its names."""
+    tx.execute(select(func.app.claim_annotations(message_id)))
+
+
+def _has_key(column: ColumnElement[str], wpp_id: str) -> ColumnElement[bool]:
+    return func.app.get_message_key(column) == get_message_key(wpp_id)
+
+
+def _apply_ack(tx: Connection, message_id: UUID, ack: int, at: Any) -> bool:
+    mine = messages.c.id == message_id
     if ack < 0:
         failed = update(messages).where(mine, messages.c.ack < 1, messages.c.state.in_(ACKNOWLEDGEABLE))
         return bool(
@@ -142,5 +167,5 @@ def _apply_ack(tx: Connection, session_id: UUID, wpp_id: str, ack: int, at: Any)
         )
     )
     if done.rowcount:
-        number_checks.confirm_by_ack(tx, session_id, wpp_id)
+        number_checks.confirm_by_ack(tx, message_id)
     return bool(done.rowcount)

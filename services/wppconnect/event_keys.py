@@ -36,7 +36,7 @@ def get_event_key(payload: object) -> EventKey:
     kind = get_kind(payload)
     identify = _ID_READERS.get(kind)
     message_id = identify(payload) if identify is not None else None
-    if message_id is not None and len(message_id) > MAX_MESSAGE_ID_CHARS:
+    if message_id is not None and len(message_id.rpartition("#")[0] or message_id) > MAX_MESSAGE_ID_CHARS:
         message_id = None
     session = payload_fields.text(payload.get("session"))
     return EventKey(
@@ -92,12 +92,15 @@ def get_own_id(payload: Mapping[str, Any]) -> str | None:
 
 
 def _id_of_message(payload: Mapping[str, Any]) -> str | None:
-    """A message's id; the same id comes again once it can be read, and where it is posted again after an edit: those
-    are other deliveries."""
-    own, edited = get_own_id(payload), payload.get("latestEditSenderTimestampMs")
-    if own is None or (payload.get("type") != UNREADABLE_TYPE and not edited):
-        return own
-    return _compose_id([own, payload_fields.text(payload.get("type"))], payload_fields.number(edited) or 0)
+    """A message's id with what of the message comes along: the same id comes again once it can be read, with its words,
+    with its file, or edited, and those are other deliveries. Other words alone make none: a message has its first."""
+    parts = [
+        get_own_id(payload),
+        payload_fields.text(payload.get("type")),
+        "body" if payload.get("body") else "",
+        "caption" if payload.get("caption") else "",
+    ]
+    return _compose_id(parts, payload_fields.number(payload.get("latestEditSenderTimestampMs")) or 0)
 
 
 def _id_of_ack(payload: Mapping[str, Any]) -> str | None:

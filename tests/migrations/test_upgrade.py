@@ -53,6 +53,8 @@ SEEDS = {
                     " (%(user)s, %(user)s, 'qr', 'chamado 4711', now() + interval '15 minutes')",
     "media": "(user_id, sha256, mimetype, size) values (%(user)s, sha256(%(mark)s::text::bytea), 'image/png', 1)",
     "contacts": "(session_id, user_id, address, name) values (%(session)s, %(user)s, '5511@c.us', %(mark)s)",
+    "contact_addresses": "(session_id, address, contact_id, user_id) select %(session)s, %(mark)s || '@lid',"
+                         " max(id::text)::uuid, %(user)s from contacts where session_id = %(session)s",
     "opt_outs": "(user_id, phone) values (%(user)s, '5511987654321')",
     "webhook_endpoints": "(user_id, url, secret, kinds) values"
                  " (%(user)s, 'https://' || %(mark)s, 'whsec_' || %(mark)s, '{session.status}')",

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
-from services.inbound import automation_engine, automations, ingest
+from services.inbound import automations, effects, ingest
 from services.inbound.automations import RuleOutcome
 from services.platform import local_time
 from services.wppconnect.events import InboundMessage
@@ -32,4 +32,4 @@ def ingest_text(
     with transaction(SYSTEM) as tx:
         taken = ingest.ingest_message(tx, session_id, message, at)
         assert taken is not None
-        return automation_engine.apply_rules(tx, taken, automations.list_active_rules(tx, taken.user_id), now or at)
+        return effects.apply_effects(tx, taken, automations.list_active_rules(tx, taken.user_id), now or at)

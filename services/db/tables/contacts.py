@@ -34,6 +34,19 @@ contacts = Table(
     time_column("updated_at", default=True),
     time_column("identify_at"),
     Column("identifications", Integer, nullable=False, server_default="0"),
+    Column("name_typed", Boolean, nullable=False, server_default="false"),
+    time_column("identified_at"),
+    time_column("read_until"),
+)
+
+contact_addresses = Table(
+    "contact_addresses",
+    metadata,
+    Column("session_id", Uuid, primary_key=True),
+    Column("address", Text, primary_key=True),
+    Column("contact_id", Uuid, nullable=False),
+    Column("user_id", Uuid, nullable=False),
+    comment="who is meant by an address: every address that a contact has",
 )
 
 opt_outs = Table(

@@ -88,6 +88,7 @@ messages = Table(
     time_column("occurred_at", default=True),
     time_column("fetch_at"),
     Column("fetches", Integer, nullable=False, server_default="0"),
+    Column("file_event_id", BigInteger),
     time_column("decided_at"),
     Column("decision", Text),
     Column("waiting_reason", Text),

@@ -11,9 +11,9 @@ import pytest
 
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
-from services.inbound import enrichment, ingest
+from services.inbound import effects, enrichment, ingest
 from services.platform import media_store
-from services.wppconnect import event_keys, event_parsing
+from services.wppconnect import event_parsing
 from services.wppconnect.client import WppClient
 from services.wppconnect.events import InboundMessage
 from services.wppconnect.results import Chat
@@ -31,11 +31,13 @@ def session(sender: Actor, database: Database) -> UUID:
     return found
 
 
-def take(session: UUID, payload: dict[str, Any]) -> None:
+def take(session: UUID, payload: dict[str, Any], event_id: int | None = None) -> None:
     message = event_parsing.parse_event({"event": "onmessage", **payload})
     assert isinstance(message, InboundMessage)
     with transaction(SYSTEM) as tx:
-        ingest.ingest_message(tx, session, message, datetime.now(UTC))
+        taken = ingest.ingest_message(tx, session, message, datetime.now(UTC), event_id=event_id)
+        if taken is not None:
+            effects.apply_effects(tx, taken, [])
 
 
 def test_it_fetches_a_file_that_did_not_come_along(
@@ -65,14 +67,13 @@ def test_it_asks_a_few_times_and_then_leaves_it(session: UUID, user: Actor, data
 def test_it_takes_a_file_out_of_an_event_that_had_to_keep_it(session: UUID, user: Actor, database: Database) -> None:
     name, wpp_id = f"user_{user.user_id}", f"false_{ANA}@c.us_KEPT"
     payload = {"event": "onmessage", "id": wpp_id, "from": f"{ANA}@c.us", "type": "image", "mimetype": "image/jpeg"}
-    database.execute(
-        "insert into events (session, kind, verdict, dedupe_key, request_id, body)"
-        " values (%s, 'onmessage', 'handled', %s, gen_random_uuid(), %s)",
+    event_id = database.one(
+        "insert into events (session, kind, verdict, request_id, body)"
+        " values (%s, 'onmessage', 'handled', gen_random_uuid(), %s) returning id",
         name,
-        UUID(bytes=event_keys.get_dedupe_key(name, event_keys.get_event_key(payload)) or b""),
         json.dumps({**payload, "body": ENCODED}),
     )
-    take(session, {**payload, "body": ENCODED})
+    take(session, {**payload, "body": ENCODED}, event_id)
     assert enrichment.fetch_files() == 1
     sha256 = hashlib.sha256(JPEG).digest()
     assert database.one("select media_sha256 from messages") == sha256

@@ -11,8 +11,8 @@ import pytest
 from services.contacts import contacts
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
-from services.inbound import annotations, ingest
-from services.inbound.ingest import IngestedMessage
+from services.inbound import annotations, effects, ingest
+from services.inbound.ingest import IngestedMessage, News
 from services.messaging import acknowledgements, claims, delivery, outbox, state
 from services.messaging.state import State
 from services.wppconnect.events import Annotation, InboundMessage
@@ -46,13 +46,17 @@ def said(text: str = "Olá", chat: str = ANA, **more: Any) -> InboundMessage:
 
 def take(session: UUID, message: InboundMessage, **more: Any) -> IngestedMessage | None:
     with transaction(SYSTEM) as tx:
-        return ingest.ingest_message(tx, session, message, NOW, **more)
+        taken = ingest.ingest_message(tx, session, message, NOW, **more)
+        if taken is not None:
+            effects.apply_effects(tx, taken, [])
+        return taken
 
 
 def note(session: UUID, about: str, kind: str, who: str = ANA, at: int = 0, **value: Any) -> None:
     with transaction(SYSTEM) as tx:
         moment = int(NOW.timestamp() * 1000) + at
         annotations.store_annotation(tx, session, Annotation(about, kind, who, moment, value), NOW)  # type: ignore[arg-type]
+        ingest.apply_edit(tx, session, about)
 
 
 def chats(database: Database) -> list[tuple[Any, ...]]:
@@ -111,7 +115,7 @@ def test_it_keeps_what_the_owner_noted_when_two_become_one(session: UUID, databa
     contacts.save(user, by_lid.contact_id, "Ana", "gosta de azul", ["vip"])
     contacts.save(user, by_phone.contact_id, "", "mora perto", ["cliente"])
     with transaction(SYSTEM) as tx:
-        kept = contacts.link_lid_to_phone(tx, session, LID, "5511987654321")
+        kept = contacts.link_lid_to_phone(tx, session, LID, "5511987654321", datetime.now(UTC))
     found = contacts.get(user, kept or UUID(int=0))
     assert (found.name, found.notes, found.labels) == ("Ana", "mora perto\ngosta de azul", ("cliente", "vip"))
 
@@ -120,7 +124,10 @@ def test_it_files_a_group_under_the_group_and_keeps_its_author(session: UUID, da
     taken = take(session, said(chat=GROUP, sender_id=ANA, pushname="Ana"))
     assert taken is not None
     assert (taken.is_group, taken.phone) == (True, None)
-    assert database.execute("select address, is_group, pushname from contacts") == [(GROUP, True, None)]
+    assert database.execute("select address, is_group, pushname, last_message_at is null from contacts order by 1") == [
+        (GROUP, True, None, False),
+        (ANA, False, "Ana", True),
+    ]
     assert database.execute("select detail ->> 'author', contact_name from messages") == [(ANA, "Ana")]
 
 
@@ -301,6 +308,9 @@ def test_it_takes_an_edit_from_a_message_that_comes_again(session: UUID, databas
     message = said("Ola")
     take(session, message)
     changed = {**vars(message), "body": "Olá", "edited_at": int(NOW.timestamp()) + 5}
+    edited = take(session, InboundMessage(**changed))
+    assert edited is not None
+    assert (edited.news, edited.text) == (News.EDITED, "Olá")
     assert take(session, InboundMessage(**changed)) is None
     assert database.one("select body from messages") == "Olá"
     assert len(marks(database, "edit")) == 1
@@ -376,7 +386,9 @@ def test_it_keeps_apart_who_wrote_what_and_one_message_from_another(session: UUI
 def test_it_calls_a_channel_and_a_list_no_group(session: UUID, database: Database) -> None:
     for address in ("120363000000000001@g.us", "120363000000000001@newsletter", "1234@broadcast"):
         take(session, said(chat=address, sender_id=ANA, pushname="Loja"))
-    assert database.execute("select address, is_group, unread from contacts order by 1") == [
+    assert database.execute(
+        "select address, is_group, unread from contacts where last_message_at is not null order by 1"
+    ) == [
         ("120363000000000001@g.us", True, 1),
         ("120363000000000001@newsletter", False, 0),
         ("1234@broadcast", False, 0),

@@ -17,8 +17,10 @@ from tests.support.databases import Database
 from tests.support.deliveries import NO_PACE, PHONE, acknowledge, get_only_message
 from tests.support.sessions import connected
 
+WPP_ID = f"true_{PHONE}@c.us_1"
 
-def accepted(database: Database, actor: Actor, wpp_id: str = "true_x_1") -> UUID:
+
+def accepted(database: Database, actor: Actor, wpp_id: str = WPP_ID) -> UUID:
     session_id = connected(database, actor)
     messaging_outbox.queue(actor, PHONE, "Olá!", "key")
     database.execute("update messages set state = 'accepted', wpp_id = %s", wpp_id)
@@ -34,7 +36,7 @@ def test_an_ack_never_goes_down(database: Database, user: Actor, acks: list[int]
     highest = 0
     for ack in acks:
         before = rank[get_only_message(user).state]
-        acknowledge(session_id, "true_x_1", ack)
+        acknowledge(session_id, WPP_ID, ack)
         highest = max(highest, min(ack, 3))
         assert rank[get_only_message(user).state] >= before
     if highest > 0:
@@ -49,7 +51,7 @@ def test_every_order_of_the_same_acks_ends_the_same(user: Actor, database: Datab
         database.execute("delete from whatsapp_sessions")
         session_id = accepted(database, user)
         for ack in order:
-            acknowledge(session_id, "true_x_1", ack)
+            acknowledge(session_id, WPP_ID, ack)
         message = get_only_message(user)
         ends.add((message.state, bool(message.sent_at), bool(message.delivered_at), bool(message.read_at)))
     assert ends == {(State.READ, True, True, True)}

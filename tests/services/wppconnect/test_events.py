@@ -337,10 +337,10 @@ def test_it_has_a_key_that_stays_the_same_over_releases() -> None:
 
 
 def test_it_ignores_ids_too_long_to_be_one() -> None:
-    assert (
-        get_event_key({"event": "onmessage", "id": "x" * MAX_MESSAGE_ID_CHARS}).message_id == "x" * MAX_MESSAGE_ID_CHARS
-    )
-    assert get_event_key({"event": "onmessage", "id": "x" * (MAX_MESSAGE_ID_CHARS + 1)}).message_id is None
+    longest = "x" * MAX_MESSAGE_ID_CHARS
+    for kind in ("onmessage", "incomingcall"):
+        assert get_event_key({"event": kind, "id": longest}).message_id is not None
+        assert get_event_key({"event": kind, "id": f"{longest}x"}).message_id is None
     assert get_event_key({"event": "onmessage", "session": "x" * 200}).session is None
 
 

@@ -1,0 +1,45 @@
+-- The row of the WhatsApp message that is called `named`, or null. It takes the message's turn first, until the
+-- transaction ends: an ack and the outcome that names its message may come at once.
+--
+-- A message is its key in its chat, and a chat has several addresses. Where the chat's address is not known to be
+-- anybody's yet, the row counts that is the only one of this key in a chat which may be the same person's. For a message
+-- that comes itself (`said` and `says` are given) that is not enough: it must have been sent from here, or have come at
+-- the same second with the same words.
+create or replace function app.find_message(
+  of_session uuid, named text, said timestamptz default null, says text default null
+) returns uuid
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  key text := app.get_message_key(named);
+  chat text := app.get_address_key(split_part(named, '_', 2));
+  anonymous boolean := chat like '%@lid';
+  rows uuid[];
+begin
+  perform pg_advisory_xact_lock(hashtextextended(of_session || key, 0));
+  if key = named then
+    return (select m.id from public.messages m
+             where m.session_id = of_session and m.wpp_id is not null and app.get_message_key(m.wpp_id) = key limit 1);
+  end if;
+  select array[m.id] into rows
+    from public.contact_addresses a join public.messages m
+      on m.contact_id = a.contact_id and m.wpp_id is not null and app.get_message_key(m.wpp_id) = key
+   where a.session_id = of_session and a.address = chat;
+  if rows is null and (anonymous or chat like '%@c.us') then
+    select array_agg(m.id) into rows
+      from public.messages m left join public.contacts k on k.id = m.contact_id
+     where m.session_id = of_session and m.wpp_id is not null and app.get_message_key(m.wpp_id) = key
+       and (k.id is null
+         or k.address ~ '@(c\.us|lid)$' and case when anonymous then k.lid is null else k.phone is null end)
+       and not exists (
+         select from public.contact_addresses a join public.contacts o on o.id = a.contact_id
+          where a.session_id = of_session and a.address = chat
+            and case when anonymous then o.phone is not null else o.lid is not null end)
+       and (said is null or m.idempotency_key is not null or m.occurred_at = said
+         and (m.body = says or '' in (m.body, says) or exists (
+           select from public.message_annotations e
+            where e.session_id = of_session and e.wpp_id = m.wpp_id and e.kind = 'edit')));
+  end if;
+  return case when cardinality(rows) = 1 then rows[1] end;
+end $$;
+revoke execute on function app.find_message from public;
+grant execute on function app.find_message to service_role;
