@@ -29,7 +29,7 @@ from services.db.tables.accounts import directory
 from services.db.tables.inbound import events
 from services.errors import NotFound
 from services.inbound import event_writer
-from services.inbound.event_shape import SHAPE_BYTES, BodyField, describe_body
+from services.inbound.event_shape import SHAPE_BYTES, BodyField, Unreadable, describe_body, explain_unreadable
 
 _QUERIES = queries.load(__file__)
 
@@ -97,12 +97,13 @@ class EventPage:
 
 @dataclass(frozen=True)
 class EventDetail:
-    """One event. `shape` is empty where the body is no JSON object, or a file."""
+    """One event. `shape` is empty where the body is no JSON object, or a file; `unreadable` says why it is none."""
 
     event: Event
     request_id: str
     current_secret: bool
     shape: list[BodyField]
+    unreadable: Unreadable | None
 
 
 def list_events(actor: Actor, wanted: EventFilter | None = None, before: int | None = None) -> EventPage:
@@ -160,6 +161,9 @@ def get_event(actor: Actor, event_id: int) -> EventDetail:
         event=read_row(Event, row),
         request_id=row.request_id.hex,
         shape=describe_body(row.small_body),
+        unreadable=explain_unreadable(row.small_body)
+        if row.verdict == Verdict.INVALID and row.small_body is not None
+        else None,
     )
 
 

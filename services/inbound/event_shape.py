@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import islice
 from typing import Any
 
@@ -22,6 +23,21 @@ OPEN_KEYS = {"event", "status", "type", "ack", "connected", "isGroupMsg", "fromM
 _WORD = re.compile(r"[A-Za-z_-]{1,32}")
 _KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]{0,40}")
 HIDDEN = "•••"
+# How `event_writer` keeps what is no text: bytes that are no UTF-8 as `\\x8b`, what the database refuses as base64.
+_STORED_BYTE = re.compile(r"\\x[89a-f][0-9a-f]")
+_STORED_GZIP = "\x1f\\x8b"
+_STORED_BASE64 = "base64:"
+
+
+class Unreadable(StrEnum):
+    """Why a body could not be read."""
+
+    EMPTY = "empty"
+    NO_OBJECT = "no_object"  # JSON, but a list, a text, a number
+    PACKED = "packed"  # gzip, and cut off or without the header that says so
+    NO_UTF8 = "no_utf8"  # another alphabet, or packed in a way that is not known
+    REFUSED = "refused"  # the database does not take it as text
+    NO_JSON = "no_json"
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,20 @@ def describe_body(body: str | None) -> list[BodyField]:
     """Keys and types of a body, without what people wrote, sent or are called; at most 200 fields, 20 levels deep."""
     payload = inline_files.parse_body(body) if body else None
     return list(islice(_list_fields(payload, ""), SHAPE_FIELDS)) if isinstance(payload, dict) else []
+
+
+def explain_unreadable(body: str) -> Unreadable:
+    """Why a stored body with the verdict `invalid` could not be read."""
+    if not body.strip():
+        return Unreadable.EMPTY
+    if body.startswith(_STORED_BASE64):
+        return Unreadable.REFUSED
+    if body.startswith(_STORED_GZIP):
+        return Unreadable.PACKED
+    if _STORED_BYTE.search(body):
+        return Unreadable.NO_UTF8
+    is_json = inline_files.parse_body(body) is not None or body.strip() == "null"
+    return Unreadable.NO_OBJECT if is_json else Unreadable.NO_JSON
 
 
 def _list_fields(value: Any, path: str, depth: int = 0) -> Iterator[BodyField]:

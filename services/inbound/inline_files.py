@@ -23,7 +23,8 @@ from services.db.actor import SYSTEM
 from services.errors import ServiceError
 from services.platform import media_store
 from services.platform.media_store import Media
-from services.wppconnect.events import FILE_TYPES
+from services.wppconnect import payload_fields
+from services.wppconnect.message_types import FILE_TYPES, PREVIEW_TYPES
 
 log = structlog.get_logger(__name__)
 
@@ -85,10 +86,10 @@ def _serialise(payload: Mapping[str, Any]) -> bytes:
 
 def _strip_file(payload: dict[str, Any]) -> bool:
     """Take the file out of an acknowledgement; False where there is none."""
-    stripped = False
+    stripped, type_ = False, payload_fields.text(payload.get("type"))
     for key in ("body", "content"):
         held = payload.get(key)
-        if isinstance(held, str) and held and (payload.get("mimetype") or payload.get("type") in FILE_TYPES):
+        if isinstance(held, str) and held and (payload.get("mimetype") or type_ in FILE_TYPES):
             payload[key] = {"size": len(held) * 3 // 4}
             stripped = True
     return stripped
@@ -109,8 +110,10 @@ def store_file(session: object, payload: Mapping[str, Any]) -> Media | None:
 
 def file_content(payload: Mapping[str, Any]) -> bytes | None:
     """The file in a message's payload; None where its body is a text, a preview of the file, or empty."""
-    body, type_ = payload.get("body"), payload.get("type")
-    if not isinstance(body, str) or not body or (type_ not in FILE_TYPES and not payload.get("mimetype")):
+    body, type_ = payload.get("body"), payload_fields.text(payload.get("type"))
+    if not isinstance(body, str) or not body or type_ in PREVIEW_TYPES:
+        return None
+    if type_ not in FILE_TYPES and not payload.get("mimetype"):
         return None
     content = decode_base64(body)
     return None if content is None or _is_preview(content, payload) else content

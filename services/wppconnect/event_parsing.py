@@ -22,17 +22,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from services.wppconnect import payload_fields
+from services.wppconnect.annotation_parsing import malformed, read_ack, read_reaction, read_revocation, read_vote
 from services.wppconnect.event_keys import MAX_KIND_CHARS, get_kind
 from services.wppconnect.events import Event, PhoneCode, QrCode, SessionClosed, StatusFind, Unsupported
-from services.wppconnect.message_parsing import (
-    malformed,
-    read_ack,
-    read_call,
-    read_message,
-    read_reaction,
-    read_revocation,
-    read_vote,
-)
+from services.wppconnect.message_parsing import read_call, read_message
 
 _STATUS_SYNONYMS: Final = {"CONNECTED": "inChat", "desconnectedMobile": "disconnectedMobile"}
 

@@ -1,12 +1,11 @@
-"""What a kind of message has beyond text and file: a place, contact cards, a poll, a length."""
+"""What a type of message has beyond text and file: a place, contact cards, a poll, a length, an order, …"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from services.wppconnect import payload_fields
+from services.wppconnect import business_details, payload_fields, vcards
 
 MAX_OPTIONS = 64
-MAX_CARDS = 64
 
 
 def get_detail(type_: str, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,44 +24,27 @@ def _read_location(payload: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read_card(payload: Mapping[str, Any]) -> dict[str, Any]:
-    card = payload_fields.text(payload.get("body")) or payload_fields.text(payload.get("vcard")) or ""
-    name = payload_fields.text(payload.get("vcardFormattedName")) or payload_fields.text(payload.get("displayName"))
-    return {"name": name or _get_card_value(card, "FN"), "phone": _get_card_value(card, "TEL")}
-
-
-def _get_card_value(card: str, wanted: str) -> str | None:
-    """The first value of a vCard's property (RFC 6350), whatever parameters it has."""
-    for line in card.splitlines():
-        name, colon, value = line.partition(":")
-        if colon and name.split(";")[0].rpartition(".")[2].upper() == wanted:
-            return value.strip()
-    return None
-
-
-def _read_cards(payload: Mapping[str, Any]) -> dict[str, Any]:
-    found = payload.get("vcardList")
-    cards = [_read_card(payload_fields.mapping(one)) for one in found[:MAX_CARDS]] if isinstance(found, list) else []
-    return {"contacts": cards}
-
-
 def _read_poll(payload: Mapping[str, Any]) -> dict[str, Any]:
-    name = payload_fields.text(payload.get("pollName")) or payload_fields.text(payload.get("body"))
-    return {"name": name, "options": read_options(payload.get("pollOptions"))}
+    whole = business_details.get_first_mapping(payload, "pollCreationMessage", "pollCreationMessageV3", "poll")
+    name = (
+        payload_fields.text(payload.get("pollName"))
+        or payload_fields.text(whole.get("name"))
+        or payload_fields.text(payload.get("body"))
+    )
+    return {"name": name, "options": read_options(payload.get("pollOptions")) or read_options(whole.get("options"))}
 
 
 def read_options(found: Any) -> list[str]:
     """Reads the names of a poll's options, from up to `MAX_OPTIONS` of them; empty where `found` is no list."""
-    named = (
-        (payload_fields.text(payload_fields.mapping(one).get("name")) for one in found[:MAX_OPTIONS])
-        if _is_list(found)
-        else ()
-    )
+    named = (_get_option_name(one) for one in payload_fields.items(found, MAX_OPTIONS))
     return [name for name in named if name]
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
+def _get_option_name(option: Any) -> str | None:
+    if isinstance(option, str):
+        return payload_fields.text(option)
+    fields = payload_fields.mapping(option)
+    return payload_fields.text(fields.get("name")) or payload_fields.text(fields.get("optionName"))
 
 
 def _read_length(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,10 +53,19 @@ def _read_length(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 _DETAIL_READERS: Final[dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
     "location": _read_location,
-    "vcard": _read_card,
-    "multi_vcard": _read_cards,
+    "vcard": vcards.read_card,
+    "multi_vcard": vcards.read_cards,
     "poll_creation": _read_poll,
     "audio": _read_length,
     "ptt": _read_length,
     "video": _read_length,
+    "product": business_details.read_product,
+    "order": business_details.read_order,
+    "list": business_details.read_list,
+    "list_response": business_details.read_choice,
+    "buttons_response": business_details.read_choice,
+    "template_button_reply": business_details.read_choice,
+    "interactive": business_details.read_interactive,
+    "groups_v4_invite": business_details.read_invitation,
+    "event_creation": business_details.read_event,
 }

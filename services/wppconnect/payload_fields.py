@@ -4,10 +4,15 @@ Every text that leaves here can be stored in PostgreSQL: no NUL characters, no l
 """
 
 import math
+import re
 from typing import Any
 
 MAX_INTEGER = 2**63 - 1  # PostgreSQL's bigint; anything beyond is not a time, an ack or a count
 LAST_SECOND = 4_102_444_800  # 2100-01-01
+_DECIMAL = re.compile(r"[0-9]{1,20}(?:\.[0-9]{0,20})?")
+# What an address book or WhatsApp itself puts where it has no name: a number, a `@lid`.
+_NUMBER_AS_NAME = re.compile(r"[+0-9\s().\-\u2010-\u2015]*")
+_MIN_NUMBER_DIGITS = 5
 
 
 def text(value: Any) -> str | None:
@@ -43,11 +48,24 @@ def number(value: Any) -> int | None:
 
 
 def unix_time(value: Any) -> int | None:
-    """A moment in Unix seconds, also from milliseconds; None outside the years 1970–2100."""
-    moment = number(value)
-    if moment is not None and moment > LAST_SECOND:
-        moment //= 1000
-    return moment if moment is not None and 0 < moment <= LAST_SECOND else None
+    """A moment in whole Unix seconds, as `unix_millis` reads it."""
+    moment = unix_millis(value)
+    return moment // 1000 if moment is not None and moment >= 1000 else None
+
+
+def unix_millis(value: Any) -> int | None:
+    """A moment in Unix milliseconds, from seconds, milliseconds or microseconds, also with a fraction or as text of
+    digits; None outside the years 1970–2100."""
+    if isinstance(value, str):
+        written = value.strip()
+        if not written.isascii() or not _DECIMAL.fullmatch(written):
+            return None
+        value = float(written) if "." in written else int(written)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LAST_SECOND * 1_000_000:
+        return None
+    if value <= LAST_SECOND:
+        return math.floor(value * 1000)
+    return int(value if value <= LAST_SECOND * 1000 else value // 1000)
 
 
 def degrees(value: Any) -> float | None:
@@ -91,6 +109,18 @@ def _contact(value: dict[Any, Any]) -> str | None:
 def mapping(value: Any) -> dict[Any, Any]:
     """`value` if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def name(value: Any) -> str | None:
+    """`value` as what somebody or something is called; None for what is only a number."""
+    called = (text(value) or "").strip()
+    is_number = _NUMBER_AS_NAME.fullmatch(called) and sum(map(str.isdigit, called)) >= _MIN_NUMBER_DIGITS
+    return called if called and not is_number else None
+
+
+def items(value: Any, most: int) -> list[Any]:
+    """The first `most` entries of `value` if it is a list, else none."""
+    return value[:most] if isinstance(value, list) else []
 
 
 def image_base64(value: Any) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from services.wppconnect import errors, event_parsing, message_parsing, payload_fields
+from services.wppconnect import errors, event_parsing, message_types, payload_fields
 from services.wppconnect.events import Annotation, InboundMessage
 from services.wppconnect.phone import ChatKind, get_chat_kind
 from services.wppconnect.results import (
@@ -207,7 +207,7 @@ def parse_chat_messages(route: Route, answer: Answer) -> list[ChatMessage]:
 
 def _parse_chat_message(item: dict[Any, Any]) -> ChatMessage | None:
     message_id = payload_fields.identifier(item.get("id"))
-    if message_id is None or message_parsing.is_notice(item):
+    if message_id is None or message_types.is_notice(item):
         return None
     sender = payload_fields.mapping(item.get("sender"))
     return ChatMessage(

@@ -11,13 +11,17 @@ def contact_name(contact: Contact) -> str:
         return contact.name or contact.pushname or ""
     if contact.phone:
         return format_phone(contact.phone)
-    digits = contact.address.partition("@")[0][-4:]
+    user, _at, server = contact.address.partition("@")
     words = {
         ChatKind.GROUP: _("Grupo …{digits}"),
         ChatKind.CHANNEL: _("Canal …{digits}"),
         ChatKind.BROADCAST: _("Lista de transmissão …{digits}"),
+        ChatKind.STATUS: _("Status"),
     }
-    return words.get(get_chat_kind(contact.address), _("Sem número …{digits}")).format(digits=digits)
+    # A person's address of a family that is not known here is still somebody who wrote.
+    families = {"bot": _("Assistente do WhatsApp …{digits}"), "lid": _("Sem número …{digits}")}
+    person = families.get(server, _("Contato de um tipo que o console ainda não conhece …{digits}"))
+    return words.get(get_chat_kind(contact.address), person).format(digits=user[-4:])
 
 
 def message_kind_word(kind: str) -> str:
@@ -36,8 +40,20 @@ def message_kind_word(kind: str) -> str:
         "poll_creation": _("Enquete"),
         "call": _("Chamada"),
         "ciphertext": _("Mensagem que o WhatsApp ainda não abriu. Veja no celular."),
+        "view_once": _("Foto ou vídeo de visualização única: abra no celular"),
+        "revoked": _("Mensagem apagada"),
+        "product": _("Produto"),
+        "order": _("Pedido"),
+        "list": _("Lista de opções"),
+        "list_response": _("Resposta a uma lista"),
+        "buttons_response": _("Resposta a um botão"),
+        "template_button_reply": _("Resposta a um botão"),
+        "interactive": _("Mensagem com botões. Veja no celular."),
+        "hsm": _("Mensagem de modelo. Veja no celular."),
+        "groups_v4_invite": _("Convite para um grupo"),
+        "event_creation": _("Evento"),
+        "payment": _("Pagamento. Veja no celular."),
+        "oversized": _("Mensagem longa demais para o WhatsApp Web. Veja no celular."),
         "chat": "",
     }
-    return words.get(kind, _("Mensagem de um tipo que ainda não mostramos ({kind}). Veja no celular.")).format(
-        kind=kind
-    )
+    return words.get(kind, _("Mensagem de um tipo que o console ainda não mostra: abra no celular."))

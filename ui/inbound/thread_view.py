@@ -11,9 +11,10 @@ from services.inbound.conversations import Thread, ThreadMessage
 from services.wppconnect.phone import format_phone
 from ui.components import message_trace
 from ui.inbound.contact_card import show_card
-from ui.inbound.message_card import show_message
+from ui.inbound.message_card import show_album, show_message, split_albums
 from ui.inbound.message_words import contact_name, message_kind_word
 from ui.inbound.open_conversation import ANSWERED_MESSAGE, CHOSEN_MESSAGE, COLUMN_HEIGHT, THREAD_PAGES, open_contact
+from ui.inbound.people import find_people
 from ui.kit import dates
 from ui.kit.i18n import _, literal
 from ui.shell import errors
@@ -26,12 +27,16 @@ def show_thread(actor: Actor, found: Thread) -> None:
             st.session_state[THREAD_PAGES] = st.session_state.get(THREAD_PAGES, 1) + 1
             st.rerun(scope="fragment")
         day: date | None = None
-        for thread_message in found.messages:
-            said_on = dates.to_local(thread_message.at).date()
+        people = find_people(actor, found)
+        for together in split_albums(found.messages):
+            said_on = dates.to_local(together[0].at).date()
             if said_on != day:
                 day = said_on
                 st.caption(dates.calendar_day(said_on), text_alignment="center")
-            show_message(actor, found.contact, thread_message)
+            if len(together) > 1:
+                show_album(actor, found.contact, together, people)
+            else:
+                show_message(actor, found.contact, together[0], people)
     chosen = st.session_state.get(CHOSEN_MESSAGE)
     acted = next((one for one in found.messages if one.message.id == chosen), None)
     if acted is not None and found.contact.user_id == actor.user_id:

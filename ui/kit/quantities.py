@@ -1,6 +1,8 @@
-"""Amounts as people read them: sizes of files and lengths of time."""
+"""Amounts as people read them: sizes of files, lengths of time and sums of money."""
 
-from babel.numbers import format_decimal
+from decimal import Decimal
+
+from babel.numbers import format_currency, format_decimal
 
 from ui.kit.i18n import _, locale
 
@@ -21,6 +23,14 @@ def duration(seconds: float) -> str:
     if seconds < 48 * 3600:
         return _("{n} h").format(n=round(seconds / 3600))
     return _("{n} dias").format(n=round(seconds / 86400))
+
+
+def money(thousandths: int, currency: str | None) -> str:
+    """`R$ 120,50`: a sum in thousandths of a currency (ISO 4217), as WhatsApp has it; a plain number without one."""
+    amount = Decimal(thousandths) / 1000
+    if not currency:
+        return str(format_decimal(amount, "#,##0.00", locale=locale()))
+    return str(format_currency(amount, currency, locale=locale())).replace("\xa0", " ")
 
 
 def _decimal(value: float) -> str:

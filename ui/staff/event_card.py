@@ -11,6 +11,7 @@ from services.db.actor import Actor
 from services.inbound import event_dry_run, event_replay
 from services.inbound.event_dry_run import DryRun, FieldChange
 from services.inbound.event_log import Event, EventDetail, EventFilter, Verdict, get_event, get_events
+from services.inbound.event_shape import Unreadable
 from ui.components import confirm
 from ui.kit import dates, flash, quantities
 from ui.kit.i18n import _
@@ -122,6 +123,8 @@ def _single_event(actor: Actor, detail: EventDetail) -> None:
         if event.error:
             st.caption(_("Onde falhou"))
             st.code(event.error, language=None)
+        if detail.unreadable is not None:
+            st.info(_unreadable_sentence(detail.unreadable), icon=":material/help:")
         with st.container(horizontal=True):
             _start_dry_run(actor, [event.id])
             if event.verdict is Verdict.FAILED and st.button(
@@ -132,6 +135,23 @@ def _single_event(actor: Actor, detail: EventDetail) -> None:
             _dry_run_result(dry_runs[0])
         _event_facts(detail)
         _event_shape(detail)
+
+
+def _unreadable_sentence(why: Unreadable) -> str:
+    sentences = {
+        Unreadable.EMPTY: _("O corpo veio vazio."),
+        Unreadable.NO_OBJECT: _("O corpo é JSON, mas não é um objeto com campos."),
+        Unreadable.PACKED: _(
+            "O corpo veio compactado (gzip), mas cortado ou sem o cabeçalho Content-Encoding que diz isso."
+        ),
+        Unreadable.NO_UTF8: _(
+            "O corpo não é texto em UTF-8: veio em outra codificação ou compactado de um modo que não lemos."
+            " Lemos gzip, deflate e, quando o cabeçalho diz charset, Latin-1, Windows-1252 e UTF-16."
+        ),
+        Unreadable.REFUSED: _("O banco de dados não aceita o corpo como texto; foi guardado em base64."),
+        Unreadable.NO_JSON: _("O corpo não é JSON, ou veio cortado."),
+    }
+    return sentences[why]
 
 
 def _start_dry_run(actor: Actor, ids: list[int]) -> None:

@@ -21,6 +21,8 @@ from services.inbound import event_store
 from services.inbound.event_store import Inbox
 from services.inbound.event_writer import Delivery
 from services.platform.client_ip import Networks, client_ip
+from web.receiver import body_coding
+from web.receiver.body_coding import BodyCoding, BodyTooLarge
 from web.refusals import record_refusal
 
 log = structlog.get_logger(__name__)
@@ -48,10 +50,6 @@ EMPTY_BODY: Message = {"type": "http.response.body", "body": b""}
 Credential = tuple[bytes, bytes]
 Headers = list[Credential]
 SecretVersion = Literal["current", "previous"]
-
-
-class BodyTooLarge(Exception):
-    """The body passed BODY_LIMIT."""
 
 
 class Disconnected(Exception):
@@ -126,14 +124,15 @@ class Receiver:
         return await self._inbox.verify(session, offered)
 
     async def _take(self, session: str | None, current: bool, headers: Headers, receive: Receive, send: Send) -> None:
-        length = _content_length(headers)
+        length, coding = _content_length(headers), body_coding.read_coding(headers)
         if length is not None and length > BODY_LIMIT:
             await self._too_large(session, send)
-        elif length is None or length > LARGE_BODY_BYTES:
+        # What a packed body will need, its length does not tell.
+        elif length is None or length > LARGE_BODY_BYTES or coding.packed:
             async with self._large:
-                await self._store(session, current, length, receive, send)
+                await self._store(session, current, length, coding, receive, send)
         else:
-            await self._store(session, current, length, receive, send)
+            await self._store(session, current, length, coding, receive, send)
 
     async def _too_large(self, session: str | None, send: Send) -> None:
         log.warning("webhook_too_large", session=session)
@@ -144,14 +143,15 @@ class Receiver:
         await _answer(send, 503, NOT_STORED)
 
     async def _store(
-        self, session: str | None, current: bool, length: int | None, receive: Receive, send: Send
+        self, session: str | None, current: bool, length: int | None, coding: BodyCoding, receive: Receive, send: Send
     ) -> None:
         try:
-            body = await (
+            came = await (
                 _read_body(receive)
                 if length is None or length <= LARGE_BODY_BYTES
                 else _read_large_body(length, receive)
             )
+            body = await _decode(came, coding)
             valid = await self._inbox.receive(Delivery(session, current, body))
         except BodyTooLarge:
             await self._too_large(session, send)
@@ -197,6 +197,16 @@ def _content_length(headers: Headers) -> int | None:
         if name == b"content-length" and value.isdigit():
             return int(value)
     return None
+
+
+async def _decode(body: bytes | bytearray, coding: BodyCoding) -> bytes | bytearray:
+    """The body as JSON is written.
+
+    Raises: BodyTooLarge.
+    """
+    if coding is body_coding.PLAIN:
+        return body_coding.strip_mark(body)
+    return await asyncio.to_thread(body_coding.decode_body, body, coding, BODY_LIMIT)
 
 
 async def _read_body(receive: Receive) -> bytes:

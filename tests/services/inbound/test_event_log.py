@@ -1,5 +1,6 @@
 """The receiver's log: what staff see of it, and what a replay and its rehearsal do."""
 
+import gzip
 import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -12,9 +13,9 @@ from sqlalchemy import func, text
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.errors import Forbidden, NotFound
-from services.inbound import event_dry_run, event_log, event_rates, event_replay, event_shape
+from services.inbound import event_dry_run, event_log, event_rates, event_replay, event_shape, event_writer
 from services.inbound.event_log import EventFilter, Verdict
-from services.inbound.event_shape import HIDDEN
+from services.inbound.event_shape import HIDDEN, Unreadable
 from tests.support.databases import Database
 from tests.support.events import EVENT_FIXTURES, status_event, store_event, verdict_of
 
@@ -191,6 +192,32 @@ def test_it_tells_one_event_with_the_places_where_it_failed(database: Database, 
     ]
     with pytest.raises(NotFound):
         event_log.get_event(staff, event + 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"", Unreadable.EMPTY),
+        (b" \n", Unreadable.EMPTY),
+        (b"[1]", Unreadable.NO_OBJECT),
+        (b"null", Unreadable.NO_OBJECT),
+        (gzip.compress(b"{}"), Unreadable.PACKED),
+        ('{"body":"ação"}'.encode("latin-1"), Unreadable.NO_UTF8),
+        (b"\x0b\x02\x80{}\x03", Unreadable.NO_UTF8),
+        (b'{"body":"cut o', Unreadable.NO_JSON),
+        (b"event=onmessage", Unreadable.NO_JSON),
+    ],
+)
+def test_it_says_why_a_body_could_not_be_read(body: bytes, why: Unreadable) -> None:
+    row = event_writer.encode_event(event_writer.Delivery(None, True, body), b"x" * 16)
+    assert row.verdict == b"invalid"
+    assert event_shape.explain_unreadable(row.body.decode()) is why
+
+
+def test_it_says_why_only_of_what_could_not_be_read(database: Database, staff: Actor) -> None:
+    broken = event_log.get_event(staff, store_event(database, "no json", None, "invalid"))
+    handled = event_log.get_event(staff, store_event(database, {"event": "onmessage"}, None, "handled"))
+    assert (broken.unreadable, handled.unreadable) == (Unreadable.NO_JSON, None)
 
 
 def test_it_reads_no_file_to_tell_its_shape(database: Database, staff: Actor, monkeypatch: pytest.MonkeyPatch) -> None:

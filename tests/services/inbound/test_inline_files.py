@@ -45,6 +45,8 @@ def test_it_leaves_a_reference_in_the_files_place(user: Actor) -> None:
         body(type="chat", mimetype=None),
         body(size=len(JPEG) * 10),  # WhatsApp Web's small preview of a large picture
         body(type="video", mimetype="video/mp4"),  # … or of a film
+        body(type=["image"], mimetype=None),
+        body(type="product"),  # … or of something for sale
         b"no json",
         b"[1]",
     ],
