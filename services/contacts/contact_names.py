@@ -4,13 +4,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 
 from services.db.actor import Actor
 from services.db.engine import transaction
-from services.db.tables.contacts import contacts
+from services.db.tables.contacts import contact_addresses, contacts
 from services.db.tables.fleet import sessions
-from services.wppconnect.phone import get_phone_of_address, is_same_subscriber
+from services.wppconnect.phone import get_address_key, is_same_subscriber
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,20 @@ def get_names(actor: Actor, whose: UUID, addresses: Collection[str]) -> PeopleNa
     """The names of those of `addresses` whom `whose` has as contacts, as far as the actor may see them."""
     if not addresses:
         return PeopleNames()
-    phones = {phone for one in addresses if (phone := get_phone_of_address(one)) is not None}
+    keys = {one: get_address_key(one) for one in addresses}
     called = func.coalesce(func.nullif(contacts.c.name, ""), func.nullif(contacts.c.pushname, ""))
-    named = select(contacts.c.address, contacts.c.phone, contacts.c.lid, called.label("called")).where(
-        contacts.c.user_id == whose,
-        called.is_not(None),
-        or_(contacts.c.address.in_(addresses), contacts.c.lid.in_(addresses), contacts.c.phone.in_(phones)),
+    named = (
+        select(contact_addresses.c.address, called.label("called"))
+        .join(contacts, contacts.c.id == contact_addresses.c.contact_id)
+        .where(
+            contact_addresses.c.user_id == whose, contact_addresses.c.address.in_(keys.values()), called.is_not(None)
+        )
     )
     with transaction(actor) as tx:
         rows = tx.execute(named).all()
         own = tx.execute(select(sessions.c.phone_number).where(sessions.c.user_id == whose)).scalars().all()
-    names = {name: row.called for row in rows for name in (row.address, row.phone, row.lid) if name}
+    names = {row.address: row.called for row in rows}
     return PeopleNames(
-        {one: name for one in addresses if (name := names.get(one) or names.get(get_phone_of_address(one) or ""))},
+        {one: names[key] for one, key in keys.items() if key in names},
         frozenset(one for one in addresses for number in own if number and is_same_subscriber(one, number)),
     )

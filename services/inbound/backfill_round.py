@@ -26,7 +26,7 @@ from services.db.tables.inbound import outage_chats
 from services.db.tables.inbound import outages as outage_rows
 from services.errors import ConfigurationError, InvalidInput
 from services.fleet.checks import check_if_disconnected
-from services.inbound import annotations, automations, effects, event_processing, ingest
+from services.inbound import automations, effects, event_processing, ingest
 from services.inbound.outages import LOOKBACK, OutageState
 from services.messaging import acknowledgements
 from services.wppconnect.errors import WppChatNotFound, WppDisconnected, WppError
@@ -208,7 +208,8 @@ def _ingest_page(tx: Connection, outage: ClaimedOutage, found: Sequence[InboundM
     active = automations.list_active_rules(tx, outage.user_id)
     for one in found:
         if isinstance(one, Annotation):
-            _ingest_annotation(tx, outage.session_id, one, active, now)
+            if (changed := ingest.ingest_annotation(tx, outage.session_id, one, now)) is not None:
+                effects.apply_effects(tx, changed, active, now)
             continue
         if one.timestamp is None or not outage.since.timestamp() <= one.timestamp <= outage.until.timestamp():
             continue
@@ -222,14 +223,6 @@ def _ingest_page(tx: Connection, outage: ClaimedOutage, found: Sequence[InboundM
         update(outage_rows).where(outage_rows.c.id == outage.id).values(recovered=outage_rows.c.recovered + missing)
     )
     return missing
-
-
-def _ingest_annotation(
-    tx: Connection, session_id: UUID, found: Annotation, active: Sequence[automations.Rule], now: datetime
-) -> None:
-    annotations.store_annotation(tx, session_id, found, now)
-    if found.kind == "edit" and (changed := ingest.apply_edit(tx, session_id, found.message_id)) is not None:
-        effects.apply_effects(tx, changed, active, now)
 
 
 def end_round(outage: ClaimedOutage, trouble: str | None) -> None:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
     ColumnElement,
     Connection,
     Select,
@@ -20,7 +19,6 @@ from sqlalchemy import (
     and_,
     case,
     cast,
-    column,
     func,
     or_,
     select,
@@ -115,22 +113,12 @@ class Quoted:
 
 
 @dataclass(frozen=True)
-class Author:
-    """Who wrote in a group, as far as is known: by its contact's name, or what it calls itself; `phone` is digits."""
-
-    name: str | None = field(repr=False)
-    phone: str | None
-
-
-@dataclass(frozen=True)
 class ThreadMessage:
-    """One message of a thread. `at` is when it was said. `author`: who wrote it in a group. `fetching`: its file is on
-    its way."""
+    """One message of a thread. `at` is when it was said. `fetching`: its file is on its way."""
 
     message: Message
     wpp_id: str | None
     at: datetime
-    author: Author | None
     quoted: Quoted | None
     annotations: Annotations
     fetching: bool
@@ -191,10 +179,9 @@ def get_thread(actor: Actor, contact_id: UUID, limit: int = THREAD_PAGE_SIZE) ->
         rows = tx.execute(newest).all()
         shown = rows[:limit][::-1]
         annotated = _list_annotations(tx, shown) if shown else []
-        authors = _list_authors(tx, shown) if found.is_group and shown else {}
         quoted = tx.execute(_select_quoted(shown)).all() if any(row.quoted_wpp_id for row in shown) else []
-    by_key = {get_message_key(row.wpp_id): read_row(Quoted, row) for row in quoted}
-    return Thread(found, [_thread_message(row, annotated, by_key, authors) for row in shown], more=len(rows) > limit)
+    by_key = {key: read_row(Quoted, row) for row in quoted for key in (get_message_key(row.wpp_id), _get_stanza(row))}
+    return Thread(found, [_thread_message(row, annotated, by_key) for row in shown], more=len(rows) > limit)
 
 
 def count_pages_to(actor: Actor, message_id: UUID) -> int:
@@ -304,26 +291,10 @@ def _list_annotations(tx: Connection, shown: Sequence[Record]) -> list[Record]:
     return list(tx.execute(statement))
 
 
-def _list_authors(tx: Connection, shown: Sequence[Record]) -> dict[str, Author]:
-    """Who wrote in a group: the contact behind each address, where it is known."""
-    addresses = {row.detail.get("author") for row in shown} - {None}
-    known = (
-        select(column("author", Text), contact_rows.c.name, contact_rows.c.pushname, contact_rows.c.phone)
-        .select_from(func.unnest(cast(list(addresses), ARRAY(Text))).alias("author"))
-        .join(
-            contact_addresses,
-            and_(
-                contact_addresses.c.session_id == shown[0].session_id,
-                contact_addresses.c.address == func.app.get_address_key(column("author", Text)),
-            ),
-        )
-        .join(contact_rows, contact_rows.c.id == contact_addresses.c.contact_id)
-    )
-    return {row.author: Author(name=row.name or row.pushname, phone=row.phone) for row in tx.execute(known)}
-
-
 def _select_quoted(shown: Sequence[Record]) -> Select[Any]:
-    keys = [get_message_key(row.quoted_wpp_id) for row in shown if row.quoted_wpp_id is not None]
+    named = [get_message_key(row.quoted_wpp_id) for row in shown if row.quoted_wpp_id is not None]
+    # A quote may name only the stanza, which says nothing of who wrote it.
+    keys = [key for name in named for key in ((name,) if "_" in name else (f"true_{name}", f"false_{name}"))]
     return select(
         message_rows.c.wpp_id,
         _OUTGOING,
@@ -337,18 +308,19 @@ def _select_quoted(shown: Sequence[Record]) -> Select[Any]:
     )
 
 
+def _get_stanza(row: Record) -> str:
+    return get_message_key(row.wpp_id).partition("_")[2]
+
+
 def _build_chat(row: Record) -> Chat:
     last = read_row(Preview, row) if row.kind is not None else None
     return read_row(Chat, row, contact=read_row(Contact, row), last=last)
 
 
-def _thread_message(
-    row: Record, annotated: Sequence[Record], quoted: Mapping[str, Quoted], authors: Mapping[str, Author]
-) -> ThreadMessage:
+def _thread_message(row: Record, annotated: Sequence[Record], quoted: Mapping[str, Quoted]) -> ThreadMessage:
     return read_row(
         ThreadMessage,
         row,
-        author=authors.get(row.detail.get("author", "")),
         message=build_message(row),
         quoted=quoted.get(get_message_key(row.quoted_wpp_id)) if row.quoted_wpp_id else None,
         annotations=_summarise_annotations([one for one in annotated if one.wpp_id == row.wpp_id]),

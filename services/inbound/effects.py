@@ -18,8 +18,9 @@ def apply_effects(
     tx: Connection, taken: IngestedMessage, active: Sequence[automations.Rule], now: datetime | None = None
 ) -> list[automations.RuleOutcome]:
     """Do what follows from a message of which something is new; returns what its owner's `active` rules did."""
-    if taken.direction == "in" and taken.phone is not None:
-        for words in (taken.text, taken.changed_to):
-            if words is not None and (word := opt_outs.match_word(words)) is not None:
-                opt_outs.record(tx, taken.user_id, taken.phone, word)
+    if taken.direction == "out" or not taken.wrote:
+        return []
+    for words in (taken.text, taken.chosen_id, taken.changed_to):
+        if taken.phone is not None and words is not None and (word := opt_outs.match_word(words)) is not None:
+            opt_outs.record(tx, taken.user_id, taken.phone, word)
     return automation_engine.apply_rules(tx, taken, active, now)

@@ -152,10 +152,9 @@ class EventBatch:
         # One's own reaction is posted by the page before WhatsApp has it, and a deletion may be one's own.
         if session_id is not None and event.kind in ("reaction", "vote") and event.who != "me":
             self._prove(row, Proof.EVENT)
-        if session_id is None or not annotations.store_annotation(self._tx, session_id, event, row.received_at):
+        if session_id is None:
             return False
-        if event.kind == "edit":
-            self._follow(ingest.apply_edit(self._tx, session_id, event.message_id))
+        self._follow(ingest.ingest_annotation(self._tx, session_id, event, row.received_at))
         return True
 
     HANDLERS: Mapping[type[Any], Callable[["EventBatch", Record, Any], bool]] = {

@@ -41,11 +41,14 @@ from services.messaging import acknowledgements, reconciliation, state
 from services.messaging.state import Direction, State
 from services.wppconnect.event_keys import UNREADABLE_TYPE
 from services.wppconnect.events import Annotation, InboundMessage
+from services.wppconnect.message_types import REVOKED_TYPE
 from services.wppconnect.phone import ChatKind, get_chat_kind, get_phone_of_address
 
 # A phone's clock may be ahead; what would come from further in the future was said now.
 MAX_CLOCK_AHEAD = timedelta(minutes=5)
 KIND_LIMIT = 40
+# What such a row lacks may come later.
+EMPTY_TYPES = (UNREADABLE_TYPE, REVOKED_TYPE)
 NOTIFY_LOOKUPS = text("select pg_notify('lookups', '')")
 
 
@@ -61,8 +64,9 @@ class News(StrEnum):
 class IngestedMessage:
     """A message of which something is new. `phone` is digits, None in groups and while only a `@lid` is known.
 
-    `text` is what the delivery says; `changed_to` what the message says by an edit that was known before. `recovered`:
-    it was read back, its webhook never came.
+    `text` is what the delivery says, `chosen_id` what a program calls a choice from its list, `changed_to` what the
+    message says by an edit that was known before. `wrote`: a person said something, to people. `recovered`: it was read
+    back, its webhook never came.
     """
 
     message_id: UUID
@@ -72,7 +76,9 @@ class IngestedMessage:
     direction: Direction
     kind: str
     text: str = field(repr=False)
+    chosen_id: str | None = field(repr=False)
     changed_to: str | None = field(repr=False)
+    wrote: bool
     phone: str | None
     is_group: bool
     at: datetime
@@ -118,10 +124,30 @@ def ingest_message(
     if row is None:
         return None
     first = row.text if news is News.EDITED else message.text
-    changed_to = row.text if row.text != first else None
     return read_row(
-        IngestedMessage, row, text=first, changed_to=changed_to, session_id=session_id, news=news, recovered=recovered
+        IngestedMessage,
+        row,
+        text=first,
+        chosen_id=message.detail.get("chosen_id"),
+        changed_to=row.text if row.text != first else None,
+        wrote=message.wrote,
+        session_id=session_id,
+        news=news,
+        recovered=recovered,
     )
+
+
+def ingest_annotation(tx: Connection, session_id: UUID, mark: Annotation, at: datetime) -> IngestedMessage | None:
+    """Store what became of a message; the message where an edit has just changed its words. What is left of a message
+    that never came stands for it.
+
+    Raises: nothing of its own.
+    """
+    if mark.left is not None:
+        ingest_message(tx, session_id, mark.left, at)
+    if not store_annotation(tx, session_id, mark, at):
+        return None
+    return apply_edit(tx, session_id, mark.message_id) if mark.kind == "edit" else None
 
 
 def apply_edit(tx: Connection, session_id: UUID, wpp_id: str) -> IngestedMessage | None:
@@ -154,8 +180,8 @@ def _find_chat(
         acknowledgements.select_message_id(session_id, message.id, said, message.text),
     )
     chat, message_id = tx.execute(asked).one()
-    if message.is_group and not message.from_me and message.sender_id is not None:
-        _know_author(tx, session_id, message, told)
+    if message.is_group and message.author is not None:
+        _know_author(tx, session_id, message, message.author, told)
     return chat, message_id
 
 
@@ -169,12 +195,12 @@ def _list_chat_names(message: InboundMessage) -> list[str]:
     return [name for name in names if name is not None and get_chat_kind(name) is ChatKind.PERSON]
 
 
-def _know_author(tx: Connection, session_id: UUID, message: InboundMessage, told: datetime | None) -> None:
+def _know_author(tx: Connection, session_id: UUID, message: InboundMessage, author: str, told: datetime | None) -> None:
     """Whoever writes in a group is a contact as well, without a conversation: one person under any address, with a
     name."""
-    author = message.sender_id or ""
     lid = author if author.endswith("@lid") else None
-    asked = select(contacts.select_contact_id(session_id, author, get_phone_of_address(author), lid, told))
+    phone = get_phone_of_address(message.author_phone_id or author)
+    asked = select(contacts.select_contact_id(session_id, author, phone, lid, told))
     author_id = tx.execute(asked).scalar_one()
     if message.pushname or message.sender_name:
         tx.execute(_name_contact(message.pushname, message.sender_name).where(contact_rows.c.id == author_id))
@@ -230,7 +256,7 @@ def _message_columns(
         "media_sha256": kept,
         "mimetype": message.mimetype,
         "filename": message.filename,
-        "detail": {**message.detail, **({"author": message.sender_id} if message.is_group and not out else {})},
+        "detail": {**message.detail, **({"author": message.author} if message.author else {})},
         "quoted_wpp_id": message.quoted_id,
         "occurred_at": said,
         "run_at": said,
@@ -244,7 +270,7 @@ def _statement_parameters(values: dict[str, Any], message: InboundMessage) -> di
     of_person = not message.from_me and chat is ChatKind.PERSON
     return {
         **{f"new_{name}": value for name, value in values.items()},
-        "unread": not message.from_me and chat in (ChatKind.PERSON, ChatKind.GROUP),
+        "unread": not message.from_me and chat in (ChatKind.PERSON, ChatKind.GROUP) and message.type != REVOKED_TYPE,
         "pushname": message.pushname if of_person else None,
         "book_name": message.sender_name if of_person else None,
     }
@@ -260,12 +286,12 @@ def _update_known(tx: Connection, message_id: UUID, message: InboundMessage, val
     its words are known only now."""
     mine = message_rows.c.id == message_id
     readable = None
-    if message.type != UNREADABLE_TYPE:
+    if message.type not in EMPTY_TYPES:
         shown = ("kind", "media_sha256", "mimetype", "filename", "detail", "quoted_wpp_id", "fetch_at", "file_event_id")
         now_readable = (
             update(message_rows)
             .where(mine, contact_rows.c.id == message_rows.c.contact_id)
-            .where(or_(message_rows.c.kind == UNREADABLE_TYPE, _lacks_words(message, values["kind"])))
+            .where(or_(message_rows.c.kind.in_(EMPTY_TYPES), _lacks_words(message, values["kind"])))
             .values({name: values[name] for name in shown})
             .values(body=func.coalesce(_select_edit(message_rows.c.session_id, message_rows.c.wpp_id), message.text))
             .returning(*_NEWS_COLUMNS)
@@ -292,7 +318,7 @@ def _change_text(tx: Connection, message_id: UUID) -> Record | None:
     return tx.execute(
         update(message_rows)
         .where(message_rows.c.id == message_id, contact_rows.c.id == message_rows.c.contact_id)
-        .where(message_rows.c.kind != UNREADABLE_TYPE, message_rows.c.body != changed)
+        .where(message_rows.c.kind.not_in(EMPTY_TYPES), message_rows.c.body != changed)
         .values(body=changed, updated_at=func.now())
         .returning(*_NEWS_COLUMNS)
     ).one_or_none()
@@ -367,6 +393,7 @@ def _list_news_columns(of: Any) -> tuple[Any, ...]:
         of.kind,
         of.body.label("text"),
         of.occurred_at.label("at"),
+        of.address,
         contact_rows.c.phone,
         contact_rows.c.is_group,
     )

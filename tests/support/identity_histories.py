@@ -14,7 +14,7 @@ from sqlalchemy import text
 from services.contacts import contacts
 from services.db.actor import SYSTEM
 from services.db.engine import transaction
-from services.inbound import annotations, effects, ingest
+from services.inbound import effects, ingest
 from services.messaging import acknowledgements
 from services.wppconnect.events import Annotation, InboundMessage
 from tests.support.databases import Database
@@ -103,9 +103,8 @@ def play(session_id: UUID, telling: Telling) -> None:
         elif telling.part.startswith("ack"):
             acknowledgements.acknowledge(tx, session_id, _name_of(step, telling), int(telling.part[3:]), _at(step))
         elif step.deed in ("edit", "react", "revoke", "group_react"):
-            mark = _read_mark(telling)
-            annotations.store_annotation(tx, session_id, mark, _at(step))
-            if mark.kind == "edit" and (changed := ingest.apply_edit(tx, session_id, mark.message_id)) is not None:
+            changed = ingest.ingest_annotation(tx, session_id, _read_mark(telling), _at(step))
+            if changed is not None:
                 effects.apply_effects(tx, changed, [])
         else:
             taken = ingest.ingest_message(tx, session_id, _read_message(telling), _at(step))
@@ -160,7 +159,7 @@ def _read_message(telling: Telling) -> InboundMessage:
         type="ciphertext" if telling.part == "ciphertext" else "chat",
         body="" if telling.part == "ciphertext" else step.words,
         timestamp=int(_at(step).timestamp()),
-        sender_id=person if in_group else None,
+        author=person if in_group else None,
         is_group=in_group,
         from_me=own,
     )

@@ -121,7 +121,7 @@ def test_it_keeps_what_the_owner_noted_when_two_become_one(session: UUID, databa
 
 
 def test_it_files_a_group_under_the_group_and_keeps_its_author(session: UUID, database: Database) -> None:
-    taken = take(session, said(chat=GROUP, sender_id=ANA, pushname="Ana"))
+    taken = take(session, said(chat=GROUP, author=ANA, pushname="Ana"))
     assert taken is not None
     assert (taken.is_group, taken.phone) == (True, None)
     assert database.execute("select address, is_group, pushname, last_message_at is null from contacts order by 1") == [
@@ -385,7 +385,7 @@ def test_it_keeps_apart_who_wrote_what_and_one_message_from_another(session: UUI
 
 def test_it_calls_a_channel_and_a_list_no_group(session: UUID, database: Database) -> None:
     for address in ("120363000000000001@g.us", "120363000000000001@newsletter", "1234@broadcast"):
-        take(session, said(chat=address, sender_id=ANA, pushname="Loja"))
+        take(session, said(chat=address, author=ANA, pushname="Loja"))
     assert database.execute(
         "select address, is_group, unread from contacts where last_message_at is not null order by 1"
     ) == [
