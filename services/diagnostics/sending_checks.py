@@ -6,7 +6,9 @@ from services.diagnostics.shared_checks import CheckInput
 from services.errors import N_
 from services.messaging.state import State
 from services.wppconnect.errors import InvalidPhone
-from services.wppconnect.phone import is_same_subscriber, normalise
+from services.wppconnect.phone import is_same_subscriber, read_address
+
+BRAZIL = "55"
 
 
 def check_number_form(case: CheckInput) -> Check:
@@ -28,6 +30,7 @@ def check_number_form(case: CheckInput) -> Check:
         last.address
         and not last.address.endswith("@lid")
         and used != last.phone
+        and used.startswith(BRAZIL)  # the other countries' second spelling is not the ninth digit
         and is_same_subscriber(used, last.phone)
     ):
         fact = N_("Sim: {phone} foi enviado para a forma sem o nono dígito.")
@@ -35,9 +38,9 @@ def check_number_form(case: CheckInput) -> Check:
     return Check(question, Result.OK, N_("Sim: {phone} tem código do país e DDD."), at, params, message=message)
 
 
-def _is_well_formed(digits: str) -> bool:
+def _is_well_formed(address: str) -> bool:
     try:
-        normalise(f"+{digits}")
+        read_address(address if "@" in address else f"+{address}")
     except InvalidPhone:
         return False
     return True

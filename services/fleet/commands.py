@@ -23,14 +23,15 @@ from services.fleet.starts import require_not_up, start_session
 from services.fleet.timing import CHECK_WHILE_WAITING, LOGOUT_ENDS_WITHIN
 from services.fleet.transitions import end_session, unchanged_since_read
 from services.wppconnect.errors import WppError
-from services.wppconnect.phone import normalise
+from services.wppconnect.phone import read_as_typed
 from services.wppconnect.shared import get_client
 
 log = structlog.get_logger(__name__)
 
 
 def connect(actor: Actor, user_id: UUID | None = None, phone: str | None = None) -> Session:
-    """Start pairing by QR, or by phone code where `phone` is given; a session that is up stays as it is.
+    """Start pairing by QR, or by phone code where `phone` is given, in the spelling that it has; a session that is up
+    stays as it is.
 
     A start that runs already and shows what is wanted is taken over with its webhook secret, and so is a session that
     its server has up; one that shows another kind of code is waited for (`Session.waits_until`). Where the outcome is
@@ -40,7 +41,7 @@ def connect(actor: Actor, user_id: UUID | None = None, phone: str | None = None)
         NoServerAvailable, or the WppError of the call (the row then says `desconectado` with the reason).
     """
     owner = require_owner(actor, user_id)
-    digits = normalise(phone) if phone else None
+    digits = read_as_typed(phone) if phone else None
     start_session(actor, owner, digits, "session.connect")
     return get_existing(actor, owner)
 

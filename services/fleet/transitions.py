@@ -45,6 +45,7 @@ GUESSED_FAILURES = ("lost", "browser_closed")
 # Endings of an unscanned start: they say nothing of a session that is already up.
 PAIRING_ENDINGS = {"autocloseCalled", "qrReadFail", "qrReadError"}
 UP_REPORTS = {"inChat", "isLogged", "CONNECTED"}
+PHONE_CODE_LENGTH = 8
 
 
 def show_qr(tx: Connection, name: str, urlcode: str | None, png: str | None, received_at: Moment) -> None:
@@ -73,7 +74,9 @@ def show_qr(tx: Connection, name: str, urlcode: str | None, png: str | None, rec
 
 
 def show_phone_code(tx: Connection, name: str, code: str, received_at: Moment) -> None:
-    """Show a pairing code; only the newest is ever shown."""
+    """Show a pairing code, as `ABCD-1234`, with whose hyphen or without it comes; only the newest is ever shown."""
+    if len(signs := code.replace("-", "")) == PHONE_CODE_LENGTH:
+        code = f"{signs[:4]}-{signs[4:]}"
     tx.execute(
         _update_in_status(name, Status.PAIRING)
         .where(

@@ -6,6 +6,7 @@ from sqlalchemy import and_, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from services.contacts import contacts
+from services.contacts.contacts import Contact
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.tables.fleet import sessions as session_rows
@@ -18,7 +19,7 @@ from services.inbound.annotations import ME
 from services.messaging import outbox
 from services.messaging.content import Content
 from services.messaging.state import Message
-from services.wppconnect.phone import is_group
+from services.wppconnect.phone import ChatKind, get_chat_kind
 from services.wppconnect.shared import get_client
 
 NAME_LIMIT = 80
@@ -34,7 +35,7 @@ class CannotReact(Conflict):
 class CannotReply(Conflict):
     code = "sem_resposta"
     message = N_("Não dá para escrever a este contato por aqui.")
-    hint = N_("Ele está bloqueado, ou o número ainda não é conhecido. Use o celular.")
+    hint = N_("Ele está bloqueado, ou é um canal ou uma lista em que só se lê.")
 
 
 def react(actor: Actor, message_id: UUID, emoji: str) -> None:
@@ -76,17 +77,28 @@ def react(actor: Actor, message_id: UUID, emoji: str) -> None:
 
 
 def reply(actor: Actor, contact_id: UUID, body: str, key: str, quoted_wpp_id: str | None = None) -> Message:
-    """Queue a text to a contact, as an answer to the message with `quoted_wpp_id` where one is given.
+    """Queue a text to a contact, also to one without a known number, as an answer to the message with `quoted_wpp_id`
+    where one is given.
 
     Raises: what `outbox.queue` raises; NotFound for an unknown contact; CannotReply where it cannot or may not be
         written to.
     """
     found = contacts.get(actor, contact_id)
-    to = found.address if is_group(found.address) else found.phone and f"+{found.phone}"
-    if not to or found.blocked_at is not None or found.user_id != actor.user_id:
-        raise CannotReply("no phone, or blocked")
+    to = _get_answerable_address(found)
+    if to is None or found.blocked_at is not None or found.user_id != actor.user_id:
+        raise CannotReply("only read, or blocked")
     content = Content(body=body, quoted_wpp_id=quoted_wpp_id)
     return outbox.queue(actor, to, content, key, (found.name or found.pushname or "")[:NAME_LIMIT] or None)
+
+
+def _get_answerable_address(contact: Contact) -> str | None:
+    """What names the contact among recipients. Where the message goes is said when it leaves: to the address that they
+    wrote from, or as WhatsApp answers."""
+    if get_chat_kind(contact.address) not in (ChatKind.PERSON, ChatKind.GROUP):
+        return None
+    if contact.is_group or contact.phone is None:
+        return contact.address
+    return f"{contact.phone}@c.us"  # not as a person types it: there are numbers that today's plan does not have
 
 
 def request_file(actor: Actor, message_id: UUID) -> None:

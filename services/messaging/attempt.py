@@ -1,10 +1,13 @@
 """One attempt to deliver a claimed message: where to, the call, and what its answer means."""
 
+from collections.abc import Sequence
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 
 from services.contacts import number_checks
+from services.contacts.number_checks import KnownNumber
 from services.db.actor import SYSTEM
 from services.errors import ConfigurationError, InvalidInput, NotFound, ServiceError
 from services.fleet import checks
@@ -22,6 +25,7 @@ from services.wppconnect.errors import (
     WppUnauthorized,
     WppUnreachable,
 )
+from services.wppconnect.phone import list_spellings_to_ask
 
 log = structlog.get_logger(__name__)
 # When a message is tried again whose number could not be asked about: the hour's budget for such questions is spent, or
@@ -76,10 +80,11 @@ def _address_of(claimed: Claimed) -> str | Outcome:
     """Where to send to: as known, or as WhatsApp answers now; an outcome where nothing is to be sent."""
     if claimed.address is not None:
         return claimed.address
-    if claimed.on_whatsapp is False:
+    spellings = list_spellings_to_ask(claimed.phone)
+    if claimed.on_whatsapp is False and len(spellings) == 1:
         return Outcome(State.FAILED, "not_on_whatsapp")
     try:
-        found = number_checks.check_numbers(SYSTEM, claimed.session_id, [claimed.phone]).get(claimed.phone)
+        found = _ask_whatsapp(claimed.session_id, spellings)
     except (InvalidInput, WppError, ConfigurationError, NotFound) as error:
         return _nothing_left(claimed, error)
     if found is None:
@@ -88,3 +93,18 @@ def _address_of(claimed: Claimed) -> str | Outcome:
     if not found.on_whatsapp:
         return Outcome(State.FAILED, "not_on_whatsapp", answered=True)
     return found.address or claimed.phone
+
+
+def _ask_whatsapp(session_id: UUID, spellings: Sequence[str]) -> KnownNumber | None:
+    """What WhatsApp says of a line, which it may have under either of its spellings; None where the hour's budget is
+    spent.
+
+    Raises: what `number_checks.check_numbers` raises.
+    """
+    known = number_checks.get_known(SYSTEM, session_id, spellings) if len(spellings) > 1 else {}
+    found = None
+    for spelling in spellings:
+        found = known.get(spelling) or number_checks.check_numbers(SYSTEM, session_id, [spelling]).get(spelling)
+        if found is None or found.on_whatsapp:
+            break
+    return found

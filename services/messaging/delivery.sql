@@ -35,19 +35,27 @@
 -- Its head is the first waiting message; a lane without one only gets its `due_at` put right. What is still `sending` on
 -- a lane whose lease has ended is a dead worker's: whether it left is unknown. What waited for too long is nobody's head
 -- any more, also before its owner is asked (`overdue.ask_owners`).
+-- Where to: an address as it is; the @lid of a contact whose number is another one by now, because the old number may be
+-- a stranger's; what WhatsApp said of the number; the address that the contact wrote from this month. Else it is asked.
     with lane as materialized (
       select session_id, waiting_since from lanes where session_id = any(:ids)
     ), head as materialized (
       select lane.session_id, m.id, m.phone,
-             case when m.phone like '%@%' then m.phone when n.on_whatsapp then n.address end as address, n.on_whatsapp
+             case when m.phone like '%@%' then m.phone
+                  when c.lid is not null and c.phone is distinct from m.phone then c.lid
+                  when n.on_whatsapp then n.address
+                  when exists (select from messages heard where heard.contact_id = c.id and heard.direction = 'in'
+                    and heard.occurred_at > now() - interval '30 days') then c.address
+             end as address, n.on_whatsapp
         from lane cross join lateral (
-          select id, phone from messages
+          select id, phone, contact_id from messages
            where session_id = lane.session_id and state = 'queued' and asked_at is null and run_at <= clock_timestamp()
              and coalesce(waiting_since, 'infinity') > now() - :patience
              and (lane.waiting_since is null or greatest(run_at, lane.waiting_since) > now() - :patience)
            order by run_at, seq limit 1) m
         left join number_checks n
           on n.session_id = lane.session_id and n.phone = m.phone and n.fresh_until > now()
+        left join contacts c on c.id = m.contact_id
     ), abandoned as (
       update messages set state = 'uncertain', failure = 'unknown', reconcile_at = now() + :soon, uncertain_at = now(),
           updated_at = now()

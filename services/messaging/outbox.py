@@ -35,7 +35,7 @@ from services.messaging.state import (
     build_message,
     is_own_message,
 )
-from services.wppconnect.phone import is_group, normalise
+from services.wppconnect.phone import read_address
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +59,8 @@ def queue(
 ) -> Message:
     """Queue a text (or any `Content`) for the actor's own session, to leave at `run_at` (default now).
 
-    `phone` is as people write one, or a group's `…@g.us`. The same `idempotency_key` of the same user queues once: a
+    `phone` is an address in any form (`phone.read_address`): a number as people write it, a person's `…@lid`, a
+    group's `…@g.us`. The same `idempotency_key` of the same user queues once: a
     repetition returns the first message.
 
     Raises: EmptyMessage, MessageTooLong, InvalidPhone, SessionNotConnected, and Conflict where the key came with
@@ -67,7 +68,7 @@ def queue(
     """
     user_id = actor.require_user("only a signed-in user sends")
     checked = check_content(content, idempotency_key)
-    to = phone if is_group(phone) else normalise(phone)
+    to = read_address(phone)
     with notifying_transaction(actor) as (tx, notices):
         session = tx.execute(
             select(session_rows.c.id, session_rows.c.status).where(session_rows.c.user_id == user_id)
@@ -93,7 +94,8 @@ def queue_in_transaction(
 ) -> Record:
     """Queue inside the caller's transaction, whose role may be the worker's: for schedules and campaigns.
 
-    `phone` is digits already, or a group's `…@g.us`. A key that was used before gives that message's row back.
+    `phone` is digits already, a person's `…@lid` or a group's `…@g.us`. A key that was used before gives that message's
+    row back.
 
     Raises: EmptyMessage, MessageTooLong, NotFound for somebody else's file, and Conflict where the key came with
         another recipient or content before.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from services.db.actor import Actor
 from services.db.engine import transaction
@@ -24,7 +24,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class KnownContact:
-    """Somebody, or a group, whom the session knows. `address`: digits, or a group's `…@g.us`."""
+    """Somebody, or a group, whom the session knows. `address`: digits, a person's `…@lid` where their number is not
+    known, or a group's `…@g.us`."""
 
     address: str
     name: str | None = field(default=None, repr=False)
@@ -63,7 +64,7 @@ def _sort_by_name(found: Iterable[KnownContact]) -> list[KnownContact]:
 
 
 def _list_stored_contacts(actor: Actor, *, groups: bool) -> list[KnownContact]:
-    address = contact_rows.c.address if groups else contact_rows.c.phone
+    address = contact_rows.c.address if groups else func.coalesce(contact_rows.c.phone, contact_rows.c.lid)
     query = select(
         address.label("address"),
         func.coalesce(contact_rows.c.name, contact_rows.c.pushname).label("name"),
@@ -72,6 +73,8 @@ def _list_stored_contacts(actor: Actor, *, groups: bool) -> list[KnownContact]:
         contact_rows.c.is_group == groups,
         contact_rows.c.blocked_at.is_(None),
         address.is_not(None),
+        # Who only spoke in a group is nobody that the owner knows.
+        or_(contact_rows.c.last_message_at.is_not(None), contact_rows.c.name.is_not(None)),
     )
     with transaction(actor) as tx:
         return read_rows(KnownContact, tx.execute(query))
@@ -92,7 +95,7 @@ def _list_server_contacts(actor: Actor, *, groups: bool) -> list[KnownContact]:
     except (WppError, ConfigurationError) as error:
         log.info("book_unanswered", groups=groups, error=type(error).__name__)
         return []
-    phones = ((parse_address(f"+{one.id.removesuffix('@c.us')}"), one.name) for one in book if one.id.endswith("@c.us"))
+    phones = ((parse_address(one.id), one.name) for one in book if one.id.endswith("@c.us"))
     return [KnownContact(phone, name) for phone, name in phones if phone]
 
 

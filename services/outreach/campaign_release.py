@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, Select, and_, func, select, update
+from sqlalchemy import Connection, Select, and_, func, or_, select, update
 
 from services.contacts import opt_outs
 from services.db import queries
@@ -233,6 +233,6 @@ def _select_locked_lane(user_id: UUID, leased: datetime) -> Select[Any]:
 def _select_blocked(user_id: UUID, phone: str) -> Select[Any]:
     return select(contacts.c.id).where(
         contacts.c.session_id == select(session_rows.c.id).where(session_rows.c.user_id == user_id).scalar_subquery(),
-        contacts.c.phone.in_(list_spellings(phone)),
+        or_(contacts.c.phone.in_(list_spellings(phone)), contacts.c.lid == phone),
         contacts.c.blocked_at.is_not(None),
     )

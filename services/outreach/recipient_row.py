@@ -1,14 +1,10 @@
-"""One recipient as somebody wrote it, and whether it is a phone or a group. Pure: no database, no network."""
+"""One recipient as somebody wrote it, and whether it is an address. Pure: no database, no network."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.wppconnect.errors import InvalidPhone
-from services.wppconnect.phone import is_group, normalise
-
-# As Excel writes long numbers into a CSV: the digits behind are gone.
-_ROUNDED_NUMBER = re.compile(r"[0-9]+(?:[.,][0-9]+)?[eE]\+?[0-9]+")
+from services.wppconnect.phone import read_address
 
 
 @dataclass(frozen=True)
@@ -25,15 +21,9 @@ class RecipientRow:
 
 
 def parse_address(written: str) -> str | None:
-    """The digits of a phone, or the address of a group, that is written here; None for anything else."""
-    if is_group(written.strip()):
-        return written.strip()
+    """The digits of a phone, a person's `…@lid` or the address of a group, in any form that it is written in; None for
+    anything else."""
     try:
-        return normalise(written.strip().removesuffix("@c.us"))
+        return read_address(written)
     except InvalidPhone:
         return None
-
-
-def is_rounded(written: str) -> bool:
-    """Whether this was a long number until a spreadsheet wrote it as `1,19E+10`."""
-    return bool(_ROUNDED_NUMBER.fullmatch(written.strip()))

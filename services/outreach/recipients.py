@@ -24,11 +24,17 @@ from services.messaging.errors import SessionNotConnected
 from services.outreach import template_content, templates
 from services.outreach.address_book import get_session_row
 from services.outreach.errors import EmptyList, ListTooLong
-from services.outreach.recipient_row import RecipientRow, is_rounded, parse_address
+from services.outreach.recipient_row import RecipientRow
 from services.outreach.template_content import NAME_VARIABLE, PHONE_VARIABLE, Template, TemplateDraft
 from services.outreach.template_language import MissingVariable
-from services.wppconnect.errors import WppError
-from services.wppconnect.phone import format_phone, is_group, list_spellings
+from services.wppconnect.errors import DocumentNotPhone, InvalidPhone, RoundedNumber, WppError
+from services.wppconnect.phone import (
+    format_phone,
+    get_address_key,
+    is_group,
+    list_spellings_to_ask,
+    read_address,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +47,7 @@ class Problem(StrEnum):
 
     INVALID = "invalid"
     FORMULA = "formula"
+    DOCUMENT = "document"
     ROUNDED = "rounded"
     DUPLICATE = "duplicate"
     OPTED_OUT = "opted_out"
@@ -54,6 +61,7 @@ class Problem(StrEnum):
 PROBLEM_SENTENCES: dict[Problem, str] = {
     Problem.INVALID: N_("Não é um número de telefone válido. Informe DDD e número, ou +código do país."),
     Problem.FORMULA: N_("A célula tem uma fórmula, que não calculamos. Cole o valor dela."),
+    Problem.DOCUMENT: N_("É um CPF ou outro documento, não um número de telefone."),
     Problem.ROUNDED: N_("A planilha arredondou o número. Formate a coluna como texto e exporte de novo."),
     Problem.DUPLICATE: N_("Já está na lista, em outra linha; recebe uma vez só."),
     Problem.OPTED_OUT: N_("Pediu para não receber mais mensagens."),
@@ -66,7 +74,7 @@ PROBLEM_SENTENCES: dict[Problem, str] = {
 
 @dataclass(frozen=True)
 class Recipient:
-    """One recipient. `phone` is digits, or a group's `…@g.us`; None where none could be read.
+    """One recipient. `phone` is digits, a person's `…@lid` or a group's `…@g.us`; None where none could be read.
 
     `row` is where it was written, counted from 1. `values` fill a template, `nome` and `telefone` included; `missing`
     names the variable of a MISSING_VALUE.
@@ -88,6 +96,11 @@ class Recipient:
     def is_group(self) -> bool:
         return self.phone is not None and is_group(self.phone)
 
+    @property
+    def has_number(self) -> bool:
+        """Whether WhatsApp can be asked about it: a group and a `@lid` are addresses already."""
+        return self.phone is not None and "@" not in self.phone
+
 
 ProgressCallback = Callable[[int, int], None]
 
@@ -108,7 +121,7 @@ def examine(
     """
     actor.require_user("only a signed-in user writes to people")
     read = _mark_duplicates([_recipient_from_row(entry) for entry in entries])
-    silent = opt_outs.filter_opted_out(actor, _phones_to_check(read))
+    silent = opt_outs.filter_opted_out(actor, _people(read))
     read = [replace(one, problem=Problem.OPTED_OUT) if one.phone in silent else one for one in read]
     known = _check_numbers(actor, _phones_to_check(read), progress, ask=ask)
     return tuple(_with_number_check(one, known) for one in read)
@@ -155,7 +168,7 @@ def queue(
         `template_content.render` and `outbox.queue_in_transaction` raise.
     """
     user_id = actor.require_user("only a signed-in user sends")
-    silent = opt_outs.filter_opted_out(actor, _phones_to_check(recipients))
+    silent = opt_outs.filter_opted_out(actor, _people(recipients))
     to = [one for one in only_sendable(recipients) if one.phone not in silent]
     if not to:
         raise EmptyList("nobody to send to")
@@ -182,35 +195,46 @@ def template_values(entry: RecipientRow) -> dict[str, str]:
 
 
 def _recipient_from_row(entry: RecipientRow) -> Recipient:
-    phone = parse_address(entry.written)
+    phone, problem = _read_phone(entry.written)
     values = dict(entry.values)
-    if phone and not is_group(phone):
+    if phone and "@" not in phone:
         values[PHONE_VARIABLE] = format_phone(phone)
     if entry.name:
         values[NAME_VARIABLE] = entry.name
-    return Recipient(entry.row, entry.written, phone, entry.name, values, None if phone else _problem_of(entry.written))
+    return Recipient(entry.row, entry.written, phone, entry.name, values, problem)
 
 
-def _problem_of(written: str) -> Problem:
-    if written.startswith("="):
-        return Problem.FORMULA
-    return Problem.ROUNDED if is_rounded(written) else Problem.INVALID
+def _read_phone(written: str) -> tuple[str | None, Problem | None]:
+    try:
+        return read_address(written), None
+    except DocumentNotPhone:
+        return None, Problem.DOCUMENT
+    except RoundedNumber:
+        return None, Problem.ROUNDED
+    except InvalidPhone:
+        return None, Problem.FORMULA if written.startswith("=") else Problem.INVALID
 
 
 def _mark_duplicates(recipients: list[Recipient]) -> list[Recipient]:
-    """The first of each line stays; with and without Brazil's ninth digit it is one line."""
+    """The first of each line stays, in whichever spelling."""
     seen: set[str] = set()
     marked = []
     for one in recipients:
-        ways = list_spellings(one.phone) if one.phone else ()
-        marked.append(replace(one, problem=Problem.DUPLICATE) if seen.intersection(ways) else one)
-        seen.update(ways)
+        key = get_address_key(one.phone) if one.phone else None
+        marked.append(replace(one, problem=Problem.DUPLICATE) if key in seen else one)
+        if key:
+            seen.add(key)
     return marked
 
 
-def _phones_to_check(recipients: Iterable[Recipient]) -> list[str]:
-    """Of those that nothing is wrong with so far; WhatsApp is not asked about groups."""
+def _people(recipients: Iterable[Recipient]) -> list[str]:
+    """The addresses of persons that nothing is wrong with so far."""
     return [one.phone for one in recipients if one.phone and one.sendable and not one.is_group]
+
+
+def _phones_to_check(recipients: Iterable[Recipient]) -> list[str]:
+    """Of those that nothing is wrong with so far and that WhatsApp can be asked about."""
+    return [one.phone for one in recipients if one.phone and one.sendable and one.has_number]
 
 
 def _check_numbers(
@@ -220,24 +244,58 @@ def _check_numbers(
     if line is None:
         return {}
     session_id: UUID = line.id
-    found = number_checks.get_known(actor, session_id, phones)
-    missing = [phone for phone in phones if phone not in found]
-    if ask and missing and line.status == Status.CONNECTED:
+    spellings = {phone: list_spellings_to_ask(phone) for phone in phones}
+    known = number_checks.get_known(actor, session_id, [one for spelt in spellings.values() for one in spelt])
+    if ask and line.status == Status.CONNECTED:
         try:
-            number_checks.check_numbers(actor, session_id, missing, progress)
+            known |= _ask_whatsapp(actor, session_id, spellings, known, progress)
         except (WppError, ConfigurationError) as error:
             log.info("numbers_unanswered", error=type(error).__name__)
-        found |= number_checks.get_known(actor, session_id, missing)
+            known |= number_checks.get_known(actor, session_id, [one for spelt in spellings.values() for one in spelt])
+    return known
+
+
+def _ask_whatsapp(
+    actor: Actor,
+    session_id: UUID,
+    spellings: Mapping[str, tuple[str, ...]],
+    known: Mapping[str, number_checks.KnownNumber],
+    progress: ProgressCallback,
+) -> dict[str, number_checks.KnownNumber]:
+    """About each phone as it is written; then, where WhatsApp does not have it, as the same line is written otherwise.
+
+    Raises: what `number_checks.check_numbers` raises.
+    """
+    found = dict(known)
+    unknown = [phone for phone, spelt in spellings.items() if _is_on_whatsapp(spelt, found) is None]
+    while asked := [next(one for one in spellings[phone] if one not in found) for phone in unknown]:
+        answers = number_checks.check_numbers(actor, session_id, asked, progress)
+        found |= answers
+        unknown = [
+            phone
+            for phone, spelling in zip(unknown, asked, strict=True)
+            if spelling in answers and _is_on_whatsapp(spellings[phone], found) is None
+        ]
     return found
 
 
+def _is_on_whatsapp(spellings: Sequence[str], known: Mapping[str, number_checks.KnownNumber]) -> bool | None:
+    """None while neither spelling is known to be, and one of them was not asked about."""
+    answers = [known[one].on_whatsapp for one in spellings if one in known]
+    if any(answers):
+        return True
+    return False if len(answers) == len(spellings) else None
+
+
 def _with_number_check(one: Recipient, known: Mapping[str, number_checks.KnownNumber]) -> Recipient:
-    if one.problem is not None or one.is_group or one.phone is None:
+    if one.problem is not None or one.phone is None or not one.has_number:
         return one
-    answer = known.get(one.phone)
-    if answer is None:
-        return replace(one, problem=Problem.UNCHECKED)
-    return one if answer.on_whatsapp else replace(one, problem=Problem.NOT_ON_WHATSAPP)
+    match _is_on_whatsapp(list_spellings_to_ask(one.phone), known):
+        case None:
+            return replace(one, problem=Problem.UNCHECKED)
+        case False:
+            return replace(one, problem=Problem.NOT_ON_WHATSAPP)
+    return one
 
 
 def _check_fillable(one: Recipient, template: Template | TemplateDraft, common: Mapping[str, str] | None) -> Recipient:

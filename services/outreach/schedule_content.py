@@ -11,7 +11,7 @@ from services.errors import InvalidInput, NotFound
 from services.messaging.content import TEXT_LIMIT, Content, EmptyMessage, Kind, MessageTooLong
 from services.outreach import template_content, templates
 from services.outreach.recurrence import ScheduleDraft, ScheduleRecipient
-from services.wppconnect.phone import format_phone, list_spellings, normalise
+from services.wppconnect.phone import format_phone, get_address_key, read_address
 
 MAX_RECIPIENTS = 100
 
@@ -30,9 +30,8 @@ def unique_recipients(to: Sequence[ScheduleRecipient]) -> list[ScheduleRecipient
     """
     found: dict[str, ScheduleRecipient] = {}
     for one in to:
-        is_group = one.phone.endswith("@g.us")
-        phone = one.phone if is_group else normalise(f"+{one.phone}" if one.phone.isdecimal() else one.phone)
-        found.setdefault(min(list_spellings(phone)), ScheduleRecipient(phone, one.name, one.values))
+        address = read_address(f"+{one.phone}" if one.phone.isdecimal() else one.phone)
+        found.setdefault(get_address_key(address), ScheduleRecipient(address, one.name, one.values))
     if not 0 < len(found) <= MAX_RECIPIENTS:
         raise InvalidInput(f"{len(found)} recipients")
     return list(found.values())
@@ -61,7 +60,7 @@ def render_contents(
 def _template_values(to: ScheduleRecipient) -> dict[str, str]:
     return {
         template_content.NAME_VARIABLE: to.name or "",
-        template_content.PHONE_VARIABLE: format_phone(to.phone),
+        template_content.PHONE_VARIABLE: "" if to.phone.endswith("@lid") else format_phone(to.phone),
         **to.values,
     }
 

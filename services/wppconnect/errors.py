@@ -1,6 +1,9 @@
 """What a call to a WPPConnect server raises.
 
 InvalidPhone                    422  nothing was asked of a server yet
+├── DocumentNotPhone            422  a CPF or CNPJ where a phone should be
+├── RoundedNumber               422  a spreadsheet left digits of it out
+└── NobodyToWriteTo             422  an address of a channel, of a list or of statuses
 WppError                             the call went wrong
 ├── WppUnreachable              503  nothing arrived there: safe to try again
 │   └── WppNoAnswer             503  it was only a question, and no answer came or none that says anything
@@ -18,6 +21,26 @@ class InvalidPhone(InvalidInput):
     code = "telefone_invalido"
     message = N_("Esse número de telefone não é válido.")
     hint = N_("Informe DDD e número, por exemplo (11) 99999-9999, ou +código do país.")
+
+
+class DocumentNotPhone(InvalidPhone):
+    """Also the number of another document, where its name stands before it."""
+
+    code = "documento_no_telefone"
+    message = N_("Isso é um CPF ou CNPJ, não um número de telefone.")
+    hint = N_("Informe o telefone da pessoa, com DDD.")
+
+
+class RoundedNumber(InvalidPhone):
+    code = "telefone_arredondado"
+    message = N_("A planilha arredondou o número, e faltam algarismos.")
+    hint = N_("Formate a coluna como texto e exporte de novo.")
+
+
+class NobodyToWriteTo(InvalidPhone):
+    code = "destino_so_leitura"
+    message = N_("Não dá para escrever a um canal, a um status ou a uma lista de transmissão.")
+    hint = N_("Informe o número de uma pessoa ou o endereço de um grupo.")
 
 
 class WppError(ServiceError):

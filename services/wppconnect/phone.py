@@ -1,13 +1,13 @@
 """Phone numbers: from what people write to the digits that WhatsApp addresses are made of, and back."""
 
 import re
-import unicodedata
 from enum import StrEnum
 from typing import Final
 
 import phonenumbers
 
-from services.wppconnect.errors import InvalidPhone
+from services.wppconnect import written_forms
+from services.wppconnect.errors import InvalidPhone, NobodyToWriteTo
 
 MAX_DIGITS = 14  # what is longer, wppconnect-server takes for a @lid (measured against 2.10.4)
 GROUP_ADDRESS = re.compile(r"[0-9]{5,25}(?:-[0-9]{5,15})?@g\.us")
@@ -32,7 +32,16 @@ _EITHER_SPELLING: Final = tuple(
 )
 _WRITTEN_PHONE = re.compile(r"\+?[0-9 ().\-/]+")
 _ADDRESS_DIGITS = re.compile(r"[0-9]{7,14}")
+_BRAZIL = re.compile("55")
 _BRAZIL_OLD_MOBILE = re.compile(r"55([1-9][1-9])([6-9][0-9]{7})")
+_MEXICO_OLD_MOBILE = re.compile(r"521([0-9]{10})")
+# What a device or an agent adds to a person's address is none of their number's digits.
+_PERSON_ADDRESS = re.compile(r"\+?([0-9]{7,14})(?:[._][0-9]+)?(?::[0-9]+)?@(?:c\.us|s\.whatsapp\.net)", re.IGNORECASE)
+_LID_ADDRESS = re.compile(r"([0-9]{5,20})(?:[._][0-9]+)?(?::[0-9]+)?@lid", re.IGNORECASE)
+# Several numbers in one cell, as Google writes contacts.
+_BETWEEN_NUMBERS = ":::"
+# With its country's code: what WhatsApp may have an account of although today's plan of the country has no such number.
+_FEWEST_DIGITS = 8
 
 
 class ChatKind(StrEnum):
@@ -60,30 +69,76 @@ def is_group(address: str) -> bool:
     return GROUP_ADDRESS.fullmatch(address) is not None
 
 
-def normalise(raw: str, default_region: str = "BR") -> str:
-    """`raw` in E.164 form without the plus, e.g. `5511999999999`.
-
-    National numbers belong to `default_region`, also with the trunk's 0, with a carrier's code, or with the country's
-    code in front but no plus. A number of any other country needs its plus (or 00): without it, a mistyped national
-    number would reach a stranger abroad. Brazilian mobiles get their ninth digit if it is missing; which form WhatsApp
-    uses is for `check_number` to say.
+def read_address(raw: str, default_region: str = "BR") -> str:
+    """The address that is written here in any form: a phone's digits as `normalise` gives them, a person's `…@lid`, or
+    a group's `…@g.us`.
 
     Raises: InvalidPhone.
     """
-    written = _remove_invisible(raw)
-    for candidate in _list_candidates(written):
-        digits = _get_valid_digits(candidate, default_region)
-        if digits:
-            return digits
-    raise InvalidPhone("not a valid phone number")
+    written = written_forms.show_signs(raw)
+    if is_group(written):
+        return written
+    if found := _LID_ADDRESS.fullmatch(written):
+        return f"{found[1]}@lid"
+    return normalise(raw, default_region)
+
+
+def normalise(raw: str, default_region: str = "BR") -> str:
+    """The phone that is written here in any form, in E.164 form without the plus, e.g. `5511999999999`.
+
+    `raw` is what a person types or a program hands on: punctuation, labels ("Tel:"), a chat's link, `tel:`, `…@c.us`,
+    what spreadsheets make of a number. Of Google's several numbers in one cell it is the first mobile.
+
+    National numbers belong to `default_region`, also with the trunk's 0, with a carrier's code, or with the country's
+    code in front but no plus. A number of any other country needs its plus (or 00): without it, a mistyped national
+    number would reach a stranger abroad. Brazilian mobiles get their ninth digit if it is missing, and Mexican ones
+    lose their 1; which form WhatsApp uses is for `check_number` to say. So it is with a number that has its country's
+    code but that today's plan of that country does not have (`is_certain`): many accounts are older than the plan.
+
+    Raises: InvalidPhone.
+    """
+    numbers = raw.split(_BETWEEN_NUMBERS) if len(raw) <= written_forms.MAX_LENGTH else [raw]
+    if len(numbers) == 1:
+        return _read_phone(raw, default_region)
+    found = [digits for one in numbers if (digits := _read_phone_or_none(one, default_region))]
+    if not found:
+        raise InvalidPhone("none of these is a valid phone number")
+    return next((digits for digits in found if _is_mobile(digits)), found[0])
+
+
+def read_as_typed(raw: str) -> str:
+    """The digits of a phone with its country's code, in the spelling in which it was written: whoever types their own
+    number knows how WhatsApp has it.
+
+    Raises: InvalidPhone.
+    """
+    digits = normalise(raw)
+    user = written_forms.unwrap(raw).partition("@")[0].partition(":")[0]
+    typed = re.sub(r"[^0-9]", "", user)
+    # The longest first: a shorter one may be the end of a longer one. Its first two digits are the country's code.
+    spellings = sorted(list_spellings(digits), key=len, reverse=True)
+    return next((one for one in spellings if len(spellings) > 1 and typed.endswith(one[2:])), digits)
+
+
+def is_certain(address: str) -> bool:
+    """Whether the country's plan has such a number; an address that is no phone is what it is.
+
+    An uncertain one is only sent to once WhatsApp has said that it has it.
+    """
+    if "@" in address:
+        return True
+    number = _parse(f"+{address}", None)
+    return number is not None and phonenumbers.is_valid_number(number)
 
 
 def format_phone(digits: str) -> str:
     """`digits` the way they are written internationally, `+55 11 99999-9999`; unchanged if not a phone."""
     if not digits.isascii() or not digits.isdecimal():
         return digits
+    if found := _BRAZIL_OLD_MOBILE.fullmatch(digits):
+        return f"+55 {found[1]} {found[2][:4]}-{found[2][4:]}"
     number = _parse(f"+{digits}", None)
-    if number is None or not phonenumbers.is_possible_number(number):
+    if number is None or not _FEWEST_DIGITS <= len(digits) <= MAX_DIGITS:
         return digits
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
 
@@ -108,6 +163,12 @@ def list_spellings(digits: str) -> tuple[str, ...]:
     return (digits,)
 
 
+def list_spellings_to_ask(digits: str) -> tuple[str, ...]:
+    """The spellings that WhatsApp must be asked about one by one, `digits` first. Of a Brazilian line it finds the
+    account under either (measured), and every question counts."""
+    return (digits,) if _BRAZIL.match(digits) else list_spellings(digits)
+
+
 def is_same_subscriber(a: str, b: str) -> bool:
     """Whether two phones (digits, with signs between them, or an address) are one line, in either spelling.
 
@@ -126,19 +187,38 @@ def get_phone_of_address(address: str | None) -> str | None:
     digits = user.partition(":")[0]
     if server not in ("", "c.us", "s.whatsapp.net") or not _ADDRESS_DIGITS.fullmatch(digits):
         return None
-    found = _BRAZIL_OLD_MOBILE.fullmatch(digits)
-    return f"55{found[1]}9{found[2]}" if found else digits
+    if found := _BRAZIL_OLD_MOBILE.fullmatch(digits):
+        return f"55{found[1]}9{found[2]}"
+    found = _MEXICO_OLD_MOBILE.fullmatch(digits)
+    return f"52{found[1]}" if found else digits
 
 
-def _remove_invisible(raw: str) -> str:
-    """`raw` without the invisible signs that come along when a number is copied from a web page or a
-    contact."""
-    visible = "".join(sign for sign in raw if unicodedata.category(sign) != "Cf")
-    written = re.sub(r"\s", " ", unicodedata.normalize("NFKC", visible)).strip()
-    written = re.sub(r"[\u2010-\u2015\u2212]", "-", written)
+def _read_phone_or_none(raw: str, region: str) -> str | None:
+    try:
+        return _read_phone(raw, region)
+    except InvalidPhone:
+        return None
+
+
+def _read_phone(raw: str, region: str) -> str:
+    """One number, in whatever wrapping.
+
+    Raises: InvalidPhone.
+    """
+    written = written_forms.unwrap(raw)
+    if found := _PERSON_ADDRESS.fullmatch(written):
+        return _get_valid_digits(f"+{found[1]}", region) or found[1]
+    if "@" in written and get_chat_kind(written) not in (ChatKind.PERSON, ChatKind.GROUP):
+        raise NobodyToWriteTo("a channel, a list or statuses")
     if len(written) > 40 or not _WRITTEN_PHONE.fullmatch(written):
         raise InvalidPhone("signs that no phone number has")
-    return written
+    candidates = _list_candidates(written)
+    for candidate in candidates:
+        if digits := _get_valid_digits(candidate, region):
+            return digits
+    if digits := _get_uncertain_digits(candidates[0], region):
+        return digits
+    raise InvalidPhone("not a valid phone number")
 
 
 def _list_candidates(written: str) -> list[str]:
@@ -154,9 +234,23 @@ def _get_valid_digits(candidate: str, region: str) -> str | None:
     number = _parse(candidate, region)
     if number is None:
         return None
-    number = _add_ninth_digit(number)
+    number = _respell(number)
     digits = _format_e164(number)
     return digits if phonenumbers.is_valid_number(number) and len(digits) <= MAX_DIGITS else None
+
+
+def _get_uncertain_digits(candidate: str, region: str) -> str | None:
+    """Those of a number with its country's code, which that country's plan does not have. At home the plan is known."""
+    digits = re.sub(r"[^0-9]", "", candidate)
+    number = _parse(candidate, None) if _FEWEST_DIGITS <= len(digits) <= MAX_DIGITS else None
+    at_home = number is not None and number.country_code == phonenumbers.country_code_for_region(region)
+    return None if number is None or at_home else digits
+
+
+def _is_mobile(digits: str) -> bool:
+    number = _parse(f"+{digits}", None)
+    mobile = (phonenumbers.PhoneNumberType.MOBILE, phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE)
+    return number is not None and phonenumbers.number_type(number) in mobile
 
 
 def _parse(candidate: str, region: str | None) -> phonenumbers.PhoneNumber | None:
@@ -170,12 +264,13 @@ def _format_e164(number: phonenumbers.PhoneNumber) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164).removeprefix("+")
 
 
-def _add_ninth_digit(number: phonenumbers.PhoneNumber) -> phonenumbers.PhoneNumber:
-    """WhatsApp still shows older accounts without it, so that is what people copy; all mobiles have it by
-    now."""
-    found = _BRAZIL_OLD_MOBILE.fullmatch(_format_e164(number))
-    longer = _parse(f"+55{found[1]}9{found[2]}", None) if found else None
-    return longer if longer is not None and phonenumbers.is_valid_number(longer) else number
+def _respell(number: phonenumbers.PhoneNumber) -> phonenumbers.PhoneNumber:
+    """An older account's number as it is written today. WhatsApp still shows the older form, so that is what people
+    copy."""
+    digits = _format_e164(number)
+    today = get_phone_of_address(digits) or digits
+    found = _parse(f"+{today}", None) if today != digits else None
+    return found if found is not None and phonenumbers.is_valid_number(found) else number
 
 
 def _get_written_key(phone: str) -> str:

@@ -71,6 +71,4 @@ def _why_not_writable(contact: Contact, connected: bool) -> str | None:
         return _("Este contato está bloqueado.")
     if get_chat_kind(contact.address) not in (ChatKind.PERSON, ChatKind.GROUP):
         return _("Aqui só se lê: é um canal ou uma lista de transmissão.")
-    if contact.phone is None and not contact.is_group:
-        return _("O número desta pessoa ainda não é conhecido; responda pelo celular.")
     return None if connected else _("Seu WhatsApp não está conectado.")

@@ -5,7 +5,7 @@ import streamlit as st
 from services.db.actor import Actor
 from services.fleet import commands, incidents
 from services.fleet.session import Session
-from services.wppconnect.phone import format_phone
+from services.wppconnect.phone import format_phone, list_spellings
 from ui.components import confirm, pairing_code
 from ui.kit import badges, dates
 from ui.kit.i18n import _
@@ -65,6 +65,8 @@ def show_pairing(actor: Actor, session: Session) -> None:
             else:
                 _show_waiting(_("Pedindo um código ao WhatsApp…"))
             st.write(_("WhatsApp → **Aparelhos conectados** → **Conectar um aparelho** → **Conectar com número**."))
+            if session.phone_code:
+                _offer_other_spelling(actor, session.pairing_phone)
         else:
             st.subheader(_("Leia o código com o celular"), anchor=False)
             if session.qr is not None:
@@ -74,6 +76,15 @@ def show_pairing(actor: Actor, session: Session) -> None:
             st.write(_("WhatsApp → **Aparelhos conectados** → **Conectar um aparelho** → aponte para o código."))
         if st.button(_("Cancelar"), key="cancel"):
             _disconnect(actor)
+
+
+def _offer_other_spelling(actor: Actor, phone: str) -> None:
+    """WhatsApp gives a code for either spelling of a number, and the phone accepts it for the account's own alone."""
+    for other in list_spellings(phone)[1:]:
+        st.caption(_("O celular não aceitou o código? O WhatsApp pode conhecer seu número na outra forma."))
+        label = _("Tentar com {phone}").format(phone=format_phone(other))
+        if st.button(label, icon=":material/dialpad:", key="other_spelling"):
+            _connect(actor, f"+{other}")
 
 
 def _show_waiting(for_what: str) -> None:

@@ -17,7 +17,7 @@ from services.messaging.attachments import ACCEPTED, LIMIT_MB, Attachment
 from services.messaging.content import WITH_FILE, Content, EmptyMessage, Kind
 from services.messaging.state import Message, State
 from services.wppconnect.errors import InvalidPhone
-from services.wppconnect.phone import format_phone, normalise
+from services.wppconnect.phone import format_phone, normalise, read_address
 from ui.components import media, message_preview, message_trace
 from ui.kit import badges
 from ui.kit.i18n import _
@@ -62,7 +62,7 @@ def show_form(actor: Actor) -> None:
 def _warn_of_opt_out(actor: Actor, phone: str) -> None:
     """Whoever writes by hand decides; but knows that the person asked for silence."""
     with contextlib.suppress(InvalidPhone):  # while it is typed; sending says what is wrong with it
-        if opt_outs.filter_opted_out(actor, {normalise(phone)}):
+        if opt_outs.filter_opted_out(actor, {read_address(phone)}):
             st.warning(
                 _("Esta pessoa pediu para não receber mensagens. Escreva só para responder a ela."),
                 icon=":material/notifications_off:",
@@ -85,7 +85,7 @@ def _start_new_draft() -> None:
 
 
 def _queue_message(actor: Actor, phone: str, make: Callable[[], Content], key: str, contact: str | None) -> None:
-    normalise(phone)  # before the file is kept: most often it is the number that is wrong
+    read_address(phone)  # before the file is kept: most often it is the number that is wrong
     content = make()
     try:
         outbox.queue(actor, phone, content, key, contact)

@@ -11,6 +11,7 @@ from services.errors import N_, Conflict, ServiceError
 from services.messaging import outbox
 from services.messaging.errors import SessionNotConnected
 from services.messaging.state import FAILURES, Message, State
+from services.wppconnect.phone import format_phone, read_address
 from web.api.content import content_from_body
 from web.api.operation import Call
 from web.api.responses import answer, problem_response
@@ -63,7 +64,10 @@ async def send_message(call: Call) -> Response:
 
 
 def _queue(actor: Actor, wanted: SendBody, key: str) -> Message:
-    values = {"nome": wanted.contact_name or "", "telefone": wanted.phone, **wanted.values}
+    to = read_address(wanted.phone)
+    # As it was given, where that is a number; an address is nothing to show to a person.
+    phone = wanted.phone if "@" not in wanted.phone else format_phone(to) if "@" not in to else ""
+    values = {"nome": wanted.contact_name or "", "telefone": phone, **wanted.values}
     content, origin = content_from_body(actor, wanted, values)
     return outbox.queue(actor, wanted.phone, content, key, wanted.contact_name, wanted.run_at, origin)
 

@@ -20,6 +20,7 @@ from services.db.actor import Actor
 from services.errors import NotFound
 from services.platform.pubsub import Hub
 from web.api.authentication import identify_caller
+from web.api.field_errors import describe_errors
 from web.api.responses import BodyTooLarge, NotJson, WrongFields
 
 # Texts are short here; media have a door of their own.
@@ -120,5 +121,5 @@ def _validate(model: type[BaseModel], given: Any) -> BaseModel:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        fields = sorted({".".join(str(part) for part in one["loc"]) or "(corpo)" for one in error.errors()})
-        raise WrongFields(f"fields: {fields}", fields=", ".join(fields)) from None
+        fields = describe_errors(error.errors(include_url=False, include_input=False))
+        raise WrongFields(f"fields: {fields}", fields=fields) from None

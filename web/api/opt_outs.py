@@ -9,16 +9,17 @@ from starlette.responses import Response
 from services.accounts.api_keys import Scope
 from services.contacts import opt_outs
 from services.messaging import kill_switch
+from web.api.given_texts import Text
 from web.api.operation import Call, Operation
 from web.api.responses import answer
-from web.api.schemas import DoneShape, Input, LimitQuery
+from web.api.schemas import PHONE_WORDS, DoneShape, Input, LimitQuery
 
 OPT_OUTS = "/functions/v1/silenciados-whatsapp"
 KILL_SWITCH = "/functions/v1/freio-whatsapp"
 
 
 class OptOutBody(Input):
-    phone: str = Field(max_length=80, description="With country and area code; punctuation is ignored.")
+    phone: Text = Field(max_length=300, description=PHONE_WORDS)
 
 
 class KillSwitchBody(Input):

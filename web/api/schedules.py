@@ -13,14 +13,13 @@ from services.db.actor import Actor
 from services.outreach import schedule_history, schedules, templates
 from services.outreach.recurrence import ScheduleDraft, ScheduleRecipient
 from services.outreach.schedules import RunState, Schedule
-from services.wppconnect.phone import normalise
+from services.wppconnect.phone import read_address
 from web.api.content import content_without_template
 from web.api.operation import Call, Operation
 from web.api.responses import answer
 from web.api.schemas import ContentBody, Input, PageQuery, RecipientBody, decode_cursor, encode_cursor, read_time
 
 SCHEDULES = "/functions/v1/agendamentos-whatsapp"
-GROUP_SUFFIX = "@g.us"
 
 
 class ScheduleBody(ContentBody):
@@ -188,15 +187,11 @@ def _draft_from_body(actor: Actor, wanted: ScheduleBody) -> ScheduleDraft:
         zone=wanted.zone,
         first=wanted.first,
         rule=wanted.rule,
-        to=tuple(ScheduleRecipient(_chat_address(each.phone), each.name, each.values) for each in wanted.recipients),
+        to=tuple(ScheduleRecipient(read_address(each.phone), each.name, each.values) for each in wanted.recipients),
         content=None if template else content_without_template(actor, wanted),
         template_id=template.id if template else None,
         template_version=template.version if template else None,
     )
-
-
-def _chat_address(phone: str) -> str:
-    return phone if phone.endswith(GROUP_SUFFIX) else normalise(phone)
 
 
 OPERATIONS = (

@@ -7,7 +7,7 @@ from typing import Any, Self
 from uuid import UUID
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from services.errors import InvalidInput
@@ -15,21 +15,35 @@ from services.fleet import qr_image
 from services.fleet.session import Session, Status
 from services.messaging.content import Kind
 from services.messaging.state import Direction, Message, State, WaitReason
+from web.api.given_texts import Text, Values, without_nulls
 
 PAGE_LIMIT = 200
 MEDIA_ID_PATTERN = "^[0-9a-f]{64}$"
 # A time of day to the minute.
 CLOCK_PATTERN = "^([01][0-9]|2[0-3]):[0-5][0-9]$"
+PHONE_WORDS = (
+    "A number with its area code, and outside of Brazil with + and its country's code, written in any way (a whole JSON"
+    " number too); or an address: `…@c.us`, `…@s.whatsapp.net`, a person's `…@lid`, a group's `…@g.us`."
+)
+VALUES_WORDS = (
+    "The template's variables. A number, `true` or `false` becomes the text that it is (`120.50` is `120.5` in JSON:"
+    " what must keep its form is sent as a text); null counts as not given."
+)
 
 
 class Input(BaseModel):
-    """Fields of callers that are newer or older than this are ignored, as a drop-in must."""
+    """Fields of callers that are newer or older than this are ignored, as a drop-in must; null counts as not given."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, given: Any) -> Any:
+        return without_nulls(given)
+
 
 class ConnectBody(Input):
-    phone: str | None = Field(None, max_length=40, description="Pair by a code typed on this phone instead of a QR.")
+    phone: Text | None = Field(None, max_length=40, description="Pair by a code typed on this phone instead of a QR.")
 
 
 class LocationBody(Input):
@@ -40,14 +54,14 @@ class LocationBody(Input):
 
 
 class ContactCardBody(Input):
-    name: str = Field(min_length=1, max_length=100)
-    phone: str = Field(max_length=40)
+    name: Text = Field(min_length=1, max_length=100)
+    phone: Text = Field(max_length=300)
 
 
 class ContentBody(Input):
     """What is to be sent: a text, a file, a place, a contact card, or what a template gives."""
 
-    message: str = Field("", max_length=100_000, description="The text, up to 4,096 characters; a file's caption.")
+    message: Text = Field("", max_length=100_000, description="The text, up to 4,096 characters; a file's caption.")
     kind: Kind = Field(Kind.TEXT, description="What it is sent as.")
     media_id: str | None = Field(None, pattern=MEDIA_ID_PATTERN, description="The file, uploaded before.")
     filename: str | None = Field(None, max_length=200)
@@ -57,16 +71,16 @@ class ContentBody(Input):
 
 
 class SendBody(ContentBody):
-    phone: str = Field(max_length=80, description="With country and area code; punctuation is ignored.")
-    contact_name: str | None = Field(None, max_length=200)
+    phone: Text = Field(max_length=300, description=PHONE_WORDS)
+    contact_name: Text | None = Field(None, max_length=200)
     run_at: AwareDatetime | None = Field(None, description="When it shall leave, with an offset; default now.")
-    values: dict[str, str] = Field(default_factory=dict, description="The template's variables.")
+    values: Values = Field(default_factory=dict, description=VALUES_WORDS)
 
 
 class RecipientBody(Input):
-    phone: str = Field(max_length=80)
-    name: str | None = Field(None, max_length=200)
-    values: dict[str, str] = Field(default_factory=dict, description="The template's variables.")
+    phone: Text = Field(max_length=300, description=PHONE_WORDS)
+    name: Text | None = Field(None, max_length=200)
+    values: Values = Field(default_factory=dict, description=VALUES_WORDS)
 
 
 class SwitchBody(Input):
@@ -136,7 +150,7 @@ class MessageShape(BaseModel):
     id: UUID
     direction: Direction
     state: State
-    phone: str = Field(description="Digits with country code.")
+    phone: str = Field(description="Digits with country code; a person's `…@lid` or a group's `…@g.us` as it is.")
     contact_name: str | None
     kind: str = Field(description="What it carries, in WhatsApp's own words: `chat` is a text.")
     message: str = Field(description="The text, or the caption of a file.")

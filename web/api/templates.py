@@ -15,9 +15,10 @@ from services.messaging.content import Kind
 from services.outreach import template_content, template_exchange, templates
 from services.outreach.template_content import Template, TemplateDraft
 from web.api.content import get_file
+from web.api.given_texts import Value, Values
 from web.api.operation import Call, Operation
 from web.api.responses import HEADERS, answer
-from web.api.schemas import MEDIA_ID_PATTERN, Input, PageQuery, decode_cursor, encode_cursor
+from web.api.schemas import MEDIA_ID_PATTERN, VALUES_WORDS, Input, PageQuery, decode_cursor, encode_cursor
 
 TEMPLATES = "/functions/v1/modelos-whatsapp"
 TEMPLATE_FILE = "/functions/v1/arquivo-de-modelos-whatsapp"
@@ -30,7 +31,7 @@ class TemplateBody(Input):
     kind: Kind = Field(Kind.TEXT, description="What it is sent as.")
     media_id: str | None = Field(None, pattern=MEDIA_ID_PATTERN, description="The file, uploaded before.")
     filename: str | None = Field(None, max_length=200)
-    defaults: dict[str, str | None] = Field(
+    defaults: dict[str, Value | None] = Field(
         default_factory=dict, description="Each variable beside `nome` and `telefone`: what stands there by default."
     )
 
@@ -40,7 +41,7 @@ class CopyBody(Input):
 
 
 class FillBody(Input):
-    values: dict[str, str] = Field(default_factory=dict, description="Variable to value.")
+    values: Values = Field(default_factory=dict, description=VALUES_WORDS)
 
 
 class TemplateQuery(PageQuery):

@@ -1,5 +1,6 @@
 """The pairing state machine: a status moves on evidence only."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -66,6 +67,17 @@ def test_it_pairs_by_phone_code(user: Actor, server: SandboxServer, database: Da
     commands.connect(user, phone="(11) 98765-4321")
     session = check_until(user, lambda found: found.phone_code, database)
     assert session.pairing_phone == "5511987654321"
+
+
+@pytest.mark.parametrize("typed", ["+55 31 8765-0032", "+55 31 98765-0032"])
+def test_a_code_is_asked_for_with_the_number_as_it_was_typed(
+    user: Actor, server: SandboxServer, database: Database, typed: str
+) -> None:
+    commands.connect(user, phone=typed)
+    session = check_until(user, lambda found: found.phone_code, database)
+    digits = "".join(sign for sign in typed if sign.isdecimal())
+    assert session.pairing_phone == database.one("select start_phone from whatsapp_sessions") == digits
+    assert re.fullmatch(r"[A-Z0-9]{4}-[A-Z0-9]{4}", session.phone_code or "")
 
 
 def test_it_takes_a_start_by_code_over_with_its_code(user: Actor, server: SandboxServer, database: Database) -> None:

@@ -239,6 +239,31 @@ def test_it_replies_in_a_group_and_not_in_a_channel(sender: Actor, control: Sand
         conversation_actions.reply(sender, channel, "oi", "other key")
 
 
+@pytest.mark.parametrize("wrote_from", ["5215512345678@c.us", "22507123456@c.us", "552098765002@c.us"])
+def test_it_replies_to_an_address_that_only_whatsapp_knows(
+    sender: Actor, control: SandboxControl, database: Database, wrote_from: str
+) -> None:
+    session = database.one("select id from whatsapp_sessions where user_id = %s", sender.user_id)
+    take(session, "oi", wrote_from)
+    conversation_actions.reply(sender, contact_of(sender), "Olá!", "key")
+    (claimed,), _seen = delivery.claim_lanes(10)
+    assert claimed.address == wrote_from
+    deliver(claimed)
+    assert [told["to"] for told in control.sent(f"user_{sender.user_id}")] == [wrote_from]
+    assert len(conversations.list_chats(sender).chats) == 1
+
+
+def test_it_replies_to_somebody_without_a_number(sender: Actor, control: SandboxControl, database: Database) -> None:
+    session = database.one("select id from whatsapp_sessions where user_id = %s", sender.user_id)
+    control.fault("lid_without_phone")
+    lid = control.inbound(f"user_{sender.user_id}", "5511987650025", "oi")["from"]
+    take(session, "oi", lid)
+    conversation_actions.reply(sender, contact_of(sender), "Olá!", "key")
+    (claimed,), _seen = delivery.claim_lanes(10)
+    deliver(claimed)
+    assert [told["to"] for told in control.sent(f"user_{sender.user_id}")] == [lid]
+
+
 def test_it_reacts_through_whatsapp_and_shows_it(sender: Actor, control: SandboxControl, database: Database) -> None:
     session = database.one("select id from whatsapp_sessions where user_id = %s", sender.user_id)
     written = control.inbound(f"user_{sender.user_id}", "5511987654321", "oi")

@@ -55,7 +55,32 @@ def workbook(*rows: list[object]) -> bytes:
         (f"Ana {ANA}, Bia 1234-567", [(ANA, "Ana"), ("1234-567", "Bia")]),
         ("não é nada", [("não é nada", None)]),
         (f"Equipe: {GROUP}", [(GROUP, "Equipe")]),
-        ("5511912345678@c.us", [("5511912345678", None)]),
+        ("5511912345678@c.us", [("5511912345678@c.us", None)]),
+        ("5511912345678:3@s.whatsapp.net", [("5511912345678:3@s.whatsapp.net", None)]),
+        ("Ana 112233445566778@lid", [("112233445566778@lid", "Ana")]),
+        ("ana@example.com 11 98765-4321", [(BIA, None)]),
+        ("Tel: (11) 91234-5678", [(ANA, None)]),
+        ("WhatsApp 11 98765-4321", [(BIA, None)]),
+        ("Whats: 11 98765-4321 / Tel: (11) 91234-5678", [(BIA, None), (ANA, None)]),
+        ("Ana - cel 11 98765-4321", [(BIA, "Ana")]),
+        ("Ana 11 98765-4321 (WhatsApp), Bia tel (11) 91234-5678", [(BIA, "Ana"), (ANA, "Bia")]),
+        ("Nome: Ana Tel: (11) 91234-5678", [(ANA, "Ana")]),
+        ("Celular da Ana 11 98765-4321", [(BIA, "Celular da Ana")]),
+        ("Telma Celeste 11 98765-4321", [(BIA, "Telma Celeste")]),
+        ("(0xx11) 98765-4321", [("(0xx11) 98765-4321", None)]),
+        ("https://wa.me/5511987654321", [("https://wa.me/5511987654321", None)]),
+        ("Ana https://wa.me/5511987654321?text=oi", [("https://wa.me/5511987654321?text=oi", "Ana")]),
+        ("https://wa.me/message/ABC", [("https://wa.me/message/ABC", None)]),
+        ("https://example.com/11987654321 11 91234-5678", [("11 91234-5678", None)]),
+        ("tel:+55-11-98765-4321", [("+55-11-98765-4321", None)]),
+        ('="5511987654321"', [("5511987654321", None)]),
+        ("Ana 5.511987654321E+12", [("5.511987654321E+12", "Ana")]),
+        ("Ana +55 11 98765-4321 ::: +55 11 3333-0030", [("+55 11 98765-4321 ::: +55 11 3333-0030", "Ana")]),
+        ("+225 07 12 34 56 Awa", [("+225 07 12 34 56", "Awa")]),
+        ("Maria 119.876.543-21", [("119.876.543-21", "Maria")]),
+        ("João; 219.812.345-67; (11) 91234-5678", [(ANA, "João"), ("219.812.345-67", None)]),
+        ("Ana CPF 21981234567 11 98765-4321", [(BIA, "Ana"), ("CPF 21981234567", None)]),
+        ("Loja 12.345.678/0001-95 11 98765-4321", [(BIA, "Loja"), ("12.345.678/0001-95", None)]),
         ("\u202a+55 11 91234\u20115678\u202c", [("+55 11 91234\u20115678", None)]),
     ],
 )  # fmt: skip
@@ -239,3 +264,14 @@ def test_it_reads_a_damaged_workbook_or_says_why_not(place: int, junk: bytes) ->
         spreadsheet.read_file(whole[:cut] + junk + whole[cut + len(junk) :])
     except ServiceError:
         return
+
+
+def test_a_column_of_documents_is_no_column_of_phones() -> None:
+    content = "CPF;Nome;Tel\n11987654321;Ana;11 3333-4444\n21987654321;Bia;\n"
+    assert recipient_import.guess_columns(spreadsheet.read_file(content.encode())).phone == 2
+
+
+def test_it_finds_the_column_of_addresses_that_programs_export() -> None:
+    content = 'remoteJid;nome\n5511987654321@s.whatsapp.net;Ana\n112233445566778@lid;Bia\n"=""5511912345678""";Caio\n'
+    sheet = spreadsheet.read_file(content.encode())
+    assert recipient_import.guess_columns(sheet) == Columns(0, 1, ())

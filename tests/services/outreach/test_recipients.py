@@ -56,6 +56,58 @@ def test_it_says_of_each_what_is_wrong(user: Actor, line: UUID, control: Sandbox
     assert set(PROBLEM_SENTENCES) == set(Problem)
 
 
+def test_it_says_why_something_is_no_number(user: Actor) -> None:
+    found = recipients.examine(user, entries("219.812.345-67", "5.51199E+12", "status@broadcast", "=A1"))
+    assert problems(found) == [Problem.DOCUMENT, Problem.ROUNDED, Problem.INVALID, Problem.FORMULA]
+
+
+def test_it_knows_one_line_in_every_form_that_it_is_handed_in(user: Actor) -> None:
+    forms = [
+        "5511988887777@c.us", "551188887777@s.whatsapp.net", "5511988887777:12@c.us", "'+5511988887777",
+        '="5511988887777"', "5.511988887777E+12", "https://wa.me/5511988887777", "Tel: (0xx11) 98888-7777",
+    ]  # fmt: skip
+    found = recipients.examine(user, entries(*forms), ask=False)
+    assert {one.phone for one in found} == {ANA}
+    assert problems(found) == [Problem.UNCHECKED] + [Problem.DUPLICATE] * (len(forms) - 1)
+    both = recipients.examine(user, entries("+54 9 11 2345-6789", "+54 11 2345-6789"), ask=False)
+    assert problems(both) == [Problem.UNCHECKED, Problem.DUPLICATE]
+
+
+@pytest.mark.parametrize(
+    ("written", "known_as"), [("+525512345678", "5215512345678"), ("+541123456789", "5491123456789")]
+)
+def test_silence_holds_in_both_spellings_of_a_line(user: Actor, written: str, known_as: str) -> None:
+    opt_outs.add(user, f"{known_as}@c.us")
+    assert problems(recipients.examine(user, entries(written), ask=False)) == [Problem.OPTED_OUT]
+
+
+@pytest.mark.parametrize(
+    ("written", "known_as"), [("+525512345678", "5215512345678"), ("+541123456789", "5491123456789")]
+)
+def test_it_asks_about_both_spellings_of_a_line(
+    user: Actor, line: UUID, control: SandboxControl, written: str, known_as: str
+) -> None:
+    control.number(written.removeprefix("+"), exists=False)
+    assert problems(recipients.examine(user, entries(written))) == [None]
+    control.number(known_as, exists=False)
+    other = written.replace("6789", "0000").replace("5678", "0000")
+    for spelling in (other.removeprefix("+"), known_as.replace("6789", "0000").replace("5678", "0000")):
+        control.number(spelling, exists=False)
+    assert problems(recipients.examine(user, entries(other))) == [Problem.NOT_ON_WHATSAPP]
+
+
+def test_whatsapp_is_asked_about_what_may_be_a_number_and_not_about_a_lid(
+    user: Actor, line: UUID, control: SandboxControl
+) -> None:
+    control.number("22997123456", exists=False)
+    found = recipients.examine(user, entries("+225 07 12 34 56", "+229 97 12 34 56", "112233445566778@lid"))
+    assert problems(found) == [None, Problem.NOT_ON_WHATSAPP, None]
+    assert set(number_checks.get_known(user, line, [one.phone or "" for one in found])) == {
+        "22507123456",
+        "22997123456",
+    }
+
+
 def test_it_asks_only_about_whom_nothing_is_known_within_the_budget(
     user: Actor, line: UUID, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

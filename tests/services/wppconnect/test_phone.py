@@ -5,8 +5,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.wppconnect.errors import InvalidPhone
-from services.wppconnect.phone import format_phone, get_address_key, is_same_subscriber, list_spellings, normalise
+from services.wppconnect.errors import DocumentNotPhone, InvalidPhone, NobodyToWriteTo, RoundedNumber
+from services.wppconnect.phone import (
+    format_phone,
+    get_address_key,
+    get_phone_of_address,
+    is_certain,
+    is_same_subscriber,
+    list_spellings,
+    normalise,
+    read_address,
+    read_as_typed,
+)
 
 AREAS = [11, 19, 21, 27, 31, 41, 47, 51, 53, 55, 61, 71, 81, 91, 99]
 
@@ -44,7 +54,7 @@ def test_it_understands_what_people_write(raw: str, digits: str) -> None:
 @pytest.mark.parametrize(
     "raw",
     ["", " ", "+", "0", "190", "99999-9999", "9999999999999999", "11 99999", "abc", "11 9999A-9999", "0800-FLOWERS",
-     "5511999999999@c.us", "123456789012345@lid", "120363000000000000@g.us", "5511999999999-1600000000@g.us",
+     "123456789012345@lid", "120363000000000000@g.us", "5511999999999-1600000000@g.us",
      "123456789012345", "20 99999-9999", "12399999999", "12125550123", "+55 11", "+999 123456789",
      "11 99999-9999 / 21 99999-9999", "5511999999999,5511888888888", "9" * 1000, "+5511999999999x",
      "++5511999999999", "\u0661\u0661"],
@@ -109,6 +119,8 @@ def test_it_compares_lines(a: str, b: str, same: bool) -> None:
         ("5511999999999", "+55 11 99999-9999"),
         ("551133334444", "+55 11 3333-4444"),
         ("12125550123", "+1 212-555-0123"),
+        ("553187650032", "+55 31 8765-0032"),  # an older account's
+        ("22507123456", "+225 07123456"),
         ("123456789012345@lid", "123456789012345@lid"),
         ("", ""),
         ("12", "12"),
@@ -129,7 +141,7 @@ def test_it_returns_sendable_digits_or_refuses(raw: str) -> None:
     assert digits.isdecimal()
     assert 7 <= len(digits) <= 14
     assert normalise(f"+{digits}") == digits
-    assert phonenumbers.is_valid_number(phonenumbers.parse(f"+{digits}", None))
+    assert is_certain(digits) == phonenumbers.is_valid_number(phonenumbers.parse(f"+{digits}", None))
 
 
 @given(st.text())
@@ -191,3 +203,146 @@ def test_the_spellings_of_a_line_are_one_line(digits: str) -> None:
     assert spellings[0] == digits
     assert {get_address_key(one) for one in spellings} == {get_address_key(digits)}
     assert {frozenset(list_spellings(one)) for one in spellings} == {frozenset(spellings)}
+
+
+@pytest.mark.parametrize(
+    ("handed_in", "digits"),
+    [
+        ("5511987650024@c.us", "5511987650024"),
+        ("5511987650024@s.whatsapp.net", "5511987650024"),
+        ("5511987650024:12@c.us", "5511987650024"),
+        ("5511987650024.0:12@s.whatsapp.net", "5511987650024"),
+        ("551187650024@c.us", "5511987650024"),
+        ("22507123456@c.us", "22507123456"),  # an old account's: WhatsApp gave it, whatever the plan says today
+        ("552098765002@c.us", "552098765002"),
+        ("'+5511987650028", "5511987650028"),
+        ('="5511987650028"', "5511987650028"),
+        ('"\'+5511987650028"', "5511987650028"),
+        ("+55 11 98765-0030 ::: +55 11 3333-0030", "5511987650030"),
+        ("+55 11 3333-0030 ::: +55 11 98765-0030", "5511987650030"),
+        ("+55 11 3333-0030 ::: ramal 7", "551133330030"),
+        ("5.511987650031E+12", "5511987650031"),
+        ("5,511987650031E+12", "5511987650031"),
+        ("5511987650031.0", "5511987650031"),
+        ("1187650031.0", "5511987650031"),
+        ("tel:+55-11-98765-0012", "5511987650012"),
+        ("tel:11987650012;ext=3", "5511987650012"),
+        ("p:+5511987650012", "5511987650012"),  # as advertisements' forms are exported
+        ("https://wa.me/5511987650018", "5511987650018"),
+        ("wa.me/+5511987650018?text=oi", "5511987650018"),
+        ("https://api.whatsapp.com/send?text=oi&phone=%2B55%2011987650018", "5511987650018"),
+        ("whatsapp://send?phone=5511987650018", "5511987650018"),
+        ("https://wa.me/12125550123", "12125550123"),
+        ("Tel: (11) 98765-0016", "5511987650016"),
+        ("WhatsApp 11 98765-0017", "5511987650017"),
+        ("Tel. / WhatsApp: 11 98765-0017", "5511987650017"),
+        ("11 98765-0020 (cel)", "5511987650020"),
+        ("(0xx11) 98765-0021", "5511987650021"),
+        ("0XX 11 98765-0021", "5511987650021"),
+        ("+52 1 55 1234 5678", "525512345678"),
+        ("5215512345678@c.us", "525512345678"),
+        ("+54 9 11 2345-6789", "5491123456789"),
+    ],
+)
+def test_it_reads_what_programs_and_files_hand_on(handed_in: str, digits: str) -> None:
+    assert read_address(handed_in) == normalise(handed_in) == digits
+
+
+@pytest.mark.parametrize(
+    ("handed_in", "address"),
+    [
+        ("112233445566778@lid", "112233445566778@lid"),
+        ("112233445566778:3@lid", "112233445566778@lid"),
+        (" 120363020000000001@g.us ", "120363020000000001@g.us"),
+    ],
+)
+def test_it_reads_addresses_without_a_phone(handed_in: str, address: str) -> None:
+    assert read_address(handed_in) == address
+    with pytest.raises(InvalidPhone):
+        normalise(handed_in)
+
+
+@pytest.mark.parametrize(
+    ("handed_in", "error"),
+    [
+        ("219.812.345-67", DocumentNotPhone),
+        ("119.876.543-21", DocumentNotPhone),
+        ("119876543-21", DocumentNotPhone),
+        ("119.876.543\u201321", DocumentNotPhone),
+        ("CPF 21981234567", DocumentNotPhone),
+        ("12.345.678/0001-95", DocumentNotPhone),
+        ("1,19E+10", RoundedNumber),
+        ("5.51199E+12", RoundedNumber),
+        ("1e20", RoundedNumber),
+        ("120363020000000002@newsletter", NobodyToWriteTo),
+        ("status@broadcast", NobodyToWriteTo),
+        ("5511987650024@gmail.com", InvalidPhone),
+        ("https://wa.me/message/ABCDEF", InvalidPhone),
+        ("1.5e-3", InvalidPhone),
+        ("nan", InvalidPhone),
+        ("Infinity", InvalidPhone),
+        ("true", InvalidPhone),
+        ("+5511987650024 " * 100, InvalidPhone),
+    ],
+)
+def test_it_says_what_is_wrong_with_what_is_no_phone(handed_in: str, error: type[InvalidPhone]) -> None:
+    with pytest.raises(InvalidPhone) as raised:
+        read_address(handed_in)
+    assert type(raised.value) is error
+
+
+@pytest.mark.parametrize(
+    ("handed_in", "digits"),
+    [
+        ("+225 07 12 34 56", "22507123456"),  # Ivory Coast before 2021
+        ("00225 07123456", "22507123456"),
+        ("+229 97 12 34 56", "22997123456"),  # Benin before 2024
+    ],
+)
+def test_a_number_that_todays_plan_does_not_have_is_uncertain(handed_in: str, digits: str) -> None:
+    assert read_address(handed_in) == digits
+    assert not is_certain(digits)
+    assert format_phone(digits).startswith("+")
+
+
+@pytest.mark.parametrize("handed_in", ["22507123456", "+2250712", "+225 0712 3456 7890 12", "+55 20 99999-9999"])
+def test_what_may_be_a_slip_of_the_pen_is_refused(handed_in: str) -> None:
+    with pytest.raises(InvalidPhone):
+        read_address(handed_in)
+
+
+@pytest.mark.parametrize(
+    ("typed", "digits"),
+    [
+        ("+55 31 8765-0032", "553187650032"),
+        ("31 8765-0032", "553187650032"),
+        ("+55 31 98765-0032", "5531987650032"),
+        ("(031) 98765-0032", "5531987650032"),
+        ("0 15 31 8765-0032", "553187650032"),
+        ("553187650032@c.us", "553187650032"),
+        ("+52 1 55 1234 5678", "5215512345678"),
+        ("+52 55 1234 5678", "525512345678"),
+        ("+54 9 11 2345-6789", "5491123456789"),
+        ("+54 11 2345-6789", "541123456789"),
+        ("(31) 3333-4444", "553133334444"),
+        ("+1 202 555 0123", "12025550123"),
+    ],
+)
+def test_it_keeps_the_spelling_of_ones_own_number(typed: str, digits: str) -> None:
+    assert read_as_typed(typed) == digits
+
+
+@given(
+    st.sampled_from(["551187650024", "5491123456789", "525512345678", "12125550123", "22507123456"]),
+    st.sampled_from(["{0}@c.us", "{0}@s.whatsapp.net", "{0}:7@c.us", "+{0}", "00{0}", "tel:+{0}", "https://wa.me/{0}"]),
+    st.integers(0, 1),
+)
+def test_every_form_of_an_address_is_the_same_line(digits: str, form: str, spelling: int) -> None:
+    written = form.format(list_spellings(digits)[min(spelling, len(list_spellings(digits)) - 1)])
+    assert get_address_key(read_address(written)) == get_address_key(digits)
+
+
+@given(st.from_regex(r"\A5[245][0-9]{6,12}@c\.us\Z"))
+def test_an_addresss_phone_is_read_as_it_is_stored(address: str) -> None:
+    """What a program hands back finds the contact that wrote."""
+    assert get_address_key(read_address(address)) == get_address_key(get_phone_of_address(address) or "")

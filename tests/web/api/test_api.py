@@ -15,7 +15,8 @@ from PIL import Image
 from services.db.actor import Actor
 from services.inbound import conversations
 from services.messaging import kill_switch, outbox
-from services.outreach import campaigns
+from services.outreach import campaigns, templates
+from services.outreach.template_content import TemplateDraft
 from services.platform import media_store
 from tests.support import days
 from tests.support.api_calls import MARK, THURSDAY, WEEKLY, call_operation, get_names, list_rows
@@ -160,7 +161,15 @@ def test_it_keeps_a_message_for_later(http: httpx.Client, ana: Actor) -> None:
         (b"[" * 100_000, 400, "corpo_invalido"),
         (b"[]", 422, "campos_invalidos"),
         (b"{}", 422, "campos_invalidos"),
-        (b'{"phone":1,"message":"x"}', 422, "campos_invalidos"),
+        (b'{"phone":1,"message":"x"}', 422, "telefone_invalido"),
+        (b'{"phone":true,"message":"x"}', 422, "campos_invalidos"),
+        (b'{"phone":null,"message":"x"}', 422, "campos_invalidos"),
+        (b'{"phone":1e20,"message":"x"}', 422, "campos_invalidos"),
+        (b'{"phone":NaN,"message":"x"}', 400, "corpo_invalido"),
+        (b'{"phone":"NaN","message":"x"}', 422, "telefone_invalido"),
+        (b'{"phone":"219.812.345-67","message":"x"}', 422, "documento_no_telefone"),
+        (b'{"phone":"5.51199E+12","message":"x"}', 422, "telefone_arredondado"),
+        (b'{"phone":"status@broadcast","message":"x"}', 422, "destino_so_leitura"),
         (b'{"phone":"11987654321","message":"x","runAt":"2020-05-01T09:00:00"}', 422, "campos_invalidos"),
         (b'{"phone":"123","message":"x"}', 422, "telefone_invalido"),
         (b'{"phone":"11987654321","message":"  "}', 422, "mensagem_vazia"),
@@ -168,7 +177,7 @@ def test_it_keeps_a_message_for_later(http: httpx.Client, ana: Actor) -> None:
         (b'{"phone":"11987654321","message":"a\\u0000b"}', 422, "entrada_invalida"),
         (b" " * (1024 * 1024 + 1), 413, "corpo_grande"),
     ],
-    ids=range(12),
+    ids=range(20),
 )
 def test_it_says_what_is_wrong_with_the_input(
     http: httpx.Client, database: Database, ana: Actor, content: bytes, status: int, code: str
@@ -176,6 +185,54 @@ def test_it_says_what_is_wrong_with_the_input(
     answer = http.post(SEND, content=content, headers=bearer_header(make_jwt(ana)))
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert database.one("select count(*) from messages") == 1
+
+
+@pytest.mark.parametrize(
+    ("phone", "known_as"),
+    [
+        ("5511987650024", "5511987650024"),
+        (5511987650024, "5511987650024"),
+        (5511987650024.0, "5511987650024"),
+        ("5511987650024@c.us", "5511987650024"),
+        ("5511987650024@s.whatsapp.net", "5511987650024"),
+        ("5511987650024:12@c.us", "5511987650024"),
+        ("112233445566778@lid", "112233445566778@lid"),
+        ("+52 1 55 1234 5678", "525512345678"),
+        ("https://wa.me/5511987650024", "5511987650024"),
+    ],
+)
+def test_it_takes_an_address_in_every_form(http: httpx.Client, ana: Actor, phone: object, known_as: str) -> None:
+    wanted = {"phone": phone, "message": "depois", "runAt": f"{THURSDAY}T09:00:00-03:00", "contactName": None}
+    answer = http.post(SEND, json=wanted, headers=bearer_header(make_jwt(ana)))
+    assert (answer.status_code, answer.json()["phone"]) == (202, known_as)
+
+
+def test_numbers_fill_a_template_as_they_are_written(http: httpx.Client, ana: Actor) -> None:
+    ours = bearer_header(make_jwt(ana))
+    defaults = {"parcelas": None, "valor": None, "vip": None, "obs": "-"}
+    body = "{{parcelas}} de {{valor}}, {{vip}} {{obs}}{{nome}}"
+    made = templates.save(ana, TemplateDraft("Parcelas", body, defaults=defaults))
+    values = {"valor": 120.5, "parcelas": 3, "vip": True, "obs": None}
+    wanted = {"phone": 5511987650023, "templateId": str(made.id), "values": values, "contactName": 7}
+    answer = http.post(SEND, json=wanted | {"runAt": f"{THURSDAY}T09:00:00-03:00"}, headers=ours)
+    assert (answer.status_code, answer.json()["message"]) == (202, "3 de 120.5, true -7")
+
+
+def test_it_names_the_field_its_shape_and_its_limit(http: httpx.Client, ana: Actor) -> None:
+    wanted = {"message": "x" * 100_001, "kind": "foto", "runAt": "2027-05-01T09:00:00", "values": {"x": 1e20, "y": [1]}}
+    answer = http.post(SEND, json=wanted, headers=bearer_header(make_jwt(ana)))
+    told = answer.json()["message"]
+    for words in (
+        "phone (obrigatório)",
+        "message (até 100.000 caracteres)",
+        "kind (deve ser 'chat', 'image'",
+        "runAt (falta o fuso: use data e hora como 2027-05-01T09:00:00-03:00)",
+        "values.x (um número desse tamanho perde algarismos: envie-o como texto, entre aspas)",
+        "values.y (deve ser um texto)",
+    ):
+        assert words in told
+    listed = http.get(MESSAGES, params={"limit": 0}, headers=bearer_header(make_jwt(ana)))
+    assert listed.json()["message"] == "Há campos ausentes ou inválidos: limit (no mínimo 1)."
 
 
 def test_it_does_not_send_from_a_session_that_is_not_up(http: httpx.Client, user: Actor) -> None:
