@@ -115,8 +115,6 @@ def ingest_message(
             row = _follow_new_message(tx, session_id, row, message, said) or row
     else:
         row, news = _update_known(tx, message_id, message, values), News.READABLE
-        if message.from_me:
-            acknowledgements.learn_address(tx, session_id, message_id, message.id, said)
         if row is None and message.edited_at:
             row, news = _change_text(tx, message_id), News.EDITED
     if values["fetch_at"] is not None or (message.chat_id.endswith("@lid") and message.phone_id is None):
@@ -156,7 +154,17 @@ def apply_edit(tx: Connection, session_id: UUID, wpp_id: str) -> IngestedMessage
     row = _change_text(tx, message_id) if message_id is not None else None
     if row is None:
         return None
-    return read_row(IngestedMessage, row, changed_to=None, session_id=session_id, news=News.EDITED, recovered=False)
+    wrote = get_chat_kind(row.address) in (ChatKind.PERSON, ChatKind.GROUP)
+    return read_row(
+        IngestedMessage,
+        row,
+        chosen_id=None,
+        changed_to=None,
+        wrote=wrote,
+        session_id=session_id,
+        news=News.EDITED,
+        recovered=False,
+    )
 
 
 def link_addresses(tx: Connection, session_id: UUID, address: str, called: str) -> None:
@@ -177,7 +185,7 @@ def _find_chat(
     told = said if message.timestamp else None
     asked = select(
         contacts.select_contact_id(session_id, message.chat_id, phone, lid, told),
-        acknowledgements.select_message_id(session_id, message.id, said, message.text),
+        acknowledgements.select_message_id(session_id, message.id, said, message.text, learns=True),
     )
     chat, message_id = tx.execute(asked).one()
     if message.is_group and message.author is not None:

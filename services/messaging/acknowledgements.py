@@ -17,28 +17,29 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from services.contacts import number_checks
-from services.contacts.contacts import link_lid_to_phone
-from services.db.tables.contacts import contacts
 from services.db.tables.messaging import messages, pending_acks
 from services.messaging.state import ACKNOWLEDGEABLE, FAILURE_OF_ACK, STATE_OF_ACK, State
 from services.wppconnect.event_keys import get_message_key
-from services.wppconnect.phone import get_phone_of_address
 
 
 def select_message_id(
-    session_id: UUID, wpp_id: str, said: datetime | None = None, text: str | None = None
+    session_id: UUID, wpp_id: str, said: datetime | None = None, text: str | None = None, *, learns: bool
 ) -> ColumnElement[UUID | None]:
     """Takes the turn of one WhatsApp message until the transaction ends, and gives the id of its row, or null.
 
     An ack and the outcome that names its message may come at once: one waits until it can see the other. For a message
-    that comes itself, `said` and `text` tell whether a row under another name is the same one.
+    that comes itself, `said` and `text` tell whether a row under another name is the same one. `learns`: a new name of
+    a message of ours tells a second address of whoever got it; only under the lock of the session's events.
     """
-    return func.app.find_message(session_id, wpp_id, said, text, type_=Uuid)
+    return func.app.find_message(session_id, wpp_id, said, text, learns, type_=Uuid)
 
 
-def find_message_id(tx: Connection, session_id: UUID, wpp_id: str) -> UUID | None:
-    """The id of the row of one WhatsApp message, under whichever of its names; what comes next has its turn."""
-    return tx.execute(select(select_message_id(session_id, wpp_id))).scalar_one()
+def find_message_id(tx: Connection, session_id: UUID, wpp_id: str, *, learns: bool = False) -> UUID | None:
+    """The id of the row of one WhatsApp message, under whichever of its names; what comes next has its turn.
+
+    `learns`: see `select_message_id`.
+    """
+    return tx.execute(select(select_message_id(session_id, wpp_id, learns=learns))).scalar_one()
 
 
 def acknowledge(tx: Connection, session_id: UUID, wpp_id: str, ack: int, at: datetime) -> None:
@@ -46,10 +47,9 @@ def acknowledge(tx: Connection, session_id: UUID, wpp_id: str, ack: int, at: dat
 
     A message to a group moves on with the first of its recipients: the server posts no count of its own.
     """
-    message_id = find_message_id(tx, session_id, wpp_id)
+    message_id = find_message_id(tx, session_id, wpp_id, learns=True)
     if message_id is not None:
         _apply_ack(tx, message_id, ack, at)
-        learn_address(tx, session_id, message_id, wpp_id, at)
         return
     # 0 says nothing, and parked it would outrank a failure.
     if ack != 0:
@@ -97,26 +97,6 @@ def adopt_wpp_id(tx: Connection, session_id: UUID, message_id: UUID, wpp_id: str
     return True
 
 
-def learn_address(tx: Connection, session_id: UUID, message_id: UUID, wpp_id: str, at: datetime) -> None:
-    """A name of a message of ours tells a second address of whoever got it: nobody else knows such an id.
-
-    Under the lock of the session's events only: it may make one contact of two.
-    """
-    chat = wpp_id.split("_")[1] if "_" in wpp_id else ""
-    phone, lid = get_phone_of_address(chat), chat if chat.endswith("@lid") else None
-    if phone is None and lid is None:
-        return
-    recipient = select(contacts.c.phone, contacts.c.lid).where(
-        messages.c.id == message_id,
-        messages.c.idempotency_key.is_not(None),
-        contacts.c.id == messages.c.contact_id,
-        contacts.c.phone.is_(None) if lid is None else contacts.c.lid.is_(None),
-    )
-    row = tx.execute(recipient).one_or_none()
-    if row is not None and (lid or row.lid) and (phone or row.phone):
-        link_lid_to_phone(tx, session_id, lid or row.lid, phone or row.phone, at)
-
-
 def apply_pending_acks(tx: Connection, session_id: UUID, message_id: UUID, wpp_id: str) -> None:
     """Let a message that is known now have the acks that came before it, under whichever of its names."""
     parked = (pending_acks.c.session_id == session_id, _has_key(pending_acks.c.wpp_id, wpp_id))
@@ -125,7 +105,7 @@ def apply_pending_acks(tx: Connection, session_id: UUID, message_id: UUID, wpp_i
     if not mine:
         return
     taken = pending_acks.delete().where(pending_acks.c.session_id == session_id, pending_acks.c.wpp_id.in_(mine))
-    for row in tx.execute(taken.returning(pending_acks.c.wpp_id, pending_acks.c.ack, pending_acks.c.received_at)).all():
+    for row in tx.execute(taken.returning(pending_acks.c.ack, pending_acks.c.received_at)).all():
         _apply_ack(tx, message_id, row.ack, row.received_at)
 
 
