@@ -181,6 +181,7 @@ class SendAttempt:
             "body": message.get("caption", "") if message.get("mimetype") else message.get("body", ""),
             "filename": message.get("filename"),
             "quoted": message.get("quotedStanzaID"),
+            "moves": message.get("isAnimated", False),
             "ack": message["ack"],
             "outcome": self.outcome,
             "at": self.at,

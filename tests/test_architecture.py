@@ -57,7 +57,12 @@ ONLY_IN = {
     "streamlit.elements": (),
     "streamlit.proto": (),
     "streamlit_authenticator": ("ui/shell/authenticator.py",),
-    "soundfile": ("services/messaging/attachments.py",),
+    # Decoders of what strangers made live in the child process that converts files, and nowhere else.
+    "av": ("services/messaging/transcoding_av.py",),
+    "pillow_heif": ("services/messaging/transcoding_pictures.py",),
+    "services.messaging.transcoding_av": ("services/messaging/transcoding_child.py",),
+    "services.messaging.transcoding_pictures": ("services/messaging/transcoding_child.py",),
+    "services.messaging.transcoding_child": (),
     "sqlalchemy": ("services/", "demo/", "migrations/"),
     "alembic": ("services/db/", "migrations/"),
     "procrastinate": ("services/operations/jobs.py", "worker.py", "migrations/"),
@@ -194,6 +199,8 @@ def test_it_sees_an_import_against_the_direction(path: str, source: str) -> None
         ("services/reporting/reports.py", "from urllib.request import urlopen"),
         ("services/reporting/reports.py", "from zoneinfo import ZoneInfo"),
         ("ui/sending/schedule_form.py", "from services.platform import local_time"),
+        ("services/messaging/attachments.py", "import av"),
+        ("services/messaging/attachments.py", "from services.messaging import transcoding_av"),
         ("ui/sending/compose.py", "from streamlit.runtime.uploaded_file_manager import UploadedFile"),
     ],
 )

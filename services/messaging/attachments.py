@@ -2,27 +2,46 @@
 
 A file is what its bytes say, whatever its name. Pictures are opened and written anew: turned as their camera held them,
 without the place and time that they carry, and so never broken. Sounds become voice notes in the one form that WhatsApp
-plays as such (opus in ogg). Everything else goes as it is, or is refused with a sentence.
+plays as such (mono opus in ogg), films the one that it shows (H.264 and AAC in MP4), photographs of phones JPEG, and
+stickers that move go on moving: `transcoding` does that. Everything else goes as it is, or is refused with a sentence.
 """
 
 import base64
 import io
-import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-import filetype
-import soundfile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from services.db.actor import Actor
 from services.errors import N_, InvalidInput
 from services.messaging.content import Content, Kind
+from services.messaging.errors import FileBroken, PictureTooLarge
+from services.messaging.file_types import (
+    ACCEPTED,
+    AUDIOS,
+    FILMS,
+    MOVING,
+    OPUS,
+    PHOTOGRAPHS,
+    PICTURES,
+    PNG_BEGINS,
+    SOUNDS,
+    TYPES,
+    VIDEOS,
+    get_document_type,
+    get_mimetype,
+    get_plain_name,
+    is_voice_note,
+    may_move,
+    with_ending,
+)
+from services.messaging.transcoding import MAX_PIXELS, MB, SOURCE_MB, Loss, Task, transcode
 from services.platform import media_store
 from services.platform.media_store import Media
 
-MB = 1024 * 1024
 # WhatsApp's own limits for what it shows in a chat; a document's is what the server takes, 50 MB of base64 and JSON.
 LIMIT_MB = {
     Kind.IMAGE: 16,
@@ -32,61 +51,13 @@ LIMIT_MB = {
     Kind.STICKER: 16,
     Kind.DOCUMENT: 36,
 }
+# What may be uploaded as each: what is converted becomes smaller.
+UPLOAD_MB = {**LIMIT_MB, Kind.VIDEO: SOURCE_MB, Kind.VOICE: SOURCE_MB}
 STICKER_BYTES = 100 * 1024
 STICKER_PIXELS = 512
-# Opened, such a picture takes 4 bytes a pixel: 160 MB.
-MAX_PIXELS = 40_000_000
 LONGEST_SIDE = 4096
 THUMBNAIL_PIXELS = 420
 JPEG_QUALITY = 88
-# What libopus takes; other recordings are refused rather than changed in pitch.
-OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
-VOICE_SECONDS = 15 * 60
-FILENAME_LIMIT = 120
-
-ACCEPTED = {
-    Kind.IMAGE: N_("imagens JPEG, PNG ou WebP"),
-    Kind.STICKER: N_("imagens JPEG, PNG ou WebP"),
-    Kind.VIDEO: N_("vídeos MP4 ou 3GP"),
-    Kind.AUDIO: N_("áudios MP3, M4A, AAC, AMR ou OGG"),
-    Kind.VOICE: N_("gravações OGG, WAV, FLAC ou MP3"),
-}
-PICTURES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
-VIDEOS = {"video/mp4": "video/mp4", "video/x-m4v": "video/mp4", "video/3gpp": "video/3gpp"}
-AUDIOS = {
-    "audio/mpeg": "audio/mpeg",
-    "audio/mp4": "audio/mp4",
-    "audio/x-m4a": "audio/mp4",
-    "audio/m4a": "audio/mp4",
-    "audio/aac": "audio/aac",
-    "audio/amr": "audio/amr",
-    "audio/ogg": "audio/ogg",
-}
-OPUS = "audio/ogg; codecs=opus"
-# What of a store goes as which kind; any file is a document.
-TYPES = {
-    Kind.IMAGE: frozenset(PICTURES.values()),
-    Kind.STICKER: frozenset(PICTURES.values()),
-    Kind.VIDEO: frozenset(VIDEOS.values()),
-    Kind.AUDIO: frozenset(AUDIOS.values()),
-    Kind.VOICE: frozenset({"audio/ogg"}),
-}
-# Documents by their names, where the bytes do not say it: office files are zip archives, texts have no signature.
-BY_NAME = {
-    "txt": "text/plain",
-    "csv": "text/csv",
-    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-}
-
-
-class FileBroken(InvalidInput):
-    """What is inside is not what can be read."""
-
-    code = "arquivo_quebrado"
-    message = N_("Este arquivo está corrompido ou vazio e não pode ser aberto.")
-    hint = N_("Abra-o no seu aparelho para conferir e escolha outro.")
 
 
 class FileOfOtherKind(InvalidInput):
@@ -105,54 +76,78 @@ class FileTooBig(InvalidInput):
     hint = N_("Envie um arquivo menor, ou um link para ele.")
 
 
-class PictureTooLarge(InvalidInput):
-    """A picture of so many pixels that opening it would take the memory of all."""
-
-    code = "imagem_grande"
-    message = N_("A imagem tem pixels demais para ser aberta com segurança.")
-    hint = N_("Reduza a imagem e envie de novo.")
-
-
 @dataclass(frozen=True)
 class Attachment:
-    """A file that may be sent as `kind`; `thumbnail` is a small JPEG or PNG of a picture, as a `data:` URI."""
+    """A file that may be sent as `kind`; `thumbnail` is a small JPEG or PNG of a picture, as a `data:` URI.
+
+    `notices` are sentences about what of the file does not go, in their source language.
+    """
 
     kind: Kind
     content: bytes = field(repr=False)
     mimetype: str
     filename: str = field(repr=False)
     thumbnail: str | None = field(default=None, repr=False)
+    notices: tuple[str, ...] = ()
+
+
+# What of a moving picture may be lost, told before it is sent.
+NOTICES = {
+    Loss.CUT: N_("Esta figurinha se move por mais de 10 segundos: só os primeiros 10 vão."),
+    Loss.STILL: N_("Esta figurinha é grande demais para ir animada: só a primeira imagem vai."),
+}
+NOT_MOVING = N_("Esta imagem é animada, mas só a primeira vai. Como figurinha, ela vai animada.")
 
 
 def prepare(kind: Kind, content: bytes, filename: str) -> Attachment:
-    """`content` as it will leave as a message of `kind`.
+    """`content` as it will leave as a message of `kind`. Where `is_converted`, this takes seconds to two minutes.
 
-    Raises: FileBroken, FileOfOtherKind, FileTooBig, PictureTooLarge; InvalidInput for a kind that carries no file.
+    Raises: FileBroken, FileOfOtherKind, FileTooBig, PictureTooLarge; what `transcode` raises; InvalidInput for a kind
+    that carries no file.
     """
-    _require_size(kind, len(content))
+    _require_size(kind, len(content), UPLOAD_MB)
     if not content:
         raise FileBroken("empty")
-    name = _plain_name(filename)
+    made = _prepared(kind, content, get_plain_name(filename))
+    _require_size(kind, len(made.content), LIMIT_MB)
+    return made
+
+
+def _prepared(kind: Kind, content: bytes, name: str) -> Attachment:
     match kind:
         case Kind.IMAGE:
             return _image(content, name)
         case Kind.STICKER:
-            return _sticker(content)
+            return _sticker(content, name)
         case Kind.VOICE:
-            return _voice(content)
+            return _voice(content, name)
         case Kind.VIDEO:
-            return Attachment(kind, content, _of_type(kind, content, VIDEOS), name)
+            return _video(content, name)
         case Kind.AUDIO:
             return Attachment(kind, content, _of_type(kind, content, AUDIOS), name)
-    return Attachment(kind, content, _document_type(content, name), name)
+    return Attachment(kind, content, get_document_type(content, name), name)
+
+
+def is_converted(kind: Kind, content: bytes) -> bool:
+    """Whether `prepare` makes another file of it, in a process of its own."""
+    match kind:
+        case Kind.VOICE:
+            return not is_voice_note(content)
+        case Kind.VIDEO:
+            return get_mimetype(content) in FILMS
+        case Kind.IMAGE:
+            return get_mimetype(content) in PHOTOGRAPHS
+        case Kind.STICKER:
+            return get_mimetype(content) in PHOTOGRAPHS or may_move(content)
+    return False
 
 
 def kind_of(content: bytes) -> Kind:
     """What a file goes as where nobody said it: by its bytes, and as a document where they say nothing."""
-    found = filetype.guess_mime(content)
-    if found in PICTURES.values():
+    found = get_mimetype(content)
+    if found in PICTURES.values() or found in PHOTOGRAPHS:
         return Kind.IMAGE
-    if found in VIDEOS:
+    if found in VIDEOS or found == "video/quicktime":
         return Kind.VIDEO
     return Kind.AUDIO if found in AUDIOS else Kind.DOCUMENT
 
@@ -165,7 +160,7 @@ def require_fit(kind: Kind, kept: Media) -> None:
     accepted = TYPES.get(kind)
     if accepted is not None and kept.mimetype.partition(";")[0] not in accepted:
         raise FileOfOtherKind(kept.mimetype, accepted=ACCEPTED[kind])
-    _require_size(kind, kept.size)
+    _require_size(kind, kept.size, LIMIT_MB)
 
 
 def store_attachment(
@@ -198,18 +193,39 @@ def thumbnail(content: bytes) -> str | None:
 
 
 def _image(content: bytes, name: str) -> Attachment:
-    picture = _opened(content)
-    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    written: Literal["PNG", "JPEG"] = "PNG" if _see_through(picture) else "JPEG"
-    stem = name.rpartition(".")[0] or name
-    made = _written(picture, written)
+    if photograph := PHOTOGRAPHS.get(get_mimetype(content) or ""):
+        made = transcode(Task.PICTURE, content, photograph).content
+        picture = _opened(made)
+    else:
+        picture = _opened(content)
+        picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+        made = _written(picture, _form_of(picture))
+    ending = "png" if made.startswith(PNG_BEGINS) else "jpg"
+    notices = (NOT_MOVING,) if may_move(content) else ()
     return Attachment(
-        Kind.IMAGE, made, PICTURES[written], f"{stem}.{'png' if written == 'PNG' else 'jpg'}", _small(picture)
+        Kind.IMAGE, made, f"image/{ending.replace('jpg', 'jpeg')}", with_ending(name, ending), _small(picture), notices
     )
 
 
-def _sticker(content: bytes) -> Attachment:
+def _sticker(content: bytes, name: str) -> Attachment:
     """512 pixels a side, the rest see-through, as small as WhatsApp wants it."""
+    losses: frozenset[Loss] = frozenset()
+    if may_move(content):
+        made, losses = _moving_sticker(content)
+    else:
+        made = _still_sticker(content)
+    notices = tuple(sentence for loss, sentence in NOTICES.items() if loss in losses)
+    return Attachment(Kind.STICKER, made, "image/webp", with_ending(name, "webp"), thumbnail(made), notices)
+
+
+def _moving_sticker(content: bytes) -> tuple[bytes, frozenset[Loss]]:
+    found = transcode(Task.STICKER, content, MOVING.get(get_mimetype(content) or "", ""))
+    return found.content, found.losses
+
+
+def _still_sticker(content: bytes) -> bytes:
+    if photograph := PHOTOGRAPHS.get(get_mimetype(content) or ""):
+        content = transcode(Task.PICTURE, content, photograph).content
     picture = _opened(content).convert("RGBA")
     picture.thumbnail((STICKER_PIXELS, STICKER_PIXELS))
     canvas = Image.new("RGBA", (STICKER_PIXELS, STICKER_PIXELS), (0, 0, 0, 0))
@@ -221,7 +237,7 @@ def _sticker(content: bytes) -> Attachment:
         made = out.getvalue()
         if len(made) <= STICKER_BYTES:
             break
-    return Attachment(Kind.STICKER, made, "image/webp", "figurinha.webp", _small(canvas))
+    return made
 
 
 def _opened(content: bytes) -> Image.Image:
@@ -235,7 +251,7 @@ def _opened(content: bytes) -> Image.Image:
                 raise PictureTooLarge(f"{picture.width} x {picture.height}")
             picture.load()
     except UnidentifiedImageError as error:
-        if (filetype.guess_mime(content) or "").startswith("image/jpeg"):
+        if (get_mimetype(content) or "").startswith("image/jpeg"):
             raise FileBroken("unreadable picture") from error
         raise FileOfOtherKind(type(error).__name__, accepted=ACCEPTED[Kind.IMAGE]) from error
     except Image.DecompressionBombError as error:
@@ -244,6 +260,10 @@ def _opened(content: bytes) -> Image.Image:
     except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
         raise FileBroken(type(error).__name__) from error
     return ImageOps.exif_transpose(picture)
+
+
+def _form_of(picture: Image.Image) -> Literal["PNG", "JPEG"]:
+    return "PNG" if _see_through(picture) else "JPEG"
 
 
 def _see_through(picture: Image.Image) -> bool:
@@ -262,59 +282,50 @@ def _written(picture: Image.Image, form: Literal["PNG", "JPEG"]) -> bytes:
 def _small(picture: Image.Image) -> str:
     copy = picture.copy()
     copy.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
-    form: Literal["PNG", "JPEG"] = "PNG" if _see_through(copy) else "JPEG"
+    form = _form_of(copy)
     return f"data:{PICTURES[form]};base64,{base64.b64encode(_written(copy, form)).decode()}"
 
 
-# --- sounds and the rest ----------------------------------------------------------------------------------------------
+# --- sounds, films and the rest ---------------------------------------------------------------------------------------
 
 
-def _voice(content: bytes) -> Attachment:
-    """Opus in ogg as it is; another recording is written anew as such."""
-    if content.startswith(b"OggS") and b"OpusHead" in content[:512]:
-        return Attachment(Kind.VOICE, content, OPUS, "gravacao.ogg")
+def _voice(content: bytes, name: str) -> Attachment:
+    """A voice note as it is; another recording is made one."""
+    if not is_voice_note(content):
+        content = _as_voice_note(content)
+    return Attachment(Kind.VOICE, content, OPUS, with_ending(name, "ogg"))
+
+
+def _as_voice_note(content: bytes) -> bytes:
+    found = get_mimetype(content)
+    known = {**FILMS, **SOUNDS}.get(found or "")
+    if found is not None and known is None:
+        raise FileOfOtherKind(found, accepted=ACCEPTED[Kind.VOICE])
     try:
-        with soundfile.SoundFile(io.BytesIO(content)) as recording:
-            rate = recording.samplerate
-            if rate not in OPUS_RATES or recording.frames > rate * VOICE_SECONDS:
-                raise FileOfOtherKind(f"{rate} Hz", accepted=ACCEPTED[Kind.VOICE])
-            samples = recording.read(dtype="float32", always_2d=True).mean(axis=1)
-    except soundfile.LibsndfileError as error:
-        raise FileOfOtherKind("no sound that can be read", accepted=ACCEPTED[Kind.VOICE]) from error
-    if not len(samples):
-        raise FileBroken("no sound in it")
-    out = io.BytesIO()
-    soundfile.write(out, samples, rate, format="OGG", subtype="OPUS")
-    return Attachment(Kind.VOICE, out.getvalue(), OPUS, "gravacao.ogg")
+        return transcode(Task.VOICE, content, known or "").content
+    except FileBroken as error:
+        if found is None:
+            raise FileOfOtherKind("no sound that can be read", accepted=ACCEPTED[Kind.VOICE]) from error
+        raise
+
+
+def _video(content: bytes, name: str) -> Attachment:
+    found = get_mimetype(content)
+    if found in FILMS:
+        made = transcode(Task.VIDEO, content, FILMS[found]).content
+        return Attachment(Kind.VIDEO, made, "video/mp4", with_ending(name, "mp4"))
+    return Attachment(Kind.VIDEO, content, _of_type(Kind.VIDEO, content, VIDEOS), name)
 
 
 def _of_type(kind: Kind, content: bytes, accepted: dict[str, str]) -> str:
-    found = filetype.guess_mime(content)
+    found = get_mimetype(content)
     if found not in accepted:
         raise FileOfOtherKind(f"{found}", accepted=ACCEPTED[kind])
     return accepted[found]
 
 
-def _document_type(content: bytes, name: str) -> str:
-    found = filetype.guess_mime(content)
-    by_name = BY_NAME.get(name.rpartition(".")[2].lower())
-    if found in (None, "application/zip") and by_name is not None:
-        return by_name
-    return found or "application/octet-stream"
-
-
-def _plain_name(filename: str) -> str:
-    """The last part of a path, without signs that no file system or header likes."""
-    last = re.split(r"[\\/]", filename)[-1]
-    plain = "".join(sign for sign in last if sign.isprintable() and sign not in '<>:"|?*').strip(". ")
-    stem, dot, ending = plain.rpartition(".")
-    if len(plain) > FILENAME_LIMIT and dot:
-        return f"{stem[: FILENAME_LIMIT - len(ending) - 1]}.{ending[:10]}"
-    return plain[:FILENAME_LIMIT] or "arquivo"
-
-
-def _require_size(kind: Kind, size: int) -> None:
-    limit = LIMIT_MB.get(kind)
+def _require_size(kind: Kind, size: int, limits: Mapping[Kind, int]) -> None:
+    limit = limits.get(kind)
     if limit is None:
         raise InvalidInput(f"a {kind} carries no file")
     if size > limit * MB:

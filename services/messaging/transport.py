@@ -8,6 +8,7 @@ from uuid import UUID
 
 from services.db.actor import SYSTEM
 from services.errors import NotFound
+from services.messaging.file_types import is_animated_webp
 from services.platform import media_store
 from services.wppconnect.results import ChatMessage, SentMessage
 from services.wppconnect.shared import get_client
@@ -54,13 +55,18 @@ def send(message: OutboundMessage, address: str) -> SentMessage:
         case "chat":
             return get_client().send_text(*to, message.body, quoted)
         case "image":
-            return get_client().send_image(*to, _data_uri(message), _filename(message), message.body, quoted)
+            return get_client().send_image(
+                *to, _data_uri(message, _read_file(message)), _filename(message), message.body, quoted
+            )
         case "video" | "audio" | "document":
-            return get_client().send_file(*to, _data_uri(message), _filename(message), message.body, quoted)
+            return get_client().send_file(
+                *to, _data_uri(message, _read_file(message)), _filename(message), message.body, quoted
+            )
         case "ptt":
-            return get_client().send_voice(*to, _data_uri(message), quoted)
+            return get_client().send_voice(*to, _data_uri(message, _read_file(message)), quoted)
         case "sticker":
-            return get_client().send_sticker(*to, _data_uri(message))
+            file = _read_file(message)
+            return get_client().send_sticker(*to, _data_uri(message, file), moving=is_animated_webp(file))
         case "location":
             place = message.detail
             return get_client().send_location(
@@ -116,11 +122,14 @@ def _near(found: float | None, sent: object) -> bool:
     return found is not None and isinstance(sent, int | float | str) and abs(found - float(sent)) < 1e-4
 
 
-def _data_uri(message: OutboundMessage) -> str:
+def _read_file(message: OutboundMessage) -> bytes:
     if message.media_sha256 is None:
         raise NotFound("its file is gone")
-    content = media_store.read(SYSTEM, message.media_sha256, message.user_id)
-    return f"data:{message.mimetype or 'application/octet-stream'};base64,{base64.b64encode(content).decode()}"
+    return media_store.read(SYSTEM, message.media_sha256, message.user_id)
+
+
+def _data_uri(message: OutboundMessage, file: bytes) -> str:
+    return f"data:{message.mimetype or 'application/octet-stream'};base64,{base64.b64encode(file).decode()}"
 
 
 def _filename(message: OutboundMessage) -> str:

@@ -230,16 +230,19 @@ class WppClient(WppCaller):
         body = {"isGroup": False, **recipient_fields(address_or_phone), "base64Ptt": data_uri}
         return self._send(server_url, session, routes.SEND_VOICE, body | quote_fields(quoted_id))
 
-    def send_sticker(self, server_url: str, session: str, address_or_phone: str, data_uri: str) -> SentMessage:
-        """Send a picture as a sticker.
+    def send_sticker(
+        self, server_url: str, session: str, address_or_phone: str, data_uri: str, moving: bool = False
+    ) -> SentMessage:
+        """Send a picture as a sticker; one that is `moving` is a GIF or WebP of at most 512 pixels a side.
 
         Read from the server's and its library's source, not measured: the field is called `path` and takes a `data:`
-        URI as well.
+        URI as well; `send-sticker` keeps the first picture only, and `send-sticker-gif` all.
 
         Raises: what `send_text` raises.
         """
         body = {"isGroup": False, **recipient_fields(address_or_phone), "path": data_uri}
-        return self._send(server_url, session, routes.SEND_STICKER, body)
+        route = routes.SEND_MOVING_STICKER if moving else routes.SEND_STICKER
+        return self._send(server_url, session, route, body)
 
     def send_location(
         self, server_url: str, session: str, address_or_phone: str, lat: float, lng: float, title: str, address: str

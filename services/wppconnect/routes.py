@@ -39,6 +39,9 @@ SEND_IMAGE: Final = Route("send-image", "POST", "upload", changes=True, does_it_
 SEND_FILE: Final = Route("send-file-base64", "POST", "upload", changes=True, does_it_all_the_same=SENDS_ALL_THE_SAME)
 SEND_VOICE: Final = Route("send-voice-base64", "POST", "upload", changes=True, does_it_all_the_same=SENDS_ALL_THE_SAME)
 SEND_STICKER: Final = Route("send-sticker", "POST", "upload", changes=True, does_it_all_the_same=SENDS_ALL_THE_SAME)
+SEND_MOVING_STICKER: Final = Route(
+    "send-sticker-gif", "POST", "upload", changes=True, does_it_all_the_same=SENDS_ALL_THE_SAME
+)
 SEND_LOCATION: Final = Route("send-location", "POST", "send", changes=True, does_it_all_the_same=SENDS_ALL_THE_SAME)
 SEND_CONTACT: Final = Route("contact-vcard", "POST", "send", changes=True, does_it_all_the_same=SENDS_ALL_THE_SAME)
 MESSAGES: Final = Route("get-messages", "GET", "query")

@@ -23,6 +23,7 @@ SENDS = [
         {"phone": "5511999999999", "lat": "-23.5", "lng": "-46.6", "title": "Loja", "address": "Rua A, 1"},
     ),
     ("send-sticker", {"phone": "5511999999999", "path": PNG}),
+    ("send-sticker-gif", {"phone": "5511999999999", "path": PNG}),
 ]
 CARD = {"phone": "5511999999999", "name": "Ana", "contactsId": ["5511977776666@c.us"]}
 

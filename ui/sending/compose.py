@@ -13,12 +13,13 @@ from services.contacts import opt_outs
 from services.db.actor import Actor
 from services.errors import Conflict, InvalidInput
 from services.messaging import attachments, outbox
-from services.messaging.attachments import ACCEPTED, LIMIT_MB, Attachment
+from services.messaging.attachments import UPLOAD_MB, Attachment
 from services.messaging.content import WITH_FILE, Content, EmptyMessage, Kind
+from services.messaging.file_types import ACCEPTED
 from services.messaging.state import Message, State
 from services.wppconnect.errors import InvalidPhone
 from services.wppconnect.phone import format_phone, normalise, read_address
-from ui.components import media, message_preview, message_trace
+from ui.components import media, message_preview, message_trace, uploads
 from ui.kit import badges
 from ui.kit.i18n import _
 from ui.shell import errors
@@ -144,6 +145,8 @@ def _file_fields(actor: Actor, kind: Kind, below: DeltaGenerator) -> Callable[[]
     with errors.shown():
         made = _prepare_file(kind, upload) if upload is not None else None
     if made is not None:
+        for notice in made.notices:
+            below.warning(_(notice), icon=":material/animation:")
         _preview(below, kind, caption, source=made.thumbnail, filename=made.filename)
 
     def make() -> Content:
@@ -158,7 +161,7 @@ def _upload(kind: Kind) -> UploadedFile | None:
     """A file from the disk, the camera or the microphone. A new draft gets new widgets, which hold nothing."""
     number = st.session_state.get(DRAFT_ROUND, 0)
     accepted = _(ACCEPTED[kind]) if kind in ACCEPTED else _("qualquer arquivo")
-    label = _("Arquivo ({accepted}, até {limit} MB)").format(accepted=accepted, limit=LIMIT_MB[kind])
+    label = _("Arquivo ({accepted}, até {limit} MB)").format(accepted=accepted, limit=UPLOAD_MB[kind])
     found = st.file_uploader(label, key=f"compose_file_{kind}_{number}")
     if found is None and kind is Kind.VOICE:
         found = st.audio_input(_("Ou grave agora"), sample_rate=16000, key=f"compose_voice_{number}")
@@ -168,15 +171,13 @@ def _upload(kind: Kind) -> UploadedFile | None:
 
 
 def _prepare_file(kind: Kind, upload: UploadedFile) -> Attachment:
-    """Once for a file, however often the page runs."""
-    which = (kind, upload.file_id)
-    before = st.session_state.get(PREPARED_FILE)
-    if before is None or before[0] != which:
-        with st.spinner(_("Conferindo o arquivo…")):
-            before = (which, attachments.prepare(kind, upload.getvalue(), upload.name))
-        st.session_state[PREPARED_FILE] = before
-    made: Attachment = before[1]
-    return made
+    content = upload.getvalue()
+    return uploads.make_once(
+        PREPARED_FILE,
+        (kind, upload.file_id),
+        uploads.waiting_words(kind, content),
+        lambda: attachments.prepare(kind, content, upload.name),
+    )
 
 
 def _location_fields(below: DeltaGenerator) -> Callable[[], Content]:

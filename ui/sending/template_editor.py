@@ -11,6 +11,7 @@ from streamlit.typing import UploadedFile
 
 from services.db.actor import Actor
 from services.errors import ServiceError
+from services.messaging import attachments
 from services.messaging.content import Content, Kind
 from services.outreach import address_book, recipient_import, recipients, template_content, template_language, templates
 from services.outreach.template_content import (
@@ -21,7 +22,7 @@ from services.outreach.template_content import (
     TemplateDraft,
 )
 from services.outreach.template_language import UnknownVariable
-from ui.components import confirm, message_preview
+from ui.components import confirm, message_preview, uploads
 from ui.kit import dates, flash
 from ui.kit.fields import forget_fields
 from ui.kit.i18n import _
@@ -116,26 +117,21 @@ def _default_field(key: str, name: str, before: TemplateDraft) -> str | None:
 def _with_file(actor: Actor, key: str, draft: TemplateDraft) -> TemplateDraft:
     file = st.file_uploader(_("Imagem, vídeo, áudio ou documento (opcional)"), key=f"{key}_file")
     if file is not None:
-        kept = _with_upload(actor, key, draft, file)
+        kept: TemplateDraft | None = None
+        with errors.shown():
+            kept = _with_upload(actor, key, draft, file)
         return replace(draft, kind=kept.kind, media=kept.media, filename=kept.filename) if kept else draft
     if draft.media is not None and st.checkbox(_("Tirar o arquivo"), key=f"{key}_without_file"):
         return replace(draft, kind=Kind.TEXT, media=None, filename=None)
     return draft
 
 
-def _with_upload(actor: Actor, key: str, draft: TemplateDraft, file: UploadedFile) -> TemplateDraft | None:
-    """Once for a file, however often the page runs; None, and why, for one that is refused."""
-    name = f"{key}_kept"
-    before = st.session_state.get(name)
-    if before is not None and before[0] == file.file_id:
-        kept: TemplateDraft = before[1]
-        return kept
-    made: TemplateDraft | None = None
-    with errors.shown(), st.spinner(_("Guardando o arquivo…")):
-        made = templates.with_file(actor, draft, file.getvalue(), file.name)
-    if made is not None:
-        st.session_state[name] = (file.file_id, made)
-    return made
+def _with_upload(actor: Actor, key: str, draft: TemplateDraft, file: UploadedFile) -> TemplateDraft:
+    content = file.getvalue()
+    words = uploads.waiting_words(attachments.kind_of(content), content)
+    return uploads.make_once(
+        f"{key}_kept", file.file_id, words, lambda: templates.with_file(actor, draft, content, file.name)
+    )
 
 
 def _buttons(actor: Actor, key: str, template: Template | None, draft: TemplateDraft) -> None:

@@ -9,7 +9,8 @@ from starlette.responses import Response
 from services.accounts.api_keys import Scope
 from services.errors import NotFound
 from services.messaging import attachments
-from services.messaging.content import Content, Kind
+from services.messaging.content import Kind
+from services.messaging.transcoding import MB
 from services.platform import media_store
 from services.platform.media_store import Media
 from web.api.operation import Call, Operation
@@ -18,7 +19,7 @@ from web.api.schemas import Input, PageQuery, decode_cursor, encode_cursor, read
 
 MEDIA = "/functions/v1/midias-whatsapp"
 # The largest that WhatsApp takes as anything; below it each kind has a limit of its own.
-UPLOAD_BYTES = attachments.LIMIT_MB[Kind.DOCUMENT] * attachments.MB
+UPLOAD_BYTES = attachments.LIMIT_MB[Kind.DOCUMENT] * MB
 
 
 class UploadQuery(Input):
@@ -43,6 +44,7 @@ class UploadShape(MediaShape):
 
     kind: Kind
     filename: str
+    notices: list[str] = Field(description="What of the file will not go, in sentences; most often none.")
 
 
 class MediaPage(BaseModel):
@@ -60,16 +62,18 @@ async def list_media(call: Call) -> Response:
 
 
 async def upload_media(call: Call) -> Response:
-    content = await run_in_threadpool(_store_upload, call)
-    assert content.media is not None
-    shape = UploadShape(**MediaShape.of(content.media).model_dump(), kind=content.kind, filename=content.filename or "")
+    shape = await run_in_threadpool(_store_upload, call)
     return answer(shape, 201, {"Location": f"{MEDIA}/{shape.id}"})
 
 
-def _store_upload(call: Call) -> Content:
+def _store_upload(call: Call) -> UploadShape:
     query: UploadQuery = call.query
     kind = query.kind or attachments.kind_of(call.body)
-    return attachments.store_attachment(call.actor, attachments.prepare(kind, call.body, query.filename))
+    made = attachments.prepare(kind, call.body, query.filename)
+    content = attachments.store_attachment(call.actor, made)
+    assert content.media is not None
+    file = MediaShape.of(content.media).model_dump()
+    return UploadShape(**file, kind=content.kind, filename=content.filename or "", notices=list(made.notices))
 
 
 async def download_media(call: Call) -> Response:
@@ -94,7 +98,7 @@ OPERATIONS = (
         query=PageQuery,
     ),
     Operation(
-        "POST", MEDIA, "upload", "Upload a file; what WhatsApp would not take is refused", Scope.SEND, upload_media,
+        "POST", MEDIA, "upload", "Upload a file; it is converted for WhatsApp, or refused", Scope.SEND, upload_media,
         {201: UploadShape}, query=UploadQuery, upload_bytes=UPLOAD_BYTES,
     ),
     Operation(

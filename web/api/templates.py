@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from services.accounts.api_keys import Scope
 from services.db.actor import Actor
-from services.messaging import attachments
 from services.messaging.content import Kind
+from services.messaging.transcoding import MB
 from services.outreach import template_content, template_exchange, templates
 from services.outreach.template_content import Template, TemplateDraft
 from web.api.content import get_file
@@ -22,7 +22,7 @@ from web.api.schemas import MEDIA_ID_PATTERN, VALUES_WORDS, Input, PageQuery, de
 
 TEMPLATES = "/functions/v1/modelos-whatsapp"
 TEMPLATE_FILE = "/functions/v1/arquivo-de-modelos-whatsapp"
-FILE_BYTES = 100 * attachments.MB
+FILE_BYTES = 100 * MB
 
 
 class TemplateBody(Input):

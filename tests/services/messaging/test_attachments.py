@@ -3,7 +3,6 @@
 import base64
 import io
 import struct
-import wave
 import zlib
 
 import filetype
@@ -12,10 +11,14 @@ from PIL import Image
 
 from services.db.actor import Actor
 from services.errors import InvalidInput
-from services.messaging import attachments
-from services.messaging.attachments import MB, FileBroken, FileOfOtherKind, FileTooBig, PictureTooLarge, prepare
+from services.messaging import attachments, file_types
+from services.messaging.attachments import FileOfOtherKind, FileTooBig, prepare
 from services.messaging.content import Kind
+from services.messaging.errors import FileBroken, PictureTooLarge
+from services.messaging.file_types import is_animated_webp
+from services.messaging.transcoding import MB, FormatNotConverted, Loss
 from services.platform import media_store
+from tests.support.recordings import film, listen, moving_picture, photograph, tone, watch
 
 GPS = 0x8825
 ORIENTATION = 0x0112
@@ -24,16 +27,6 @@ ORIENTATION = 0x0112
 def picture(form: str = "JPEG", size: tuple[int, int] = (40, 20), mode: str = "RGB", **options: object) -> bytes:
     out = io.BytesIO()
     Image.new(mode, size, "red").save(out, form, **options)
-    return out.getvalue()
-
-
-def recording(rate: int = 16000, seconds: float = 0.5) -> bytes:
-    out = io.BytesIO()
-    with wave.open(out, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(rate)
-        sound.writeframes(b"\0\1" * int(rate * seconds))
     return out.getvalue()
 
 
@@ -91,13 +84,71 @@ def test_it_makes_a_small_square_sticker_of_any_picture() -> None:
     assert len(made.content) <= attachments.STICKER_BYTES
 
 
-def test_it_makes_a_voice_note_of_a_recording() -> None:
-    made = prepare(Kind.VOICE, recording(), "audio.wav")
-    assert made.content.startswith(b"OggS")
-    assert b"OpusHead" in made.content[:200]
+def test_it_makes_a_voice_note_of_a_recording_and_leaves_one_as_it_is() -> None:
+    made = prepare(Kind.VOICE, tone("ogg", "libopus", 48_000, "stereo", 0.5), "recado da Ana.opus")
+    assert (made.mimetype, made.filename) == ("audio/ogg; codecs=opus", "recado da Ana.ogg")
+    assert listen(made.content).layout == "mono"
+    assert not attachments.is_converted(Kind.VOICE, made.content)
     assert prepare(Kind.VOICE, made.content, "x.ogg").content == made.content
+
+
+@pytest.mark.parametrize("content", [b"no sound at all", b"%PDF-1.7", picture()])
+def test_it_says_what_a_voice_note_is_made_of(content: bytes) -> None:
+    with pytest.raises(FileOfOtherKind) as refused:
+        prepare(Kind.VOICE, content, "x.ogg")
+    assert "MP3, WAV, M4A, OGG, FLAC ou gravação do navegador" in refused.value.hint.format(**refused.value.params)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (film("mov", "libx264"), Kind.VIDEO),
+        (film("mp4", "libx264"), Kind.VIDEO),
+        (photograph(), Kind.IMAGE),
+        (picture("AVIF"), Kind.IMAGE),
+        (tone("mp3", "libmp3lame", 44_100, "mono", 0.5), Kind.AUDIO),
+        (moving_picture("GIF"), Kind.DOCUMENT),
+    ],
+    ids=["mov", "mp4", "heic", "avif", "mp3", "gif"],
+)
+def test_it_knows_what_a_file_goes_as(content: bytes, kind: Kind) -> None:
+    assert attachments.kind_of(content) is kind
+
+
+def test_it_converts_what_iphones_make_and_keeps_its_name() -> None:
+    shown = prepare(Kind.VIDEO, film("mov", "libx264"), "IMG_0001.MOV")
+    assert (shown.mimetype, shown.filename, watch(shown.content).codec) == ("video/mp4", "IMG_0001.mp4", "h264")
+    seen = prepare(Kind.IMAGE, photograph(), "IMG_0002.HEIC")
+    assert (seen.mimetype, seen.filename) == ("image/jpeg", "IMG_0002.jpg")
+    assert Image.open(io.BytesIO(seen.content)).size == (32, 64)
+    assert seen.thumbnail is not None
+
+
+def test_it_names_the_format_that_it_cannot_convert() -> None:
+    unknown = film("mov", "libx264").replace(b"avc1", b"zzz1")
+    with pytest.raises(FormatNotConverted) as refused:
+        prepare(Kind.VIDEO, unknown, "filme.mov")
+    assert "este arquivo MOV" in refused.value.sentence()
+    assert "como MP4" in refused.value.hint.format(**refused.value.params)
+
+
+def test_it_keeps_a_sticker_moving_or_tells_that_it_will_not() -> None:
+    made = prepare(Kind.STICKER, moving_picture("GIF"), "dança.gif")
+    assert (made.filename, made.notices, is_animated_webp(made.content)) == ("dança.webp", (), True)
+    assert made.thumbnail is not None
+    still = prepare(Kind.IMAGE, moving_picture("WEBP", side=64), "dança.webp")
+    assert still.notices == (attachments.NOT_MOVING,)
+    long = prepare(Kind.STICKER, moving_picture("GIF", frames=3, milliseconds=5000, side=64), "x.gif")
+    assert long.notices == (attachments.NOTICES[Loss.CUT],)
+
+
+def test_it_takes_a_larger_file_where_a_smaller_one_is_made_of_it() -> None:
+    with pytest.raises(FileTooBig):
+        prepare(Kind.IMAGE, bytes(17 * MB), "foto.jpg")
     with pytest.raises(FileOfOtherKind):
-        prepare(Kind.VOICE, b"no sound at all", "x.ogg")
+        prepare(Kind.VIDEO, bytes(17 * MB), "filme.mov")
+    with pytest.raises(FileTooBig):
+        prepare(Kind.VIDEO, bytes(37 * MB), "filme.mov")
 
 
 def test_it_says_how_big_a_file_may_be() -> None:
@@ -111,7 +162,7 @@ def test_it_says_how_big_a_file_may_be() -> None:
     [
         ("C:\\temp\\nota.txt", b"ola", "text/plain", "nota.txt"),
         ("../../etc/x.pdf", b"%PDF-1.7", "application/pdf", "x.pdf"),
-        ("planilha.xlsx", b"PK\x03\x04" + b"\0" * 40, attachments.BY_NAME["xlsx"], "planilha.xlsx"),
+        ("planilha.xlsx", b"PK\x03\x04" + b"\0" * 40, file_types.BY_NAME["xlsx"], "planilha.xlsx"),
         ("..", b"\0\1\2", "application/octet-stream", "arquivo"),
         ("a" * 200 + ".pdf", b"%PDF-1.7", "application/pdf", "a" * 116 + ".pdf"),
     ],
@@ -124,7 +175,7 @@ def test_it_names_a_document_and_its_type(name: str, content: bytes, mimetype: s
 def test_it_takes_sounds_that_whatsapp_plays() -> None:
     assert prepare(Kind.AUDIO, b"ID3\x04" + b"\0" * 300, "a.mp3").mimetype == "audio/mpeg"
     with pytest.raises(FileOfOtherKind):
-        prepare(Kind.AUDIO, recording(), "a.mp3")
+        prepare(Kind.AUDIO, tone("wav", "pcm_s16le", 16_000, "mono", 0.5), "a.mp3")
 
 
 def test_a_text_carries_no_file() -> None:

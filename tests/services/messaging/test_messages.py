@@ -1,6 +1,5 @@
 """Messages: queued once, delivered once, moved only by evidence."""
 
-import io
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +8,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-import soundfile
 import structlog
 
 from services import settings as services_settings
@@ -17,6 +15,7 @@ from services.db.actor import Actor
 from services.errors import Conflict, Forbidden, InvalidInput, NotFound
 from services.messaging import attachments, attempt, delivery, reconciliation, uncertain
 from services.messaging import outbox as messaging_outbox
+from services.messaging.attachments import Attachment
 from services.messaging.content import Content, EmptyMessage, Kind, MessageTooLong
 from services.messaging.errors import SessionNotConnected
 from services.messaging.outbox import TooLateToCancel
@@ -26,6 +25,7 @@ from services.wppconnect.errors import InvalidPhone
 from tests.support.attachments import store_picture
 from tests.support.databases import Database
 from tests.support.deliveries import DIGITS, NO_PACE, PHONE, acknowledge, get_only_message, list_sent_texts
+from tests.support.recordings import moving_picture, tone
 from tests.support.sandbox_control import SandboxControl
 from tests.support.sessions import connected
 
@@ -235,10 +235,8 @@ def test_two_uncertain_twins_are_never_settled_by_one_message(
 
 
 def every_kind(actor: Actor) -> list[Content]:
-    voice = io.BytesIO()
-    soundfile.write(voice, [0.0] * 1600, 16000, format="OGG", subtype="OPUS")
     file = attachments.prepare(Kind.DOCUMENT, b"%PDF-1.7", "nota.pdf")
-    sound = attachments.prepare(Kind.VOICE, voice.getvalue(), "x.ogg")
+    sound = attachments.prepare(Kind.VOICE, tone("ogg", "libopus", 48_000, "mono", 1), "x.ogg")
     image = store_picture(actor)
     return [
         image,
@@ -250,6 +248,7 @@ def every_kind(actor: Actor) -> list[Content]:
         Content(kind=Kind.LOCATION, detail={"lat": -23.5, "lng": -46.6, "title": "Loja", "address": "Rua A"}),
         Content(kind=Kind.CONTACT, detail={"name": "Ana", "phone": "5511977776666"}),
         Content(body="Sim!", quoted_wpp_id=QUOTED),
+        attachments.store_attachment(actor, Attachment(Kind.STICKER, moving_picture("WEBP"), "image/webp", "a.webp")),
     ]
 
 
@@ -262,10 +261,11 @@ def test_it_sends_every_kind_as_what_it_is(sender: Actor, control: SandboxContro
     assert {message.state for message in messaging_outbox.list_recent(sender)} == {State.ACCEPTED, State.SENT}
     sent = control.sent(f"user_{sender.user_id}")
     # The sandbox files an `image/jpeg` under image, whatever the console calls it.
-    kinds = ["image", "sticker", "image", "image", "ptt", "document", "location", "vcard", "chat"]
+    kinds = ["image", "sticker", "image", "image", "ptt", "document", "location", "vcard", "chat", "sticker"]
     assert [one["type"] for one in sent] == kinds
+    assert [one["moves"] for one in sent if one["type"] == "sticker"] == [False, True]
     assert (sent[0]["body"], sent[0]["filename"]) == ("Olha só", "foto.jpg")
-    assert sent[-1]["quoted"] == "3EB0AB"
+    assert sent[-2]["quoted"] == "3EB0AB"
 
 
 def test_it_asks_whatsapp_once_about_a_number(sender: Actor, database: Database) -> None:

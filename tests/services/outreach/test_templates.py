@@ -14,8 +14,8 @@ from PIL import Image
 from services.db.actor import SYSTEM, Actor, Role
 from services.errors import Forbidden, InvalidInput, NotFound, ServiceError
 from services.messaging import outbox
-from services.messaging.attachments import FileBroken
 from services.messaging.content import TEXT_LIMIT, EmptyMessage, Kind, MessageTooLong
+from services.messaging.errors import FileBroken
 from services.outreach import template_content, template_exchange, template_language, templates
 from services.outreach.errors import UnreadableList
 from services.outreach.template_content import TemplateDraft

@@ -12,9 +12,11 @@ from services.messaging.state import Wait, WaitReason
 from tests.support.databases import Database
 from tests.support.pages import look_at, open_tab, texts_of
 from tests.support.paths import ROOT
+from tests.support.recordings import moving_picture, tone
 from tests.support.sessions import connected
 from ui.components import message_preview
 from ui.kit import badges
+from ui.sending import compose
 
 SEND = ROOT / "pages" / "send.py"
 
@@ -42,6 +44,41 @@ def test_it_queues_a_place_and_keeps_its_draft_in_the_address(database: Database
     (sent,) = outbox.list_recent(user)
     assert (sent.kind, sent.detail["title"]) == (Kind.LOCATION, "Loja")
     assert at.query_params["rascunho"] != key
+
+
+def test_it_says_what_a_voice_note_is_made_of_and_makes_it_once(database: Database, user: Actor) -> None:
+    connected(database, user)
+    at = open_tab(SEND, user)
+    at.session_state["compose_kind"] = Kind.VOICE
+    at.run()
+    assert at.file_uploader[0].label == "Arquivo (MP3, WAV, M4A, OGG, FLAC ou gravação do navegador, até 36 MB)"
+    recording = tone("wav", "pcm_s16le", 8_000, "mono", 0.5)
+    at.file_uploader[0].upload("recado.wav", recording, "audio/wav").run()
+    assert not at.exception
+    made = at.session_state[compose.PREPARED_FILE][1]
+    assert (made.mimetype, made.filename) == ("audio/ogg; codecs=opus", "recado.ogg")
+    assert at.run().session_state[compose.PREPARED_FILE][1] is made
+
+
+def test_it_finds_out_once_what_is_wrong_with_a_file_and_says_it_each_time(database: Database, user: Actor) -> None:
+    connected(database, user)
+    at = open_tab(SEND, user)
+    at.session_state["compose_kind"] = Kind.VIDEO
+    at.run()
+    at.file_uploader[0].upload("filme.mov", b"\0\0\0\x14ftypqt  " + b"rubbish" * 20, "video/quicktime").run()
+    assert "corrompido ou vazio" in texts_of(at)
+    wrong = at.session_state[compose.PREPARED_FILE][1]
+    assert "corrompido ou vazio" in texts_of(at.run())
+    assert at.session_state[compose.PREPARED_FILE][1] is wrong
+
+
+def test_it_tells_before_sending_that_only_the_first_picture_will_go(database: Database, user: Actor) -> None:
+    connected(database, user)
+    at = open_tab(SEND, user)
+    at.session_state["compose_kind"] = Kind.IMAGE
+    at.run()
+    at.file_uploader[0].upload("gato.webp", moving_picture("WEBP", side=64), "image/webp").run()
+    assert "só a primeira vai" in texts_of(at)
 
 
 def test_it_warns_of_writing_to_whoever_asked_for_silence(database: Database, user: Actor) -> None:

@@ -22,6 +22,7 @@ from tests.support import days
 from tests.support.api_calls import MARK, THURSDAY, WEEKLY, call_operation, get_names, list_rows
 from tests.support.credentials import bearer_header, make_jwt
 from tests.support.databases import Database
+from tests.support.recordings import film
 from tests.support.sessions import connected
 from tests.support.waiting import wait_for
 from tests.support.web_settings import ORIGIN
@@ -418,6 +419,9 @@ def test_it_says_what_an_uploaded_file_goes_as(http: httpx.Client, ana: Actor) -
 
     picture = upload(out.getvalue(), filename="praia.jpeg")
     assert (picture.status_code, picture.json()["kind"], picture.json()["filename"]) == (201, "image", "praia.jpg")
+    assert picture.json()["notices"] == []
+    film_shown = upload(film("mov", "libx264"), filename="praia.mov").json()
+    assert [film_shown[key] for key in ("kind", "mimetype", "filename")] == ["video", "video/mp4", "praia.mp4"]
     assert upload(b"a note", filename="nota.txt").json()["mimetype"] == "text/plain"
     assert upload(out.getvalue(), kind="document").json()["kind"] == "document"
     sent = {"phone": "11987654321", "kind": "video", "mediaId": picture.json()["id"]}
@@ -433,7 +437,7 @@ def test_it_says_what_an_uploaded_file_goes_as(http: httpx.Client, ana: Actor) -
         (b"%PDF-1.7", "image", 422, "arquivo_de_outro_tipo"),
         (b"x", "chat", 422, "entrada_invalida"),
         (b"x", "nothing", 422, "campos_invalidos"),
-        (b"\0" * (17 * 1024 * 1024), "video", 422, "arquivo_grande"),
+        (b"\0" * (17 * 1024 * 1024), "image", 422, "arquivo_grande"),
         (b"\0" * (36 * 1024 * 1024 + 1), "", 413, "corpo_grande"),
     ],
     ids=range(7),
