@@ -5,9 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 # A file's tests stay in one process; browser tests come first, so that no long one is left over at the end.
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
-# They start processes, programs or no database at all: PostgreSQL's version is nothing to them.
-NO_SQL := wppconnect db/test_embedded.py operations/test_supervisor.py test_settings.py test_settings_sources.py \
-  test_settings_values.py test_errors.py test_log.py messaging/test_pace.py diagnostics/test_session_checks.py
+# What the services have asked during the first pass.
+STATEMENTS := .pytest_cache/statements
+# What runs on PostgreSQL 15 as a whole: the rest is prepared there.
+ON_15 := migrations test_isolation.py test_isolation_claims.py services/db/test_engine.py services/db/test_notify.py \
+  services/db/test_queries.py services/db/test_statements.py services/operations/test_backup.py
 # They start processes or walk over every table: too slow for whoever is writing.
 NOT_FAST := browser faults contract demo migrations web/receiver web/api/test_every_operation.py \
   services/db/test_embedded.py services/operations/test_supervisor.py services/operations/test_backup.py test_compose.py test_isolation.py \
@@ -34,20 +36,20 @@ demo: $(VENV)/.run ## An installation of its own (data/demo) with a month of dat
 	@DATA_DIR=data/demo HEALTH_HEAL=false HEALTH_PROOF_SECONDS=86400 HEALTH_ASKS_PER_DAY=0 $(BIN)/python manage.py up
 
 test: $(VENV)/.dev browser ## Run the whole suite, in real Chromium and on PostgreSQL 15 too where there is one
-	$(BIN)/python -m pytest $(TWO) -m "not slow"
+	@rm -rf $(STATEMENTS)
+	$(BIN)/python -m pytest $(TWO) -m "not slow" --record-statements $(STATEMENTS)
 	@if [ -x $(PG15_BIN)/postgres ]; then $(MAKE) --no-print-directory test-15; \
 	else echo "NOTE: no PostgreSQL 15 in $(PG15_BIN): the second pass on it did not run"; fi
 
 test-fast: $(VENV)/.dev ## For whoever is writing: the first case of each test that starts no process and no browser
 	$(BIN)/python -m pytest -q $(TWO) -m "not slow" --first-cases tests $(addprefix --ignore tests/,$(NOT_FAST)) tests
 
-test-15: $(VENV)/.dev ## What proves the SQL, on PostgreSQL 15: migrations, isolation, each service's tests by their first case
-	PLUSHIFY_TEST_PG_BIN=$(PG15_BIN) $(BIN)/python -m pytest $(TWO) --first-cases tests/services \
-	  $(addprefix --ignore tests/services/,$(NO_SQL)) tests/migrations tests/test_isolation.py tests/test_isolation_claims.py \
-	  tests/services
+test-15: $(VENV)/.dev ## PostgreSQL 15: migrations, isolation, a backup, and every statement that `make test` has met, prepared
+	PLUSHIFY_TEST_PG_BIN=$(PG15_BIN) $(BIN)/python -m pytest $(TWO) -m "not slow" --recorded-statements $(STATEMENTS) \
+	  $(addprefix tests/,$(ON_15))
 
-test-slow: $(VENV)/.dev ## What takes minutes: random lives of sessions, with whatever breaks
-	$(BIN)/python -m pytest -m slow --timeout 1800
+test-slow: $(VENV)/.dev browser ## What kills by the dozen, waits by the clock, or is one more case of what `make test` proves
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow --timeout 1800
 
 check: $(VENV)/.dev ## Lint, formatting and types
 	$(BIN)/ruff check .

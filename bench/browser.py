@@ -22,10 +22,10 @@ PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-c
 
 
 @contextlib.contextmanager
-def chromium(playwright: Playwright) -> Iterator[Browser]:
-    """The machine's Chromium; Playwright's own where the machine has none."""
+def chromium(playwright: Playwright, *flags: str) -> Iterator[Browser]:
+    """The machine's Chromium, with more `flags`; Playwright's own where the machine has none."""
     found = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+    browser = playwright.chromium.launch(executable_path=found, args=[*FLAGS, *flags])
     try:
         yield browser
     finally:

@@ -20,9 +20,11 @@ from services.db.embedded import EmbeddedPostgres
 from services.db.migrate import migrate
 from tests.support.databases import Database, fresh_database, speed_up_server
 from tests.support.process_state import forget_process_state, point_at_database
+from tests.support.statements import StatementRecorder
 from tests.support.tenants import Tenants, create_tenants
 
 TEMPLATE = "plushify_template"
+RECORDER = pytest.StashKey[StatementRecorder]()
 NO_SKIPS = os.environ.get("PLUSHIFY_NO_SKIPS") == "1"
 
 # Where Linux keeps files in memory: a database there takes a quarter off what a test costs.
@@ -51,6 +53,9 @@ def _spare_memory() -> int:
 if "TMPDIR" not in os.environ and _spare_memory() >= MEMORY_BYTES:
     os.environ["TMPDIR"] = str(MEMORY)
     tempfile.tempdir = None
+
+# Where nothing may be kept, each of the hundreds of processes compiles all of our modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Every httpx.Client reads whom the world trusts, which takes longer than a short test; no test speaks TLS with anybody.
 ONE_AUTHORITY = Path(tempfile.mkdtemp(prefix="plushify-tls-")) / "authority.pem"
@@ -155,22 +160,48 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--first-cases", type=Path, metavar="FOLDER", help="of a parametrized test in FOLDER run the first case only"
     )
+    parser.addoption("--record-statements", type=Path, metavar="FOLDER", help="keep in FOLDER what the services ask")
+    parser.addoption("--recorded-statements", type=Path, metavar="FOLDER", help="prepare what is kept in FOLDER")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--record-statements"):
+        config.stash[RECORDER] = StatementRecorder()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if (recorder := config.stash.get(RECORDER, None)) is not None:
+        recorder.write(config.getoption("--record-statements"))
+
+
+@pytest.fixture
+def recorded_statements(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.config.getoption("--recorded-statements")
+    return found
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `--first-cases` each statement still meets the database; what varies are the values."""
-    folder: Path | None = config.getoption("--first-cases")
-    if folder is None:
-        return
+    if config.getoption("--recorded-statements") is None:
+        _deselect(config, items, [item for item in items if item.get_closest_marker("recorded")])
+    if (folder := config.getoption("--first-cases")) is not None:
+        _deselect(config, items, _later_cases(items, folder))
+
+
+def _later_cases(items: list[pytest.Item], folder: Path) -> list[pytest.Item]:
+    """Of each parametrized test in the folder all cases but the first."""
     seen: set[str] = set()
-    kept: list[pytest.Item] = []
-    dropped: list[pytest.Item] = []
+    later: list[pytest.Item] = []
     for item in items:
         test = item.nodeid.partition("[")[0]
-        later = test in seen and item.path.is_relative_to(folder.absolute())
-        (dropped if later else kept).append(item)
+        if test in seen and item.path.is_relative_to(folder.absolute()):
+            later.append(item)
         seen.add(test)
-    items[:] = kept
+    return later
+
+
+def _deselect(config: pytest.Config, items: list[pytest.Item], dropped: list[pytest.Item]) -> None:
+    gone = set(dropped)
+    items[:] = [item for item in items if item not in gone]
     config.hook.pytest_deselected(items=dropped)
 
 

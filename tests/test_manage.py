@@ -85,12 +85,11 @@ def test_it_creates_users_before_the_first_start_and_beside_a_running_installati
 @pytest.mark.parametrize(
     ("email", "typed", "reason"),
     [
-        ("ANA@exemplo.com.br", PASSWORD, "Já existe um usuário com esse e-mail"),
-        ("rui@exemplo.com.br", "curta", "pelo menos 10 caracteres"),
-        ("rui@exemplo.com.br", "", "pelo menos 10 caracteres"),
-        ("rui", PASSWORD, "e-mail não é válido"),
+        pytest.param("ANA@exemplo.com.br", PASSWORD, "Já existe um usuário com esse e-mail", id="duplicate"),
+        pytest.param("rui@exemplo.com.br", "curta", "pelo menos 10 caracteres", id="weak", marks=pytest.mark.slow),
+        pytest.param("rui@exemplo.com.br", "", "pelo menos 10 caracteres", id="empty", marks=pytest.mark.slow),
+        pytest.param("rui", PASSWORD, "e-mail não é válido", id="email", marks=pytest.mark.slow),
     ],
-    ids=["duplicate", "weak", "empty", "email"],
 )
 def test_it_says_in_one_line_why_a_user_cannot_be_made(
     email: str, typed: str, reason: str, call: Callable[..., Done], database: Database, tmp_path: Path

@@ -14,6 +14,7 @@ from services.accounts.sign_in import open_sign_in
 from services.db.actor import Role, person
 from services.db.embedded import EmbeddedPostgres
 from services.fleet import commands
+from tests.support.browser_contexts import ContextPool, open_page
 from tests.support.browser_user import BrowserUser, NewBrowserUser
 from tests.support.installation import FAST_SETTINGS, Installation, open_installation, use_settings_of
 from tests.support.waiting import wait_for
@@ -21,6 +22,8 @@ from tests.support.waiting import wait_for
 TIMEOUT_MS = 45_000
 SNAPSHOT_MS = 5_000
 expect.set_options(timeout=TIMEOUT_MS)
+# Pages of one browser share what they have compiled.
+ONE_RENDERER = "--process-per-site"
 PHONE, UP = "5511987654321", "conectado"
 OPENED = pytest.StashKey[list[BrowserContext]]()
 
@@ -29,28 +32,35 @@ OPENED = pytest.StashKey[list[BrowserContext]]()
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         try:
-            with machine_chromium(playwright) as browser:
+            with machine_chromium(playwright, ONE_RENDERER) as browser:
                 yield browser
         except Error as error:
             pytest.skip(f"NO CHROMIUM: browser tests prove nothing here ({str(error).splitlines()[0]})")
 
 
+@pytest.fixture(scope="package")
+def contexts(chromium: Browser) -> Iterator[ContextPool]:
+    pool = ContextPool(chromium)
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
-def new_context(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., BrowserContext]]:
+def new_context(contexts: ContextPool, request: pytest.FixtureRequest) -> Iterator[Callable[..., BrowserContext]]:
     """Opens browsers that know nothing of each other."""
     opened = request.node.stash[OPENED] = []
 
     def make(**options: Any) -> BrowserContext:
         # Without a graphics card whatever moves on a page is drawn by the processors that the product runs on too.
         still = {"locale": "pt-BR", "timezone_id": "America/Sao_Paulo", "reduced_motion": "reduce"}
-        context = chromium.new_context(**{**still, **options})
+        context = contexts.take({**still, **options})
         context.set_default_timeout(TIMEOUT_MS)
         opened.append(context)
         return context
 
     yield make
     for context in opened:
-        context.close()
+        contexts.give_back(context)
 
 
 @pytest.fixture(scope="package")  # no longer: what nobody looks at takes its share of the processors all the same
@@ -87,7 +97,7 @@ def new_browser_user(
         )
         if paired:
             _pair(installation, user_id)
-        page, address = new_context(**options).new_page(), installation.processes.console_url
+        page, address = open_page(new_context(**options)), installation.processes.console_url
         token = cookie_tokens.encode_token(open_sign_in(user_id))
         if path is None:
             admit(page.context, address, token)

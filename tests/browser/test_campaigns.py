@@ -104,6 +104,7 @@ def test_it_stops_everything_and_cancels(sender: BrowserUser) -> None:
     assert len(sender.installation.processes.control.sent(sender.session)) < 20
 
 
+@pytest.mark.slow
 def test_ten_thousand_rows_and_none(sender: BrowserUser, tmp_path: Path) -> None:
     page = begin(sender, "")
     page.get_by_role("button", name="Ver a previsão").click()

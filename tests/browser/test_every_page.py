@@ -15,6 +15,7 @@ from bench.browser import admit, idle
 from demo import message_history, month, people, session_history
 from services.accounts import cookie_tokens, sign_in
 from services.db.embedded import EmbeddedPostgres
+from tests.support.browser_contexts import open_page
 from tests.support.installation import Installation, open_installation, use_settings_of
 from tests.support.paths import ROOT
 
@@ -75,32 +76,80 @@ def addresses(installation: Installation, user_id: UUID) -> dict[str, str]:
     return {name: "/" if name == "my_whatsapp" else f"/{name}{query.get(name, '')}" for name in pages}
 
 
-@pytest.mark.parametrize(("language", "theme"), [("pt-BR", "light"), ("en-US", "dark")], ids=["portuguese", "english"])
-@pytest.mark.timeout(400)
-def test_it_can_be_read_by_everybody_and_on_a_phone(
-    installation: Installation, new_context: Callable[..., BrowserContext], language: str, theme: str
-) -> None:
-    sender = installation.database.one(
+@pytest.fixture(scope="module")
+def shown(installation: Installation) -> dict[str, str]:
+    """Page → address, as somebody sees it who has something on each."""
+    return addresses(installation, sender(installation))
+
+
+def sender(installation: Installation) -> UUID:
+    """Who has most to show on their own pages."""
+    found: UUID = installation.database.one(
         "select user_id from messages where state = 'failed' group by 1 order by count(*) desc, 1 limit 1"
     )
-    admin = installation.database.one("select id from auth.users where email = %s", people.ADMIN_EMAIL)
+    return found
+
+
+def admin(installation: Installation) -> UUID:
+    found: UUID = installation.database.one("select id from auth.users where email = %s", people.ADMIN_EMAIL)
+    return found
+
+
+@pytest.mark.timeout(400)
+def test_it_can_be_read_by_everybody_and_on_a_phone_in_portuguese(
+    installation: Installation, new_context: Callable[..., BrowserContext], shown: dict[str, str]
+) -> None:
+    """Staff see each page, those of everybody too."""
+    page = open_page(new_context(locale="pt-BR", color_scheme="light", viewport=DESKTOP))
+    faults = [f"sign-in: {fault}" for fault in _faults_of_the_form(page, installation, "pt-BR")]
+    sign_in_as(admin(installation), page, installation)
+    for name, address in shown.items():
+        faults += [f"{name}: {fault}" for fault in _faults_at(page, installation, address, "pt-BR")]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.timeout(400)
+def test_it_can_be_read_by_everybody_and_on_a_phone_in_english_and_in_the_dark(
+    installation: Installation, new_context: Callable[..., BrowserContext], shown: dict[str, str]
+) -> None:
+    """A user sees their own pages, staff the others."""
+    page = open_page(new_context(locale="en-US", color_scheme="dark", viewport=DESKTOP))
+    faults = [f"sign-in: {fault}" for fault in _faults_of_the_form(page, installation, "en-US")]
+    for person, for_everybody in ((sender(installation), True), (admin(installation), False)):
+        sign_in_as(person, page, installation)
+        for name, address in shown.items():
+            if _is_for_everybody(name) == for_everybody:
+                faults += [f"{name}: {fault}" for fault in _faults_at(page, installation, address, "en-US")]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_what_staff_see_of_everybodys_pages_can_be_read_in_english_and_in_the_dark(
+    installation: Installation, new_context: Callable[..., BrowserContext], shown: dict[str, str]
+) -> None:
+    page = open_page(new_context(locale="en-US", color_scheme="dark", viewport=DESKTOP))
+    sign_in_as(admin(installation), page, installation)
     faults: list[str] = []
-    # What everybody has looks the same in both; staff's own copies of it are seen once.
-    for person in (admin, sender) if language == "en-US" else (admin,):
-        page = new_context(locale=language, color_scheme=theme, viewport=DESKTOP).new_page()
-        admit(
-            page.context, installation.processes.console_url, cookie_tokens.encode_token(sign_in.open_sign_in(person))
-        )
-        for name, address in addresses(installation, sender).items():
-            if person == sender and not _is_for_everybody(name):
-                continue
-            page.goto(installation.processes.console_url + address)
-            faults += [f"{name}: {fault}" for fault in _faults(page, language)]
-    page = new_context(locale=language, color_scheme=theme, viewport=DESKTOP).new_page()
+    for name, address in shown.items():
+        if _is_for_everybody(name):
+            faults += [f"{name}: {fault}" for fault in _faults_at(page, installation, address, "en-US")]
+    assert not faults, "\n".join(faults)
+
+
+def sign_in_as(person: UUID, page: Page, installation: Installation) -> None:
+    admit(page.context, installation.processes.console_url, cookie_tokens.encode_token(sign_in.open_sign_in(person)))
+
+
+def _faults_at(page: Page, installation: Installation, address: str, language: str) -> Iterator[str]:
+    page.goto(installation.processes.console_url + address)
+    yield from _faults(page, language)
+
+
+def _faults_of_the_form(page: Page, installation: Installation, language: str) -> Iterator[str]:
     page.goto(installation.processes.console_url)
     page.get_by_test_id("stForm").wait_for()
-    faults += [f"sign-in: {fault}" for fault in _faults(page, language)]
-    assert not faults, "\n".join(faults)
+    yield from _faults(page, language)
 
 
 def _is_for_everybody(name: str) -> bool:

@@ -34,11 +34,10 @@ def stored_text(user: BrowserUser) -> Any:
 @pytest.mark.parametrize(
     "screen",
     [
-        {"color_scheme": "light"},
-        {"color_scheme": "dark"},
-        {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}},
+        pytest.param({"color_scheme": "light"}, id="light"),
+        pytest.param({"color_scheme": "dark"}, id="dark", marks=pytest.mark.slow),
+        pytest.param({"color_scheme": "dark", "viewport": {"width": 390, "height": 844}}, id="phone"),
     ],
-    ids=["light", "dark", "phone"],
 )
 def test_it_shows_a_qr_that_a_camera_reads(new_browser_user: NewBrowserUser, screen: dict[str, Any]) -> None:
     user = new_browser_user(**screen)

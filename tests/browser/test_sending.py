@@ -67,9 +67,11 @@ def test_its_button_stays_under_the_press_whatever_appears(sender: BrowserUser) 
 @pytest.mark.parametrize(
     ("phone", "text", "sentence"),
     [
-        ("(11) 91234-5678", "   ", "A mensagem está vazia."),
-        ("11 1234", "Olá!", "Esse número de telefone não é válido."),
-        ("(11) 91234-5678", "x" * 4097, "A mensagem passa de 4096 caracteres."),
+        pytest.param("(11) 91234-5678", "   ", "A mensagem está vazia.", id="empty"),
+        pytest.param("11 1234", "Olá!", "Esse número de telefone não é válido.", id="number", marks=pytest.mark.slow),
+        pytest.param(
+            "(11) 91234-5678", "x" * 4097, "A mensagem passa de 4096 caracteres.", id="long", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_it_refuses_with_a_sentence_and_sends_nothing(

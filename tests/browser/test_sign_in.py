@@ -18,6 +18,7 @@ from services import settings
 from services.accounts import provisioning
 from services.accounts.sign_in import SignInLocked, SignInRefused
 from services.db.actor import Role
+from tests.support.browser_contexts import open_page
 from tests.support.databases import Database
 from tests.support.installation import Installation
 
@@ -68,7 +69,7 @@ def until(condition: Callable[[], object], message: str) -> None:
 
 
 def new_browser_user(context: BrowserContext, console: Console, path: str = "/") -> Page:
-    page = context.new_page()
+    page = open_page(context)
     page.goto(console.url + path)
     return page
 
@@ -161,7 +162,7 @@ def test_it_signs_out_the_other_tabs_of_the_browser(tab: Page, console: Console)
 
 
 def test_it_signs_out_and_in_again_in_one_tab_again_and_again(tab: Page) -> None:
-    for number in range(4):
+    for number in range(2):
         sign_in(tab)
         sign_out(tab)
         sign_in(tab)  # at once: the cookie's removal may still be on its way
@@ -183,7 +184,7 @@ def test_it_says_the_same_for_a_wrong_password_and_an_unknown_name(tab: Page) ->
     assert not has_cookie(tab)
 
 
-@pytest.mark.parametrize("email", [EMAIL, "ninguem@example.com"])
+@pytest.mark.parametrize("email", [EMAIL, pytest.param("ninguem@example.com", marks=pytest.mark.slow)])
 def test_it_locks_a_name_out_across_browsers(
     tab: Page, console: Console, new_context: Callable[[], BrowserContext], database: Database, email: str
 ) -> None:
@@ -203,10 +204,9 @@ def test_it_locks_a_name_out_across_browsers(
 @pytest.mark.parametrize(
     "change",
     [
-        "update accounts set active = false where user_id = %s",
-        "update accounts set token_version = token_version + 1 where user_id = %s",
+        pytest.param("update accounts set active = false where user_id = %s", id="deactivated", marks=pytest.mark.slow),
+        pytest.param("update accounts set token_version = token_version + 1 where user_id = %s", id="revoked"),
     ],
-    ids=["deactivated", "revoked"],
 )
 def test_it_shuts_the_open_tab_of_whoever_is_shut_out(tab: Page, database: Database, ana: UUID, change: str) -> None:
     sign_in(tab)

@@ -17,7 +17,8 @@ from tests.support.processes import Processes, running_processes
 from tests.support.sandbox_control import SandboxControl
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.browser
+# Two more processes, and waves that wait for sessions to come back.
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 PHONE = "5511987654321"
 WIDE = {"width": 1300, "height": 1000}

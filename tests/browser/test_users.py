@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import BrowserContext, expect
 
 from services.db.actor import Role
+from tests.support.browser_contexts import open_page
 from tests.support.browser_user import NewBrowserUser
 
 pytestmark = pytest.mark.browser
@@ -26,7 +27,7 @@ def test_it_invites_and_the_invited_person_signs_in_once_by_the_link(
     link = page.get_by_test_id("stCode").inner_text().strip()
     assert link.startswith(admin.installation.processes.console_url)
 
-    invited = new_context().new_page()
+    invited = open_page(new_context())
     invited.goto(link)
     expect(invited.get_by_text("Crie sua senha")).to_be_visible()
     invited.get_by_label("Senha", exact=True).fill(PASSWORD)
@@ -40,7 +41,7 @@ def test_it_invites_and_the_invited_person_signs_in_once_by_the_link(
     invited.get_by_role("button", name="Entrar").click()
     expect(invited.get_by_text("Conecte seu WhatsApp")).to_be_visible()
 
-    again = new_context().new_page()
+    again = open_page(new_context())
     again.goto(link)
     expect(again.get_by_text("Este link não vale mais")).to_be_visible()
     assert link.partition("=")[2] not in admin.installation.processes.logs()

@@ -185,11 +185,16 @@ def test_it_knows_a_configured_servers_secret_and_listens_where_it_is_told(serve
 @pytest.mark.parametrize(
     ("options", "secret", "reason"),
     [
-        ((), "another-secret", "does not take this SECRET_KEY"),
-        ((), "", "--secret-stdin"),
-        (("--listen", "192.0.2.1:80"), SECRET, "cannot listen on 192.0.2.1:80"),
+        pytest.param((), "another-secret", "does not take this SECRET_KEY", id="secret"),
+        pytest.param((), "", "--secret-stdin", id="no secret", marks=pytest.mark.slow),
+        pytest.param(
+            ("--listen", "192.0.2.1:80"),
+            SECRET,
+            "cannot listen on 192.0.2.1:80",
+            id="listen",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["secret", "no secret", "listen"],
 )
 def test_it_exits_with_2_where_it_cannot_look(
     server: Sandbox, tmp_path: Path, options: tuple[str, ...], secret: str, reason: str

@@ -124,6 +124,7 @@ def _has_something_for_staff(admin: Actor) -> None:
     assert audit_search.search_actions(admin, audit_search.Filter()).rows
 
 
+@pytest.mark.slow
 def test_it_is_the_same_each_time(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(message_history, "MESSAGE_COUNT", 500)
     monkeypatch.setattr(session_history, "EVENT_COUNT", 200)

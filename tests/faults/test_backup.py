@@ -21,7 +21,7 @@ from tests.support.process_state import forget_process_state
 from tests.support.processes import running_processes
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 PASSWORD = "uma senha bem longa"
 

@@ -17,7 +17,7 @@ from tests.support.processes import SHARED_TOKEN
 from tests.support.sessions import connected
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 SOAK = bool(os.environ.get("PLUSHIFY_SOAK"))
 EVENTS = 10_000 if SOAK else 1_200

@@ -41,9 +41,6 @@ KILLS, KILLED_SENDS = (50, 1000) if os.environ.get("PLUSHIFY_SOAK") else (6, 160
 ROOT = Path(__file__).parents[2]
 
 
-# --- what must hold whatever was killed -------------------------------------------------------------------------------
-
-
 # --- one process after the other --------------------------------------------------------------------------------------
 
 
@@ -82,6 +79,7 @@ def test_it_sends_nothing_twice_when_the_worker_is_killed(installation: Killable
     assert len(installation.processes.control.sent()) >= 90
 
 
+@pytest.mark.slow
 def test_it_sends_nothing_twice_however_often_the_worker_is_killed(installation: KillableInstallation) -> None:
     """kill -9 at random moments during many sends: `make soak` 50 times during 1,000, the suite a few."""
     chance = random.Random()
@@ -118,6 +116,7 @@ def _sent_or_done(installation: KillableInstallation, moment: int) -> bool:
     return len(installation.processes.control.sent()) >= moment or waiting == 0
 
 
+@pytest.mark.slow
 def test_two_workers_share_the_lanes_and_serve_each_in_order(installation: KillableInstallation) -> None:
     people = pair_people(installation, 6)
     with running_second_worker(installation):
@@ -196,6 +195,7 @@ def test_it_sends_a_whole_lane_without_waiting_for_the_clock(installation: Killa
 # --- all of them, at random -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_survives_kills_at_random(installation: KillableInstallation) -> None:
     seed = random.SystemRandom().randrange(2**32)
     chance = random.Random(seed)
@@ -233,6 +233,7 @@ def test_it_brings_a_killed_database_up_with_what_was_committed(installation: Ki
         assert connection.execute("select count(*) from auth.users where id = %s", [user.user_id]).fetchone() == (1,)
 
 
+@pytest.mark.slow
 def test_it_finishes_a_clean_up_whose_worker_was_killed(installation: KillableInstallation) -> None:
     people = pair_people(installation, 4)
     installation.processes.stop("worker")

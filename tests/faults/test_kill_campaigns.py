@@ -17,7 +17,7 @@ from tests.support.killable_installation import FAULT_SETTINGS, KillableInstalla
 from tests.support.local_times import SAO_PAULO
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 RECIPIENTS = 40
 KILLS = 6

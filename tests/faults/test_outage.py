@@ -82,6 +82,7 @@ def test_it_misses_nothing_while_the_receiver_is_stopped(installation: KillableI
         assert installation.database.one(lazily, actor.user_id) == 5
 
 
+@pytest.mark.slow
 def test_it_misses_nothing_of_a_stream_while_everything_is_killed(installation: KillableInstallation) -> None:
     (actor,) = pair_people(installation, 1)
     written: list[str] = []
@@ -142,6 +143,7 @@ def _all_told(logs: Logs, event: str) -> bool:
     return all(set(logs.loops(process, event)) >= LOOPS[process] for process in PROCESSES)
 
 
+@pytest.mark.slow
 def test_it_tells_of_a_database_that_is_away_in_one_line_a_loop(installation: KillableInstallation) -> None:
     installation.processes.start("console")
     (actor,) = pair_people(installation, 1)
@@ -181,6 +183,7 @@ def _counted(installation: KillableInstallation, loop: str) -> int:
     return sum(int(value) for name, labels, value in samples if name.endswith("_total") and labels["loop"] == loop)
 
 
+@pytest.mark.slow
 def test_it_writes_a_line_a_call_and_no_more_while_the_server_is_away(installation: KillableInstallation) -> None:
     people = pair_people(installation, 2)
     logs = Logs(installation)

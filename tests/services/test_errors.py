@@ -1,6 +1,7 @@
 """The whole tree of errors, wherever in `services/` each of them stands."""
 
 import ast
+import functools
 import importlib
 import pkgutil
 import string
@@ -71,18 +72,20 @@ def test_it_fills_only_named_places_of_its_texts(error: type[ServiceError]) -> N
         assert all(name.isidentifier() for name in names)
 
 
-def _users_of(kind: type[ServiceError]) -> set[tuple[str, ...]]:
-    """The packages that import a kind, like ("services", "fleet")."""
-    return {
-        path.relative_to(ROOT).parts[:2]
+@functools.cache
+def _imports() -> list[tuple[tuple[str, ...], set[str]]]:
+    """Of each import of kinds: the package that it is in, like ("services", "fleet"), and the names."""
+    return [
+        (path.relative_to(ROOT).parts[:2], {alias.name for alias in node.names})
         for room in ("services", "ui", "web")
         for path in (ROOT / room).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ImportFrom) and node.module == errors.__name__
-        if kind.__name__ in {alias.name for alias in node.names}
-    }
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_it_keeps_among_the_kinds_only_what_several_packages_use(kind: type[ServiceError]) -> None:
-    assert len(_users_of(kind)) > 1, "put it beside the code that raises it"
+    assert len({package for package, names in _imports() if kind.__name__ in names}) > 1, (
+        "put it beside the code that raises it"
+    )

@@ -165,7 +165,7 @@ class DatabasePool:
 
     def _clone(self) -> SpareDatabase:
         name = f"t_{uuid4().hex}"
-        self._admin.execute(f"create database {name} template {self._template}")
+        self._admin.execute(f"create database {name} template {self._template} strategy file_copy")
         with psycopg.connect(self._cluster.url(name), autocommit=True) as connection:
             return SpareDatabase(name, _read_schema(connection))
 

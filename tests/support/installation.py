@@ -14,7 +14,7 @@ import pytest
 from services.db.embedded import EmbeddedPostgres
 from tests.support.databases import Database, DatabasePool, get_database_pool
 from tests.support.process_state import forget_process_state
-from tests.support.processes import ALL_PROCESSES, Processes, running_processes
+from tests.support.processes import ALL_PROCESSES, SANDBOX_MODULE, Processes, running_processes
 
 # Clocks that nobody wants to watch in real time.
 FAST_SETTINGS = {"SEND_PACE_SECONDS": "0", "HEALTH_SWEEP_SECONDS": "1", "HEALTH_STEP_SECONDS": "3"}
@@ -23,6 +23,7 @@ FAST_SETTINGS |= {"CAMPAIGN_PACE_SECONDS": "1", "CAMPAIGN_OPENS": "00:00", "CAMP
 FAST_SETTINGS |= {"CAMPAIGN_WARMUP_DAYS": "0", "CAMPAIGN_COLD_SHARE": "1"}
 # The owners' own systems that events are forwarded to are on this machine here.
 FAST_SETTINGS |= {"FORWARD_ALLOW_PRIVATE": "true"}
+FAST_SETTINGS |= {SANDBOX_MODULE: "tests.support.quick_sandbox"}
 # What running processes write about themselves and expect to find again.
 PROCESS_TABLES = frozenset(
     {

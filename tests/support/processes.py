@@ -23,6 +23,8 @@ STOP_TIMEOUT_SECONDS = 15.0
 SHARED_TOKEN = "the-shared-webhook-token-of-the-tests"
 SERVER_TOKEN = "the-secret-key-of-the-sandbox"
 COOKIE_KEY = "the-key-that-signs-the-sign-in-cookies-in-tests"
+# Names another module than `sandbox` that serves as the sandbox.
+SANDBOX_MODULE = "TEST_SANDBOX_MODULE"
 STREAMLIT_SECRET = "the-secret-of-streamlits-own-cookies-in-tests"
 
 
@@ -160,7 +162,7 @@ class Processes:
     def _command(self, name: str) -> list[str]:
         address = ["--server.port", str(self.settings.http.console_port), "--server.address", "127.0.0.1"]
         return {
-            "sandbox": ["-m", "sandbox"],
+            "sandbox": ["-m", self.environment.get(SANDBOX_MODULE, "sandbox")],
             "webhook": ["webhook.py"],
             "worker": ["worker.py"],
             "console": ["-m", "streamlit", "run", "app.py", *address],

@@ -433,6 +433,7 @@ def recovers_slowly(server: EmbeddedPostgres, seconds: float) -> None:
     os.chown(signal_file, server_uid(), -1)
 
 
+@pytest.mark.slow
 def test_it_waits_for_a_recovery_longer_than_for_a_start(
     new_server: Callable[..., EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -446,6 +447,7 @@ def test_it_waits_for_a_recovery_longer_than_for_a_start(
     assert time.monotonic() - begun > 2
 
 
+@pytest.mark.slow
 def test_it_does_not_wait_for_ever_for_a_recovery(
     new_server: Callable[..., EmbeddedPostgres], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -458,6 +460,7 @@ def test_it_does_not_wait_for_ever_for_a_recovery(
     assert not (server.home / "cluster" / "postmaster.pid").exists()
 
 
+@pytest.mark.slow
 def test_it_can_be_stopped_while_a_watcher_waits_for_a_recovery(new_server: Callable[..., EmbeddedPostgres]) -> None:
     server = new_server()
     server.start()

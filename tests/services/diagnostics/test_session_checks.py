@@ -123,10 +123,17 @@ FAULTS = [
     (unreachable_at_the_start, "server_unreachable", Guide.QR, Result.FAULT, Step.CONNECT),
     (never_connected, "never_connected", Guide.QR, Result.FAULT, Step.PAIR),
 ]
+# One for what a person sees of each kind; the others are as slow, and meet nothing new on their way.
+QUICK = {
+    zombie, stuck, code_changes, phone_removed, webhook_lost, wrong_secret, never_sent, despite_error, server_down,
+    unreachable_at_the_start, never_connected,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("arrange", "name", "guide", "result", "step"), FAULTS, ids=lambda v: getattr(v, "__name__", "")
+    ("arrange", "name", "guide", "result", "step"),
+    [pytest.param(*row, marks=() if row[0] in QUICK else pytest.mark.slow) for row in FAULTS],
+    ids=lambda v: getattr(v, "__name__", ""),
 )
 def test_it_names_each_fault_of_the_field(
     new_faulty_session: Callable[[], FaultySession],

@@ -19,7 +19,7 @@ from tests.support.process_state import forget_process_state
 from tests.support.sandbox_control import SandboxControl
 from tests.support.sessions import connected, name_of, own_session, pair_by_asking, wrote_to
 
-FLEET = 100
+FLEET = 30
 PACE = timedelta(days=1) / (3 * FLEET)
 NOBODY = "http://127.0.0.1:9"
 
@@ -77,10 +77,10 @@ def first(database: Database) -> UUID:
 def test_it_asks_a_quiet_fleet_three_times_a_day_evenly(database: Database) -> None:
     fleet(database)
     rounds = []
-    for _ in range(300):
+    for _ in range(3 * FLEET):
         later(database, PACE + timedelta(milliseconds=100))
         rounds.append(ask())
-    assert [len(asked) for asked in rounds] == [1] * 300
+    assert [len(asked) for asked in rounds] == [1] * (3 * FLEET)
     each = [one.session_id for asked in rounds for one in asked]
     assert {each.count(session_id) for session_id in each} == {3}
     assert {one.reason for asked in rounds for one in asked} == {Reason.QUIET}

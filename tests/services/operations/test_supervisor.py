@@ -299,8 +299,11 @@ def test_it_gives_up_on_a_program_that_crashes_five_times_in_a_row(up: Callable[
 
 @pytest.mark.parametrize(
     ("method", "number"),
-    [("fork", signal.SIGINT), ("spawn", signal.SIGINT), ("spawn", signal.SIGHUP)],
-    ids=["ctrl-c", "ctrl-c-where-nothing-forks", "terminal-closed"],
+    [
+        pytest.param("fork", signal.SIGINT, id="ctrl-c"),
+        pytest.param("spawn", signal.SIGINT, id="ctrl-c-where-nothing-forks", marks=pytest.mark.slow),
+        pytest.param("spawn", signal.SIGHUP, id="terminal-closed", marks=pytest.mark.slow),
+    ],
 )
 def test_it_stops_everything_when_its_terminal_says_so(up: Callable[..., Run], method: str, number: int) -> None:
     run = up(WAITS, WAITS, method=method)
@@ -396,6 +399,7 @@ def test_it_leaves_no_database_behind_when_its_start_is_broken_off(
     assert not children(head)
 
 
+@pytest.mark.slow
 def test_it_runs_the_whole_installation_and_finds_its_data_again(start: Callable[..., Run], data_dir: Path) -> None:
     sandbox, webhook, console = free_ports(3)
     ports = {"SANDBOX_PORT": str(sandbox), "WEBHOOK_PORT": str(webhook), "CONSOLE_PORT": str(console)}
