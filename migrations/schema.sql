@@ -191,11 +191,19 @@ create table public.campaign_lanes (
   available_at timestamp with time zone not null default now(),  -- until when the number rests from its last message of a campaign
   next_check_at timestamp with time zone,  -- when the worker looks next; null while no campaign is under way
   waiting_reason text,
+  refusals smallint not null default 0,  -- messages to strangers in a row that WhatsApp refused
+  refused_since timestamp with time zone,  -- when the first of them was released
+  restricted_at timestamp with time zone,  -- since when WhatsApp is taken to refuse strangers
+  probe_at timestamp with time zone,  -- when one message to a stranger may try again
+  refused_probes smallint not null default 0,
+  delivered_probes smallint not null default 0,
   FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
   PRIMARY KEY (user_id)
 );
 CREATE INDEX campaign_lanes_due ON public.campaign_lanes USING btree (next_check_at) WHERE (next_check_at IS NOT NULL);
+CREATE INDEX campaign_lanes_restricted ON public.campaign_lanes USING btree (user_id) WHERE (restricted_at IS NOT NULL);
 CREATE TRIGGER notify AFTER INSERT OR UPDATE OF time_zone, waiting_reason ON public.campaign_lanes FOR EACH ROW EXECUTE FUNCTION app.notify_campaign();
+CREATE TRIGGER notify_restriction AFTER UPDATE OF restricted_at, probe_at ON public.campaign_lanes FOR EACH ROW WHEN (((new.restricted_at IS DISTINCT FROM old.restricted_at) OR (new.probe_at IS DISTINCT FROM old.probe_at))) EXECUTE FUNCTION app.notify_campaign();
 create policy campaign_lanes_changed_by_owner on public.campaign_lanes for update to authenticated using ((( SELECT auth.uid() AS uid) = user_id)) with check ((( SELECT auth.uid() AS uid) = user_id));
 create policy campaign_lanes_made_by_owner on public.campaign_lanes for insert to authenticated with check ((( SELECT auth.uid() AS uid) = user_id));
 create policy campaign_lanes_of_owner on public.campaign_lanes for select to authenticated using ((( SELECT auth.uid() AS uid) = user_id));
@@ -217,17 +225,21 @@ create table public.campaign_recipients (
   reason text,
   message_id uuid,
   released_at timestamp with time zone,
+  retries smallint not null default 0,  -- how often they wait again because WhatsApp refused strangers
+  refused_message_id uuid,  -- the message that WhatsApp refused; should it arrive all the same, nobody writes again
   CHECK ((seq > 0)),
   CHECK ((state = ANY (ARRAY['waiting'::text, 'released'::text, 'skipped'::text, 'cancelled'::text]))),
   FOREIGN KEY (campaign_id, user_id) REFERENCES campaigns(id, user_id) ON DELETE CASCADE,
   FOREIGN KEY (message_id) REFERENCES messages(id) ON DELETE SET NULL,
+  FOREIGN KEY (refused_message_id) REFERENCES messages(id) ON DELETE SET NULL,
   PRIMARY KEY (campaign_id, seq),
   UNIQUE (campaign_id, phone)
 );
 CREATE INDEX campaign_recipients_by_state ON public.campaign_recipients USING btree (campaign_id, state);
 CREATE INDEX campaign_recipients_message ON public.campaign_recipients USING btree (message_id) WHERE (message_id IS NOT NULL);
+CREATE INDEX campaign_recipients_refused ON public.campaign_recipients USING btree (refused_message_id) WHERE (refused_message_id IS NOT NULL);
 CREATE INDEX campaign_recipients_released ON public.campaign_recipients USING btree (user_id, released_at) INCLUDE (cold) WHERE (released_at IS NOT NULL);
-CREATE INDEX campaign_recipients_waiting ON public.campaign_recipients USING btree (campaign_id, cold, seq) WHERE (state = 'waiting'::text);
+CREATE INDEX campaign_recipients_waiting ON public.campaign_recipients USING btree (campaign_id, cold, retries, seq) WHERE (state = 'waiting'::text);
 CREATE TRIGGER notify AFTER UPDATE OF state ON public.campaign_recipients FOR EACH ROW EXECUTE FUNCTION app.notify_campaign();
 create policy campaign_recipients_made_by_owner on public.campaign_recipients for insert to authenticated with check ((( SELECT auth.uid() AS uid) = user_id));
 create policy campaign_recipients_of_owner on public.campaign_recipients for select to authenticated using ((( SELECT auth.uid() AS uid) = user_id));
@@ -300,6 +312,23 @@ create policy cleanup_runs_of_system on public.cleanup_runs for all to service_r
 grant insert (actor_id, expected, kinds) on public.cleanup_runs to authenticated;
 grant select on public.cleanup_runs to authenticated;
 grant delete, insert, select, update on public.cleanup_runs to service_role;
+
+-- what became of campaigns' messages to strangers, until the release has counted it
+create table public.cold_outcomes (
+  id bigint not null generated always as identity,
+  user_id uuid not null,
+  message_id uuid not null,
+  outcome text not null,
+  CHECK ((outcome = ANY (ARRAY['refused'::text, 'accepted'::text, 'delivered'::text]))),
+  FOREIGN KEY (message_id) REFERENCES messages(id) ON DELETE CASCADE,
+  FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
+  PRIMARY KEY (id)
+);
+CREATE INDEX cold_outcomes_of_message ON public.cold_outcomes USING btree (message_id);
+CREATE INDEX cold_outcomes_of_user ON public.cold_outcomes USING btree (user_id, id);
+create policy cold_outcomes_of_database_owner on public.cold_outcomes for all to owner of the database using (true) with check (true);
+create policy cold_outcomes_of_system on public.cold_outcomes for all to service_role using (true) with check (true);
+grant delete, select on public.cold_outcomes to service_role;
 
 -- who is meant by an address: every address that a contact has
 create table public.contact_addresses (
@@ -452,7 +481,7 @@ create table public.incidents (
   notified_at timestamp with time zone,  -- when it was posted to the alert address, or passed over by its cool-down
   CHECK (((ended_at IS NULL) = (state = ANY (ARRAY['open'::text, 'needs_phone'::text, 'needs_person'::text])))),
   CHECK (((session_id IS NULL) = (kind = 'server_down'::text))),
-  CHECK ((kind = ANY (ARRAY['zombie'::text, 'dropped'::text, 'stuck'::text, 'silent'::text, 'not_scanned'::text, 'logged_out'::text, 'unacked'::text, 'server_down'::text]))),
+  CHECK ((kind = ANY (ARRAY['zombie'::text, 'dropped'::text, 'stuck'::text, 'silent'::text, 'not_scanned'::text, 'logged_out'::text, 'unacked'::text, 'server_down'::text, 'restricted'::text]))),
   CHECK ((state = ANY (ARRAY['open'::text, 'needs_phone'::text, 'needs_person'::text, 'healed'::text, 'over'::text]))),
   FOREIGN KEY (session_id) REFERENCES whatsapp_sessions(id) ON DELETE CASCADE,
   PRIMARY KEY (id)
@@ -615,6 +644,7 @@ create table public.messages (
   created_at timestamp with time zone not null default now(),
   updated_at timestamp with time zone not null default now(),
   file_event_id bigint,  -- the event that holds the file, until it is fetched from there
+  cold boolean not null default false,  -- a campaign's message to somebody who does not know the sender
   CHECK ((decision = ANY (ARRAY['left'::text, 'again'::text, 'dropped'::text]))),
   CHECK ((direction = ANY (ARRAY['out'::text, 'in'::text]))),
   CHECK ((jsonb_typeof(detail) = 'object'::text)),
@@ -630,7 +660,6 @@ CREATE INDEX messages_by_key ON public.messages USING btree (session_id, app.get
 CREATE INDEX messages_doubted ON public.messages USING btree (uncertain_at) WHERE (state = 'uncertain'::text);
 CREATE INDEX messages_in_flight ON public.messages USING btree (session_id) WHERE (state = 'sending'::text);
 CREATE INDEX messages_in_time ON public.messages USING btree (user_id, run_at);
-CREATE INDEX messages_inbound ON public.messages USING btree (user_id, phone, created_at) WHERE (direction = 'in'::text);
 CREATE INDEX messages_of_campaign ON public.messages USING btree (campaign_id, state) WHERE (campaign_id IS NOT NULL);
 CREATE INDEX messages_of_chat ON public.messages USING btree (user_id, phone, run_at, seq);
 CREATE INDEX messages_of_contact ON public.messages USING btree (contact_id, occurred_at DESC, seq DESC) WHERE (contact_id IS NOT NULL);
@@ -644,6 +673,7 @@ CREATE INDEX messages_waited ON public.messages USING btree (waiting_since) WHER
 CREATE INDEX messages_waiting ON public.messages USING btree (session_id, run_at, seq) WHERE ((state = 'queued'::text) AND (asked_at IS NULL));
 CREATE INDEX messages_with_media ON public.messages USING btree (user_id, media_sha256) WHERE (media_sha256 IS NOT NULL);
 CREATE INDEX messages_words ON public.messages USING gin (user_id, app.get_search_words(body)) WHERE (body <> ''::text);
+CREATE INDEX messages_written ON public.messages USING btree (user_id, phone, created_at) WHERE ((direction = 'in'::text) AND app.is_written(kind));
 CREATE UNIQUE INDEX messages_idempotency ON public.messages USING btree (user_id, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 CREATE UNIQUE INDEX messages_of_name ON public.messages USING btree (contact_id, app.get_message_key(wpp_id)) WHERE ((wpp_id IS NOT NULL) AND (contact_id IS NOT NULL));
 CREATE TRIGGER enqueue_readable AFTER UPDATE OF kind ON public.messages FOR EACH ROW WHEN (((new.direction = 'in'::text) AND (old.kind = 'ciphertext'::text) AND (new.kind <> 'ciphertext'::text))) EXECUTE FUNCTION app.enqueue_message_webhook();
@@ -653,7 +683,9 @@ CREATE TRIGGER file_message BEFORE INSERT OR UPDATE OF state ON public.messages 
 CREATE TRIGGER mark_deleted AFTER DELETE ON public.messages REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION app.mark_new_messages();
 CREATE TRIGGER mark_moved AFTER UPDATE OF state, failure, run_at, sending_at, delivered_at, read_at, phone, template_id, schedule_id, campaign_id ON public.messages FOR EACH ROW WHEN (((((((((((new.state IS DISTINCT FROM old.state) OR (new.failure IS DISTINCT FROM old.failure)) OR (new.run_at IS DISTINCT FROM old.run_at)) OR (new.sending_at IS DISTINCT FROM old.sending_at)) OR (new.delivered_at IS DISTINCT FROM old.delivered_at)) OR (new.read_at IS DISTINCT FROM old.read_at)) OR (new.phone IS DISTINCT FROM old.phone)) OR (new.template_id IS DISTINCT FROM old.template_id)) OR (new.schedule_id IS DISTINCT FROM old.schedule_id)) OR (new.campaign_id IS DISTINCT FROM old.campaign_id))) EXECUTE FUNCTION app.mark_moved_message();
 CREATE TRIGGER mark_new AFTER INSERT ON public.messages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION app.mark_new_messages();
+CREATE TRIGGER mark_readable AFTER UPDATE OF kind ON public.messages FOR EACH ROW WHEN (((new.direction = 'in'::text) AND (new.kind <> old.kind))) EXECUTE FUNCTION app.mark_moved_message();
 CREATE TRIGGER notify AFTER INSERT OR UPDATE OF state ON public.messages FOR EACH ROW WHEN ((COALESCE(current_setting('app.notifies_at_commit'::text, true), ''::text) <> 'on'::text)) EXECUTE FUNCTION app.notify_message();
+CREATE TRIGGER record_cold_outcome AFTER UPDATE OF state ON public.messages FOR EACH ROW WHEN ((new.cold AND (new.state <> old.state) AND (((new.state = 'failed'::text) AND (new.failure = ANY (ARRAY['rejected'::text, 'restricted'::text]))) OR ((new.state = 'sent'::text) AND (old.state = 'failed'::text)) OR ((new.state = ANY (ARRAY['delivered'::text, 'read'::text])) AND (old.state <> ALL (ARRAY['delivered'::text, 'read'::text])))))) EXECUTE FUNCTION app.record_cold_outcome();
 create policy messages_asked_for_by_owner on public.messages for update to authenticated using ((( SELECT auth.uid() AS uid) = user_id)) with check ((( SELECT auth.uid() AS uid) = user_id));
 create policy messages_decided_by_owner on public.messages for update to authenticated using (((( SELECT auth.uid() AS uid) = user_id) AND (direction = 'out'::text) AND (state = ANY (ARRAY['queued'::text, 'uncertain'::text])))) with check (((( SELECT auth.uid() AS uid) = user_id) AND (direction = 'out'::text) AND ((state = 'cancelled'::text) OR ((state = ANY (ARRAY['sent'::text, 'failed'::text])) AND (decision IS NOT NULL)) OR ((state = 'queued'::text) AND (asked_at IS NULL)))));
 create policy messages_never_again on public.messages for update to authenticated using (true) with check (((state <> ALL (ARRAY['queued'::text, 'sending'::text])) OR (uncertain_at IS NULL)));
@@ -664,7 +696,7 @@ create policy messages_queued_by_owner on public.messages for insert to authenti
    FROM whatsapp_sessions s
   WHERE ((s.id = messages.session_id) AND (s.user_id = ( SELECT auth.uid() AS uid)))))));
 create policy messages_through_break_glass on public.messages for select to authenticated using ((user_id IN ( SELECT app.list_break_glass_users('chats'::text) AS list_break_glass_users)));
-grant insert (body, campaign_id, contact_name, detail, direction, filename, idempotency_key, kind, media_sha256, mimetype, phone, quoted_wpp_id, request_id, run_at, schedule_id, session_id, state, template_id, template_version, user_id) on public.messages to authenticated;
+grant insert (body, campaign_id, cold, contact_name, detail, direction, filename, idempotency_key, kind, media_sha256, mimetype, phone, quoted_wpp_id, request_id, run_at, schedule_id, session_id, state, template_id, template_version, user_id) on public.messages to authenticated;
 grant select on public.messages to authenticated;
 grant update (asked_at, decided_at, decision, ended_at, failure, fetch_at, reconcile_at, run_at, sent_at, state, updated_at, waiting_reason, waiting_since) on public.messages to authenticated;
 grant delete, insert, select, update on public.messages to service_role;
@@ -1440,6 +1472,7 @@ grant select on public.wpp_servers to service_role;
 -- app.is_admin() returns boolean, called by authenticated, plushify_console, plushify_system, service_role
 -- app.is_session_expired(since timestamp with time zone, cleared boolean, needed timestamp with time zone, keep interval, history interval) returns boolean
 -- app.is_staff() returns boolean, called by authenticated, plushify_console, plushify_system, service_role
+-- app.is_written(kind text) returns boolean, called by authenticated, service_role
 -- app.join_contacts(kept uuid, gone uuid) returns void, called by service_role
 -- app.list_break_glass_users(wanted text) returns SETOF uuid, called by authenticated
 -- app.list_message_acks(message uuid, keys uuid[]) returns TABLE(key uuid, received_at timestamp with time zone), called by authenticated
@@ -1470,6 +1503,7 @@ grant select on public.wpp_servers to service_role;
 -- app.purge_expired(kind text, keep interval, most integer) returns integer, called by service_role
 -- app.purge_security_events(keep interval, most integer) returns integer
 -- app.record_addresses() returns trigger
+-- app.record_cold_outcome() returns trigger
 -- app.record_metrics(process text, instance text, samples jsonb) returns void, called by plushify_console, service_role
 -- app.record_outage(cause text, began timestamp with time zone, ended timestamp with time zone, of_server text, of_session uuid) returns void, called by service_role
 -- app.record_server_check(looked_url text, well boolean, latency integer, told_version text, uptime double precision, code text, detail text) returns void, called by authenticated, service_role

@@ -9,6 +9,7 @@ from sandbox.messages import as_shown
 from sandbox.state import Session, World, phone_of
 from sandbox.webhooks import emit, post_raw
 
+ACK_ERROR = -1
 ACK_SENT = 1
 # The receiver is given this long to take ack 1 before the send is answered: as long as WhatsApp's own way back.
 ACK_AHEAD_SECONDS = 0.5
@@ -28,6 +29,12 @@ async def start_acks(world: World, session: Session, message: dict[str, Any]) ->
             await asyncio.wait({delivery}, timeout=None if sure else ACK_AHEAD_SECONDS)
         first += 1
     world.spawn(_post_acks(world, session, message, first))
+
+
+async def refuse(world: World, session: Session, message: dict[str, Any]) -> None:
+    """WhatsApp takes the message back from the server's hands: the ack of an error."""
+    await world.sleep(world.config.ack_delays[0] if world.config.ack_delays else 0)
+    emit(world, session, "onack", ack_event(world, session, message, ACK_ERROR))
 
 
 def _is_delayed(world: World, session: Session) -> bool:

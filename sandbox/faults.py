@@ -59,6 +59,13 @@ CATALOGUE: tuple[Fault, ...] = (
         "accepted_but_never_sent",
         "O envio responde 201 com identificação, mas a mensagem nunca sai e nenhum ack chega.",
     ),
+    # Not measured: as public reports of several servers and libraries tell it (error 463, “reachout timelock”).
+    Fault(
+        "refuses_strangers",
+        "A conta está restrita: o envio responde 201, mas a quem nunca escreveu à sessão nada chega e vem o ack -1"
+        " (error=true: o envio responde 500 com o erro 463). Lido em relatos públicos, não medido.",
+        {"error": False},
+    ),
     Fault(
         "error_but_delivered",
         "O envio responde 500, mas a mensagem sai e os acks chegam (delivered=false: não sai).",

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from sandbox.acknowledgements import start_acks
+from sandbox.acknowledgements import refuse, start_acks
 from sandbox.messages import Content, SendRefused, as_shown, file_message, new_message
 from sandbox.pairing import unlink_on_phone
 from sandbox.state import Session, World
@@ -24,10 +24,14 @@ async def send_message(world: World, session: Session, to: str, content: Content
     if outcome == "zombie":
         world.spawn(_send_when_revived(world, session, content, message))
         return as_shown(session, message)
+    if outcome == "restricted":
+        raise SendRefused("463")
     if outcome not in ("no_such_number", "failed"):
         if message.get("size") and content.mimetype:
             session.keep_media(str(message["id"]), content.base64, content.mimetype)
         file_message(world, session, message)
+    if outcome == "refused":
+        world.spawn(refuse(world, session, message))
     if outcome == "sent":
         await start_acks(world, session, message)
         _count_for_ban(world, session)
@@ -57,7 +61,15 @@ def _outcome(world: World, session: Session, to: str) -> str:
         return "failed"
     if world.dead(session):
         return "zombie"
+    restriction = None if _knows(session, to) else world.faults.strike("refuses_strangers", session.name)
+    if restriction is not None:
+        return "restricted" if restriction["error"] else "refused"
     return "never_sent" if world.faults.strike("accepted_but_never_sent", session.name) is not None else "sent"
+
+
+def _knows(session: Session, to: str) -> bool:
+    """Whether whoever is at `to` ever wrote to the session, or it is a group."""
+    return to.endswith("@g.us") or any(not message["fromMe"] for message in session.chats.get(to, []))
 
 
 def _count_for_ban(world: World, session: Session) -> None:

@@ -40,6 +40,7 @@ class Kind(StrEnum):
     DROPPED = "dropped"  # it was up and ended by itself
     SILENT = "silent"  # up, but nothing has come in at an hour at which it usually does
     UNACKED = "unacked"  # the server took messages that WhatsApp never acknowledged
+    RESTRICTED = "restricted"  # WhatsApp refuses messages to people who never wrote, and takes the others
     STUCK = "stuck"  # a start that shows no code
     LOGGED_OUT = "logged_out"  # the phone ended it
     NOT_SCANNED = "not_scanned"  # nobody read the code in time
@@ -76,6 +77,13 @@ DESCRIPTIONS: dict[Kind, tuple[str, str]] = {
     Kind.UNACKED: (
         N_("Mensagens aceitas sem confirmação do WhatsApp"),
         N_("Abra o diagnóstico da sessão e confira se o celular está online."),
+    ),
+    Kind.RESTRICTED: (
+        N_("O WhatsApp recusa conversas novas desta conta"),
+        N_(
+            "As campanhas pararam de escrever a desconhecidos e testam sozinhas, com uma mensagem de cada vez. "
+            "Peça que a pessoa não insista: cada tentativa alonga a restrição."
+        ),
     ),
     Kind.STUCK: (
         N_("Conexão presa sem mostrar código"),
@@ -152,11 +160,7 @@ def detect(tx: Connection) -> int:
         "unacked": configured.unacked_seconds,
         "silence": configured.silence_minutes * 60,
     }
-    rows = [
-        row
-        for statement in (_DETECT_DROPPED, _DETECT_STUCK, _DETECT_UNACKED, _DETECT_SILENT, _DETECT_UNPAIRED)
-        for row in tx.execute(statement, times)
-    ]
+    rows = [row for statement in _DETECTIONS for row in tx.execute(statement, times)]
     for row in rows:
         timeline.add_entry(tx, row.session_id, row.user_id, timeline.Kind.HEALTH, f"found.{row.kind}")
     return len(rows)
@@ -191,11 +195,9 @@ def end_server_down(tx: Connection, server_url: str) -> None:
     tx.execute(_CHECK_CONNECTED, {"server": server_url})
 
 
-_DETECT_DROPPED = _QUERIES["detect_dropped"]
-_DETECT_STUCK = _QUERIES["detect_stuck"]
-_DETECT_UNACKED = _QUERIES["detect_unacked"]
-_DETECT_SILENT = _QUERIES["detect_silent"]
-_DETECT_UNPAIRED = _QUERIES["detect_unpaired"]
+_DETECTIONS = tuple(
+    _QUERIES[f"detect_{what}"] for what in ("dropped", "stuck", "unacked", "restricted", "silent", "unpaired")
+)
 _INSERT_INCIDENTS = _QUERIES["insert_incidents"]
 _INSERT_SERVER_DOWN = _QUERIES["insert_server_down"]
 _END_SERVER_DOWN = _QUERIES["end_server_down"]

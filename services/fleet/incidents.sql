@@ -30,6 +30,13 @@ select s.id, s.user_id, s.server_url, 'unacked', 'needs_person' from public.what
      and m.accepted_at > clock_timestamp() - interval '1 day')
 on conflict do nothing returning session_id, user_id, kind
 
+-- name: detect_restricted
+-- Counted by the campaigns' release, which also sees when it is over.
+insert into public.incidents (session_id, user_id, server_url, kind, state)
+select s.id, s.user_id, s.server_url, 'restricted', 'needs_person' from public.whatsapp_sessions s
+ where s.user_id in (select user_id from public.campaign_lanes where restricted_at is not null)
+on conflict do nothing returning session_id, user_id, kind
+
 -- name: detect_silent
 -- Silence is measured against the session itself: in these hours of the day it spoke on most of the last days.
 insert into public.incidents (session_id, user_id, server_url, kind)
@@ -89,6 +96,8 @@ update public.incidents f set state = n.state,
         when f.kind = 'unacked' and not exists (select from public.messages m where m.session_id = s.id
              and m.state = 'accepted' and m.accepted_at < clock_timestamp() - make_interval(secs => :unacked)
              and m.accepted_at > clock_timestamp() - interval '1 day') then 'healed'
+        when f.kind = 'restricted' and not exists (select from public.campaign_lanes l
+             where l.user_id = s.user_id and l.restricted_at is not null) then 'healed'
         when f.kind in ('zombie', 'dropped', 'silent') and s.status = 'desconectado'
             and not s.desired_connected then 'over'
         when f.kind in ('zombie', 'dropped', 'silent') and s.status = 'pareando'

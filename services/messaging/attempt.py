@@ -22,6 +22,7 @@ from services.wppconnect.errors import (
     WppNoAnswer,
     WppOutcomeUnknown,
     WppRefused,
+    WppRestricted,
     WppUnauthorized,
     WppUnreachable,
 )
@@ -69,6 +70,8 @@ def _nothing_left(claimed: Claimed, error: ServiceError) -> Outcome:
             return _held_up(WaitReason.SERVER)
         case WppUnauthorized() | ConfigurationError():
             return _held_up(WaitReason.SETUP)
+        case WppRestricted():
+            return Outcome(State.FAILED, "restricted", answered=True)
     return Outcome(State.FAILED, "refused", answered=isinstance(error, WppRefused))
 
 

@@ -59,12 +59,15 @@ class Content:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a message was made from, so that it can be told later."""
+    """What a message was made from, so that it can be told later. `cold`: a campaign's, to somebody who does not know
+    the sender.
+    """
 
     template_id: UUID | None = None
     template_version: int | None = None
     schedule_id: UUID | None = None
     campaign_id: UUID | None = None
+    cold: bool = False
 
 
 def check_content(content: str | Content, idempotency_key: str) -> Content:

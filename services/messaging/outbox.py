@@ -213,6 +213,7 @@ def _insert(
             template_version=origin.template_version,
             schedule_id=origin.schedule_id,
             campaign_id=origin.campaign_id,
+            cold=origin.cold,
             idempotency_key=key,
             request_id=request_id,
             run_at=due,

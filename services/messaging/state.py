@@ -86,6 +86,9 @@ FAILURE_OF_ACK = {
     -6: "inactive",
     -7: "old_version",
 }
+# Failures by which WhatsApp, or the server in its name, said no to writing to this person at all; also named in
+# `app.record_cold_outcome`.
+REFUSALS = ("rejected", "restricted")
 # States from which an acknowledgement still moves a message.
 ACKNOWLEDGEABLE = (State.SENDING, State.ACCEPTED, State.SENT, State.DELIVERED, State.READ, State.UNCERTAIN)
 # Ack of WhatsApp → state. Source: wppconnect-server 2.10.4, `onack`.
@@ -124,6 +127,10 @@ FAILURES: dict[str, tuple[str, str]] = {
     "rejected": (
         N_("O WhatsApp não entregou a mensagem."),
         N_("Confira o número e a conexão antes de enviar outra."),
+    ),
+    "restricted": (
+        N_("O WhatsApp recusou: esta conta não pode iniciar conversas novas por agora."),
+        N_("Espere algumas horas antes de escrever a quem nunca escreveu a você; com os outros a conversa segue."),
     ),
     "expired": (
         N_("A mensagem expirou antes de o WhatsApp entregá-la."),

@@ -52,11 +52,17 @@ class Forecast:
 
 @dataclass(frozen=True)
 class PacingStatus:
-    """What a sender's campaigns wait for, and until when."""
+    """What a sender's campaigns wait for, and until when.
+
+    Since `restricted_at` WhatsApp refuses their messages to strangers; at `probe_at` one tries again. Both are None
+    while there is no restriction.
+    """
 
     time_zone: str
     waiting_reason: WaitReason | None
     next_check_at: datetime | None
+    restricted_at: datetime | None
+    probe_at: datetime | None
 
 
 def get_pacing_status(actor: Actor) -> PacingStatus | None:
@@ -113,7 +119,9 @@ def forecast(queues: Sequence[Queue], campaign_id: UUID, now: datetime, sender: 
 
 
 def simulate(queues: Sequence[Queue], now: datetime, sender: Sender) -> Iterator[Release]:
-    """Every release to come of a sender's campaigns, as the worker will do them; campaigns share their zone."""
+    """Every release to come of a sender's campaigns, as the worker will do them if all of it is delivered; campaigns
+    share their zone.
+    """
     lines = {queue.campaign_id: _SimulatedQueue(queue) for queue in queues}
     horizon = now + FORECAST_HORIZON
     while now < horizon:
@@ -124,7 +132,7 @@ def simulate(queues: Sequence[Queue], now: datetime, sender: Sender) -> Iterator
             now = step.until
             continue
         lines[step.campaign_id].drop(step)
-        sender = sender.after(step)
+        sender = sender.after(step).after_delivery(step)
         yield step
 
 
@@ -150,6 +158,6 @@ def _list_waiting(tx: Connection, campaign_id: UUID) -> list[tuple[int, bool]]:
     rows = tx.execute(
         select(campaign_recipients.c.seq, campaign_recipients.c.cold)
         .where(campaign_recipients.c.campaign_id == campaign_id, campaign_recipients.c.state == RecipientState.WAITING)
-        .order_by(campaign_recipients.c.seq)
+        .order_by(campaign_recipients.c.retries, campaign_recipients.c.seq)
     )
     return [(row.seq, row.cold) for row in rows]

@@ -63,13 +63,16 @@ class CampaignProgress:
 
 @dataclass(frozen=True)
 class RecipientResult:
-    """What became of one recipient. `state` is its message's, None while there is none."""
+    """What became of one recipient. `state` is its message's, None while there is none; `refused`: WhatsApp refused an
+    earlier message.
+    """
 
     seq: int
     phone: str
     name: str | None = field(repr=False)
     place: RecipientState
     reason: str | None
+    refused: bool
     state: State | None
     failure: str | None
     waiting: Wait | None
@@ -138,10 +141,15 @@ def result_label(result: RecipientResult) -> str:
     return RESULT_LABELS[result.place]
 
 
+_REFUSED = N_("O WhatsApp recusou; será tentada de novo.")
+
+
 def result_detail(result: RecipientResult) -> str:
     """Why, in a sentence (in the source language); nothing where all is well."""
     if result.reason is not None:
         return SKIP_SENTENCES.get(result.reason, "")
+    if result.place is RecipientState.WAITING and result.refused:
+        return _REFUSED
     if result.waiting is not None:
         return WAIT_SENTENCES[result.waiting.reason]
     return FAILURES[result.failure][0] if result.failure in FAILURES else ""
@@ -189,6 +197,7 @@ def _select_results() -> Select[Any]:
         campaign_recipients.c.reason,
         campaign_recipients.c.message_id,
         campaign_recipients.c.released_at,
+        campaign_recipients.c.refused_message_id.is_not(None).label("refused"),
         message_rows.c.state,
         message_rows.c.failure,
         *WAIT_COLUMNS,

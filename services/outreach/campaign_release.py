@@ -29,9 +29,11 @@ from services.messaging import outbox
 from services.messaging.content import Content, Origin
 from services.messaging.state import State
 from services.outreach import template_content, templates
+from services.outreach.campaign_restriction import count_outcomes, store_restriction
 from services.outreach.campaign_rules import build_rules, get_warmup_start, read_sender
 from services.outreach.campaign_state import Campaign, CampaignState, RecipientState, is_lane_of, list_active
 from services.outreach.pacing import QueueHead, Release, Rules, WaitReason, next_step, release_key
+from services.outreach.restriction import UNRESTRICTED, Restriction
 from services.wppconnect.phone import list_spellings
 
 _QUERIES = queries.load(__file__)
@@ -60,11 +62,9 @@ def step(now: datetime | None = None) -> int:
 
 
 def next_due_in() -> float | None:
-    """Seconds until the worker must look again, None while no campaign is under way."""
+    """Seconds until the worker must look again, None while no campaign is under way and nothing is to be counted."""
     with transaction(SYSTEM) as tx:
-        moment = tx.execute(
-            select(func.min(campaign_lanes.c.next_check_at)).where(campaign_lanes.c.next_check_at.is_not(None))
-        ).scalar_one_or_none()
+        moment = tx.execute(_NEXT_DUE).scalar_one()
     return None if moment is None else max((moment - datetime.now(UTC)).total_seconds(), 0.0)
 
 
@@ -84,15 +84,16 @@ def _release_next(user_id: UUID, leased: datetime, now: datetime) -> None:
         lane = tx.execute(_select_locked_lane(user_id, leased)).one_or_none()
         if lane is None:
             return  # its owner changed something meanwhile: it will be looked at anew
+        restriction = count_outcomes(tx, user_id, lane, now)
         under_way = list_active(tx, user_id, locked=True)
         if not under_way:
-            _set_wait(tx, user_id, None, None)
+            _set_wait(tx, user_id, restriction.forgotten_at, None)
             return
         hindrance = _blocking_reason(tx, lane, [one.id for one in under_way])
         if hindrance is not None:
             _set_wait(tx, user_id, now + RETRY_AFTER, hindrance)
             return
-        found = _release_message(tx, lane, under_way, now)
+        found = _release_message(tx, lane, restriction, under_way, now)
         _set_wait(tx, user_id, *found)
 
 
@@ -109,13 +110,15 @@ def _blocking_reason(tx: Connection, lane: Record, campaign_ids: Sequence[UUID])
 
 
 def _release_message(
-    tx: Connection, lane: Record, under_way: Sequence[Campaign], now: datetime
+    tx: Connection, lane: Record, restriction: Restriction, under_way: Sequence[Campaign], now: datetime
 ) -> tuple[datetime | None, WaitReason | None]:
     """Take the pacing's next step; returns when to look again, and what is waited for until then."""
     warmup_started_at = get_warmup_start(tx, lane.user_id, lane)
     if lane.number is not None and lane.number != lane.phone_number:
         _change_lane(tx, lane.user_id, phone_number=lane.number, warmup_started_at=warmup_started_at)
-    sender = read_sender(tx, lane.user_id, lane, lane.time_zone, now)
+        restriction = UNRESTRICTED  # WhatsApp restricts a number, and this is another one
+        store_restriction(tx, lane.user_id, restriction)
+    sender = replace(read_sender(tx, lane.user_id, lane, lane.time_zone, now), restriction=restriction)
     if sender.available_at < lane.available_at:
         _change_lane(tx, lane.user_id, available_at=sender.available_at)
     by_id = {campaign.id: campaign for campaign in under_way}
@@ -128,6 +131,9 @@ def _release_message(
             return (step.until, step.why) if step is not None else (None, None)
         if _queue_recipient(tx, lane, by_id[step.campaign_id], step.seq, now):
             _change_lane(tx, lane.user_id, available_at=step.rested_at)
+            after = sender.after(step).restriction
+            if after != restriction:
+                store_restriction(tx, lane.user_id, after)
             _end_empty(tx, _read_heads(tx, under_way, rules, now))
             return step.rested_at, WaitReason.PACE
     return now, None
@@ -152,8 +158,9 @@ def _queue_recipient(tx: Connection, lane: Record, campaign: Campaign, seq: int,
     if content is None:
         tx.execute(update(campaign_recipients).where(one).values(state=RecipientState.SKIPPED, reason=reason))
         return False
-    origin = Origin(campaign.template_id, campaign.template_version, campaign_id=campaign.id)
-    key = release_key(campaign.id, seq)
+    origin = Origin(campaign.template_id, campaign.template_version, campaign_id=campaign.id, cold=row.cold)
+    # One who waits again gets another message: the earlier one certainly did not leave.
+    key = release_key(campaign.id, seq) + (f":{row.retries}" if row.retries else "")
     put = outbox.queue_in_transaction(
         tx, lane.user_id, lane.session_id, row.phone, content, key, row.name, origin=origin
     )
@@ -207,6 +214,7 @@ def _set_wait(tx: Connection, user_id: UUID, next_check_at: datetime | None, why
 
 
 _CLAIM_LANES = _QUERIES["claim_lanes"]
+_NEXT_DUE = _QUERIES["next_due"]
 _FIRST_WAITING = _QUERIES["first_waiting"]
 _CLAIM_CANCELLED = _QUERIES["claim_cancelled"]
 _CANCEL_QUEUED = _QUERIES["cancel_queued"]

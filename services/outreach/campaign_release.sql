@@ -1,15 +1,24 @@
 -- name: claim_lanes
+-- Those that are due, and those of whose messages to strangers something is to be counted.
 update public.campaign_lanes set next_check_at = :leased where user_id in (
-  select user_id from public.campaign_lanes where next_check_at <= :now
-      order by next_check_at limit 20 for update skip locked)
+  select l.user_id from public.campaign_lanes l
+   where l.user_id in (
+     select user_id from public.campaign_lanes where next_check_at <= :now
+     union select user_id from public.cold_outcomes)
+   order by l.next_check_at limit 20 for update skip locked)
 returning user_id, next_check_at
 
+-- name: next_due
+select case when exists (select from public.cold_outcomes join public.campaign_lanes using (user_id))
+  then clock_timestamp() else (select min(next_check_at) from public.campaign_lanes where next_check_at is not null) end
+
 -- name: first_waiting
+-- Of strangers, those whom WhatsApp has refused come last: one who refuses for a reason of their own holds up nobody.
 select c.id as campaign_id,
-       (select min(seq) from public.campaign_recipients
-         where campaign_id = c.id and state = 'waiting' and not cold) as warm,
-       (select min(seq) from public.campaign_recipients
-         where campaign_id = c.id and state = 'waiting' and cold) as cold
+       (select seq from public.campaign_recipients
+         where campaign_id = c.id and state = 'waiting' and not cold order by retries, seq limit 1) as warm,
+       (select seq from public.campaign_recipients
+         where campaign_id = c.id and state = 'waiting' and cold order by retries, seq limit 1) as cold
   from unnest(cast(:campaigns as uuid[])) as c (id)
 
 -- name: claim_cancelled

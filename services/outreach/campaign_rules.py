@@ -20,6 +20,7 @@ from services.errors import N_, InvalidInput
 from services.fleet import session
 from services.messaging.pace import Pace
 from services.outreach.pacing import Rules, Sender, Usage, Warmup
+from services.outreach.restriction import UNRESTRICTED, Restriction
 from services.platform import local_time
 
 
@@ -110,7 +111,8 @@ def read_sender(tx: Connection, user_id: UUID, lane: Record | None, zone: str, n
     today = local_time.to_local(now, zone).date()
     # A clock that was put back must not make a number rest for longer than its longest gap.
     available_at = min(lane.available_at, now + _get_longest_gap(tx, user_id)) if lane is not None else now
-    return Sender(available_at, {today: get_usage(tx, user_id, today, zone)})
+    restriction = read_row(Restriction, lane) if lane is not None else UNRESTRICTED
+    return Sender(available_at, {today: get_usage(tx, user_id, today, zone)}, restriction)
 
 
 def _get_longest_gap(tx: Connection, user_id: UUID) -> timedelta:

@@ -159,6 +159,16 @@ def set_paused(actor: Actor, campaign_id: UUID, *, on: bool) -> Campaign:
         return require_campaign(tx, require_owner(actor), campaign_id)
 
 
+def pause_all(actor: Actor) -> int:
+    """Hold all of the actor's campaigns that are under way at once; returns how many."""
+    user_id = require_owner(actor)
+    under_way = and_(campaigns.c.user_id == user_id, campaigns.c.state == CampaignState.ACTIVE)
+    with transaction(actor) as tx:
+        _request_check(tx, user_id)
+        paused = {"state": CampaignState.PAUSED, "updated_at": func.now()}
+        return int(tx.execute(update(campaigns).where(under_way).values(**paused)).rowcount)
+
+
 def cancel(actor: Actor, campaign_id: UUID) -> Campaign:
     """End a campaign: nobody else is written to, and what is queued is taken back if it has not begun to leave.
 

@@ -2,19 +2,20 @@
 
 WhatsApp bans numbers that behave like a machine. So a campaign keeps to hours of the day, to a number of messages a day
 that grows while the number is new (warm-up), to a share of people who do not know the sender, and to a pace with random
-gaps. `next_step` is the one place that decides, over all campaigns of a sender: the release asks it once and carries
-the step out in the database, and the forecast asks it in a loop with a simulated clock. The gaps are drawn from the
-recipient's key, so both draw the same gaps.
+gaps; while WhatsApp refuses a number's new conversations (`restriction`), strangers wait. `next_step` is the one place
+that decides, over all campaigns of a sender: the release asks it once and carries the step out in the database, and the
+forecast asks it in a loop with a simulated clock. The gaps are drawn from the recipient's key, so both draw the same.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 from uuid import UUID
 
 from services.messaging.pace import Pace
+from services.outreach.restriction import UNRESTRICTED, ColdOutcome, Restriction
 from services.platform import local_time
 
 
@@ -25,6 +26,7 @@ class WaitReason(StrEnum):
     QUIET = "quiet"  # outside its hours
     CAP = "cap"  # the day's allowance is used up
     COLD = "cold"  # the day's allowance for people who do not know the sender is used up, and nobody else is left
+    RESTRICTED = "restricted"  # WhatsApp refuses messages to people who do not know the sender, and nobody else is left
     # What no rule says, but the release finds:
     DISCONNECTED = "disconnected"
     STOPPED = "stopped"  # the kill switch stops the sending
@@ -86,6 +88,10 @@ class Rules:
             if begins > moment
         )
 
+    def next_open(self, moment: datetime) -> datetime:
+        """`moment`, or the opening behind it where it is outside the hours."""
+        return moment if self.is_open(moment) else self.opening(moment)
+
     def gap(self, key: str) -> timedelta:
         """How long the session rests after the message of this key: the same for the same key."""
         draw = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8]) / 2**64
@@ -123,9 +129,18 @@ class Wait:
 
 
 def next_send_decision(
-    rules: Rules, now: datetime, available_at: datetime, spent: Usage, *, warm_waiting: bool, cold_waiting: bool
+    rules: Rules,
+    now: datetime,
+    available_at: datetime,
+    spent: Usage,
+    *,
+    warm_waiting: bool,
+    cold_waiting: bool,
+    cold_after: datetime | None = None,
 ) -> Allowed | Wait:
-    """Whether the next message may leave at `now`. `available_at` is when the session has rested from its last one."""
+    """Whether the next message may leave at `now`. `available_at` is when the session has rested from its last one;
+    before `cold_after` nothing leaves to somebody who does not know the sender.
+    """
     if now < available_at:
         return Wait(available_at, WaitReason.PACE)
     if not rules.is_open(now):
@@ -134,8 +149,11 @@ def next_send_decision(
     tomorrow = local_time.day_start(today + timedelta(days=1), rules.zone)
     if spent.total >= rules.allowance(today):
         return Wait(tomorrow, WaitReason.CAP)
-    warm_only = spent.cold >= rules.cold_allowance(today)
+    restricted = cold_after is not None and now < cold_after
+    warm_only = restricted or spent.cold >= rules.cold_allowance(today)
     if warm_only and cold_waiting and not warm_waiting:
+        if restricted and cold_after is not None:
+            return Wait(rules.next_open(cold_after), WaitReason.RESTRICTED)
         return Wait(tomorrow, WaitReason.COLD)
     return Allowed(warm_only)
 
@@ -181,10 +199,18 @@ class Release:
 
 @dataclass(frozen=True)
 class Sender:
-    """What a session has behind it, over all campaigns: when it has rested, and what left on each day of its zone."""
+    """What a session has behind it, over all campaigns: when it has rested, what left on each day of its zone, and how
+    WhatsApp took what went to strangers.
+    """
 
     available_at: datetime
     usage: Mapping[date, Usage]
+    restriction: Restriction = UNRESTRICTED
+
+    @property
+    def cold_after(self) -> datetime | None:
+        """Before this moment nothing leaves to a stranger; None where WhatsApp does not refuse them."""
+        return self.restriction.probe_at
 
     def used_on(self, day: date) -> Usage:
         """What left on `day`."""
@@ -193,7 +219,15 @@ class Sender:
     def after(self, release: Release) -> "Sender":
         """The same sender once `release` has left."""
         used = self.used_on(release.day).plus(cold=release.cold)
-        return Sender(release.rested_at, {**self.usage, release.day: used})
+        restriction = self.restriction.after_release(release.at) if release.cold else self.restriction
+        return Sender(release.rested_at, {**self.usage, release.day: used}, restriction)
+
+    def after_delivery(self, release: Release) -> "Sender":
+        """The same sender once what left with `release` was delivered."""
+        if not release.cold:
+            return self
+        told = self.restriction.after_outcome(ColdOutcome.DELIVERED, release.at, release.at)
+        return self if told is self.restriction else replace(self, restriction=told)
 
 
 def next_step(heads: Sequence[QueueHead], now: datetime, sender: Sender) -> Release | Wait | None:
@@ -213,6 +247,7 @@ def next_step(heads: Sequence[QueueHead], now: datetime, sender: Sender) -> Rele
             sender.used_on(day),
             warm_waiting=head.warm is not None,
             cold_waiting=head.cold is not None,
+            cold_after=sender.cold_after,
         )
         if isinstance(decision, Wait):
             waits.append(decision)

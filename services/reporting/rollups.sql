@@ -114,6 +114,7 @@ select n.user_id, app.get_quarter(answer.run_at) from noted n cross join lateral
              m.read_at, m.template_id, m.schedule_id, m.campaign_id
         from public.messages m
        where m.user_id = d.user_id and m.run_at >= d.quarter and m.run_at < d.quarter + interval '15 minutes'
+         and (m.direction = 'out' or app.is_written(m.kind))
       offset 0
     ) m
     left join lateral (
@@ -126,7 +127,7 @@ select n.user_id, app.get_quarter(answer.run_at) from noted n cross join lateral
       select i.run_at from public.messages i
        where {m_answers} and i.user_id = m.user_id and i.phone = m.phone and (i.run_at, i.seq) < (m.run_at, m.seq)
          and (i.run_at, i.seq) > (coalesce(earlier.run_at, '-infinity'), coalesce(earlier.seq, 0))
-         and i.direction = 'in'
+         and i.direction = 'in' and app.is_written(i.kind)
        order by i.run_at, i.seq limit 1
     ) asked on true
 ), times as (

@@ -10,6 +10,7 @@ Whether to repeat a call is decided above, from the error (`safe_to_retry`) and 
     401                                                 WppUnauthorized              WppUnauthorized
     401 with `chat_not_found`                           –                            WppChatNotFound
     500 with a code of NOTHING_DONE                     WppRefused                   WppRefused
+    500 to a send that names the restriction (463)      WppRestricted                –
     404 HTML (no such route), any other 3xx, 4xx        WppRefused                   WppRefused
     400 to a send (the server sends all the same)       WppOutcomeUnknown            –
     201 to a send, but without a message id             WppRefused                   –

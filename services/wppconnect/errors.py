@@ -9,6 +9,7 @@ WppError                             the call went wrong
 │   └── WppNoAnswer             503  it was only a question, and no answer came or none that says anything
 ├── WppDisconnected             409  the server says that the session is not up: nothing was sent, safe to try again
 ├── WppRefused                  502  the server said no: trying again gives the same answer
+│   ├── WppRestricted           502  WhatsApp lets this account begin no new conversation for now: nothing was sent
 │   ├── WppChatNotFound         502  WhatsApp has no chat under that address
 │   └── WppUnauthorized         502  the server does not accept our token
 └── WppOutcomeUnknown           504  it may or may not have happened: never repeat blindly
@@ -83,6 +84,14 @@ class WppChatNotFound(WppRefused):
     code = "wppconnect_sem_conversa"
     message = N_("Não há conversa com este contato no WhatsApp.")
     hint = N_("Confira no celular se a conversa ainda existe.")
+
+
+class WppRestricted(WppRefused):
+    """WhatsApp lets this account begin no new conversation for now; nothing was sent."""
+
+    code = "wppconnect_restrito"
+    message = N_("O WhatsApp está recusando conversas novas desta conta.")
+    hint = N_("Espere algumas horas antes de escrever a quem nunca escreveu a você.")
 
 
 class WppUnauthorized(WppRefused):

@@ -33,6 +33,13 @@ NOTHING_DONE: Final = frozenset(
     {"quoted_msg_not_found", "chat_not_found", "empty_file", "invalid_image", "msg_not_found"}
 )
 
+# How WhatsApp's word that an account may begin no new conversation is passed on: by its number or by its name. Read in
+# public reports of several servers and libraries, not measured.
+_RESTRICTED_CODE: Final = 463
+_RESTRICTED_WORDS = re.compile(
+    r"reach[ _-]?out|time[ _-]?lock|account[ _-]?restricted|\b(?:error|code|status|nack)\W{0,3}463\b", re.IGNORECASE
+)
+
 # As much of a bare answer as says what it is.
 HEAD_CHARS = 2048
 # Between the packets of one Engine.IO answer (protocol 4).
@@ -68,6 +75,8 @@ def raise_for_error(route: Route, answer: Answer) -> Answer:
     code = payload_fields.mapping(payload_fields.mapping(answer.data).get("error")).get("code")
     if answer.status == 401 and code == "chat_not_found":
         raise errors.WppChatNotFound(f"{route.name}: {where}")
+    if answer.status == 500 and route.sends and _is_restriction(answer):
+        raise errors.WppRestricted(f"{route.name}: {where}")
     if answer.status == 500 and code in NOTHING_DONE:
         raise errors.WppRefused(f"{route.name}: {where}, {code}")
     if answer.status >= 500 or answer.status in route.does_it_all_the_same or _is_whatsapp_failure(answer):
@@ -81,6 +90,16 @@ def raise_for_error(route: Route, answer: Answer) -> Answer:
     if not answer.is_json:
         raise route.broken("a success that is not JSON")
     return answer
+
+
+def _is_restriction(answer: Answer) -> bool:
+    """Whether a send's 500 names the restriction. Only where an error is named: its details may repeat the message."""
+    data = payload_fields.mapping(answer.data)
+    error = payload_fields.mapping(data.get("error"))
+    if str(error.get("code")) == str(_RESTRICTED_CODE):
+        return True
+    named = (data.get("message"), data.get("error"), *(error.get(name) for name in ("code", "name", "message", "text")))
+    return any(isinstance(one, str) and _RESTRICTED_WORDS.search(one) is not None for one in named)
 
 
 def _is_whatsapp_failure(answer: Answer) -> bool:

@@ -5,6 +5,9 @@ from typing import Final, Literal
 
 from services.wppconnect import errors
 
+# Measured: to a number that it believes not to be on WhatsApp the server answers 400, and sends.
+SENDS_ALL_THE_SAME: Final = frozenset({400})
+
 
 @dataclass(frozen=True)
 class Route:
@@ -16,6 +19,11 @@ class Route:
     tolerates: frozenset[int] = frozenset()  # statuses that count as success if the body is JSON
     does_it_all_the_same: frozenset[int] = frozenset()  # refusals after which the server went on nevertheless
     bare: bool = False  # beside /api: no token, and whatever it answers is an answer
+
+    @property
+    def sends(self) -> bool:
+        """Whether it sends a message."""
+        return self.does_it_all_the_same == SENDS_ALL_THE_SAME
 
     def broken(self, why: str) -> errors.WppError:
         """The error for a request that left and whose answer never came, or tells nothing."""
@@ -31,8 +39,6 @@ LOGOUT: Final = Route("logout-session", "POST", "logout", changes=True)
 HOST: Final = Route("host-device", "GET", "query")
 PHONE: Final = Route("get-phone-number", "GET", "query")
 NUMBER: Final = Route("check-number-status", "GET", "query")
-# Measured: to a number that it believes not to be on WhatsApp the server answers 400, and sends.
-SENDS_ALL_THE_SAME: Final = frozenset({400})
 SEND: Final = Route("send-message", "POST", "send", changes=True, does_it_all_the_same=SENDS_ALL_THE_SAME)
 REPLY: Final = Route("send-reply", "POST", "send", changes=True, does_it_all_the_same=SENDS_ALL_THE_SAME)
 SEND_IMAGE: Final = Route("send-image", "POST", "upload", changes=True, does_it_all_the_same=SENDS_ALL_THE_SAME)

@@ -82,6 +82,8 @@ SEEDS = {
                  " (%(user)s, %(mark)s, %(session)s, 1, '08:00', '20:00', 1, 1, 1)",
     "campaign_recipients": "(campaign_id, user_id, seq, phone) select id, user_id, 1, '5511987654321' from campaigns"
                            " where user_id = %(user)s",
+    "cold_outcomes": "(user_id, message_id, outcome) select user_id, id, 'refused' from messages"
+                     " where user_id = %(user)s",
     "campaign_lanes": "(user_id, time_zone, waiting_reason) values (%(user)s, 'UTC', %(mark)s)",
     "message_annotations": "(session_id, wpp_id, kind, author, user_id, occurred_at) values"
                      " (%(session)s, %(mark)s, 'edit', 'them', %(user)s, now())",

@@ -35,11 +35,12 @@ def begin_campaign(actor: Actor, template: Template, to: Sequence[Recipient], pa
 
 
 class CampaignClock:
-    """A worker whose time is the test's own; whatever it releases leaves at once."""
+    """A worker whose time is the test's own; whatever it releases leaves at once, and `becomes` sent or delivered."""
 
-    def __init__(self, database: Database, now: datetime = TEN) -> None:
+    def __init__(self, database: Database, now: datetime = TEN, becomes: str = "sent") -> None:
         self.database = database
         self.now = now
+        self.becomes = becomes
         self.start()
 
     def start(self) -> None:
@@ -50,7 +51,7 @@ class CampaignClock:
 
     def look(self) -> None:
         campaign_release.step(self.now)
-        self.database.execute("update messages set state = 'sent' where state = 'queued'")
+        self.database.execute("update messages set state = %s where state = 'queued'", self.becomes)
 
     def run(self, until: datetime) -> None:
         """Jump from look to look."""

@@ -60,6 +60,8 @@ CALLERS_OF = {
     "app.get_quarter": {"service_role"},
     "app.record_metrics": {"plushify_console", "service_role"},
     "app.record_outage": {"service_role"},
+    # The index of messages is of it, too.
+    "app.is_written": {"authenticated", "service_role"},
     "app.claim_annotations": {"service_role"},
     "app.find_message": {"service_role"},
     "app.get_or_create_contact": {"service_role"},

@@ -213,6 +213,10 @@ def _create_tenant(database: Database, actor: Actor) -> Tenant:
     database.execute(
         "insert into campaign_lanes (user_id, time_zone, waiting_reason) values (%s, 'UTC', %s)", actor.user_id, mark
     )
+    database.execute(
+        "insert into cold_outcomes (user_id, message_id, outcome) select user_id, id, 'refused' from messages"
+        " where user_id = %s limit 1", actor.user_id
+    )  # fmt: skip
     database.execute("insert into session_hours values (%s, now(), 1, now())", name)
     database.execute(
         "insert into message_annotations (session_id, wpp_id, kind, author, user_id, occurred_at, value)"

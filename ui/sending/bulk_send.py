@@ -13,7 +13,7 @@ from ui.components import message_preview
 from ui.kit import flash
 from ui.kit.fields import forget_fields
 from ui.kit.i18n import _
-from ui.sending import templates
+from ui.sending import restriction, templates
 from ui.sending.recipients import choose_recipients
 from ui.shell import errors
 
@@ -37,6 +37,7 @@ def show_form(actor: Actor) -> None:
                 _("Daqui saem até {limit} mensagens de uma vez. Divida a lista.").format(limit=MAX_WITHOUT_CAMPAIGN),
                 icon=":material/info:",
             )
+        restriction.warn_of_strangers(actor, {one.phone for one in ready if one.phone})
         words = _("Enviar para {n}").format(n=len(ready))
         off = not ready or len(ready) > MAX_WITHOUT_CAMPAIGN
         if st.button(words, type="primary", icon=":material/send:", key="several_send", disabled=off):

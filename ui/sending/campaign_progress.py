@@ -11,14 +11,14 @@ from services.db.actor import Actor
 from services.messaging import outbox
 from services.messaging.state import State as MessageState
 from services.outreach import campaign_forecast, campaigns
-from services.outreach.campaign_forecast import Forecast
+from services.outreach.campaign_forecast import Forecast, PacingStatus
 from services.outreach.campaign_progress import CampaignProgress
 from services.outreach.campaign_state import OPEN_STATES, Campaign, CampaignState, RecipientState
 from services.outreach.pacing import WaitReason
 from ui.components import confirm
 from ui.kit import badges, dates
 from ui.kit.i18n import _
-from ui.sending import uncertain
+from ui.sending import restriction, uncertain
 from ui.sending.campaign_pacing import pacing_fields
 from ui.sending.campaigns import act_and_redraw, progress_bar, state_badge
 from ui.shell import errors
@@ -84,8 +84,11 @@ def show_progress(actor: Actor, one: Campaign, far: CampaignProgress) -> None:
     for column, (label, value) in zip(st.columns(3) + st.columns(3), figures.items(), strict=True):
         column.metric(label, value, border=True)
     uncertain.banner(actor, one.id)
+    status = campaign_forecast.get_pacing_status(actor)
+    if one.state in OPEN_STATES:
+        restriction.show_restriction(actor, status)
     if one.state is CampaignState.ACTIVE:
-        _show_wait(actor)
+        _show_wait(actor, status)
         show_forecast(_cached_forecast(actor, one))
     elif one.state is CampaignState.PAUSED:
         st.warning(_("**Pausada.** Nada mais sai até você retomar."), icon=":material/pause:")
@@ -102,8 +105,7 @@ def _cached_forecast(actor: Actor, one: Campaign) -> Forecast:
     return found
 
 
-def _show_wait(actor: Actor) -> None:
-    found = campaign_forecast.get_pacing_status(actor)
+def _show_wait(actor: Actor, found: PacingStatus | None) -> None:
     if found is None or found.waiting_reason in (None, WaitReason.PACE):
         return
     held_up = outbox.get_wait(actor) if found.waiting_reason is WaitReason.BACKLOG else None
@@ -115,6 +117,7 @@ def _show_wait(actor: Actor) -> None:
         WaitReason.QUIET: _("Fora do horário de envio: continua às {until}."),
         WaitReason.CAP: _("O limite de hoje foi atingido: continua depois da meia-noite, no horário de envio."),
         WaitReason.COLD: _("O limite de hoje para quem não conhece você foi atingido: continua amanhã."),
+        WaitReason.RESTRICTED: _("Só falta quem nunca escreveu a você: o próximo teste é às {until}."),
         WaitReason.DISCONNECTED: _("O WhatsApp está desconectado: continua sozinha quando voltar."),
         WaitReason.STOPPED: _("Os envios estão parados: continua quando voltarem."),
         WaitReason.BACKLOG: _("As últimas mensagens ainda não saíram da fila: continua assim que saírem."),

@@ -22,6 +22,7 @@ from services.wppconnect.phone import format_phone, normalise, read_address
 from ui.components import media, message_preview, message_trace, uploads
 from ui.kit import badges
 from ui.kit.i18n import _
+from ui.sending import restriction
 from ui.shell import errors
 
 # One key a draft, in the page's address: a double click, a reload in mid-submit or a repeated run queues one message.
@@ -49,7 +50,7 @@ def show_form(actor: Actor) -> None:
         # away from under the press.
         fields, press, below = st.container(), st.container(), st.container()
         with below:
-            _warn_of_opt_out(actor, phone)
+            _warn_of_recipient(actor, phone)
         with fields:
             make = _content_fields(actor, kind, below)
         with press:
@@ -60,10 +61,12 @@ def show_form(actor: Actor) -> None:
                     st.rerun()
 
 
-def _warn_of_opt_out(actor: Actor, phone: str) -> None:
-    """Whoever writes by hand decides; but knows that the person asked for silence."""
+def _warn_of_recipient(actor: Actor, phone: str) -> None:
+    """Whoever writes by hand decides; but knows that the person asked for silence, or that WhatsApp refuses it now."""
     with contextlib.suppress(InvalidPhone):  # while it is typed; sending says what is wrong with it
-        if opt_outs.filter_opted_out(actor, {read_address(phone)}):
+        address = read_address(phone)
+        restriction.warn_of_strangers(actor, {address})
+        if opt_outs.filter_opted_out(actor, {address}):
             st.warning(
                 _("Esta pessoa pediu para não receber mensagens. Escreva só para responder a ela."),
                 icon=":material/notifications_off:",

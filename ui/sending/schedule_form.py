@@ -17,7 +17,7 @@ from services.outreach.templates import get_template
 from ui.components import message_preview
 from ui.kit import dates, flash
 from ui.kit.i18n import _
-from ui.sending import templates
+from ui.sending import restriction, templates
 from ui.sending.recipients import choose_recipients
 from ui.sending.schedule_words import (
     WEEKDAY_CODES,
@@ -54,6 +54,7 @@ def show_form(actor: Actor, before: Schedule | None) -> None:
         template.id if template else None,
         template.version if template else None,
     )
+    restriction.warn_of_strangers(actor, {one.phone for one in to})
     label = _("Guardar") if before else _("Agendar")
     if st.button(label, type="primary", icon=":material/event_available:", key="schedule_save"):
         with errors.shown():

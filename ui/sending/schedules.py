@@ -14,6 +14,7 @@ from services.outreach.templates import get_template
 from ui.components import confirm
 from ui.kit import dates
 from ui.kit.i18n import _
+from ui.sending import restriction
 from ui.sending.schedule_words import recipient_names, rule_words, wall_time_words
 from ui.shell import errors, navigation
 
@@ -52,6 +53,8 @@ def _show_card(actor: Actor, one: Schedule) -> None:
             st.text(_("Modelo: {name}").format(name=template.name))
     elif one.draft.content is not None and one.draft.content.body:
         st.text(one.draft.content.body[:200])
+    if one.paused_at is None:
+        restriction.warn_of_strangers(actor, {to.phone for to in one.draft.to})
     with st.container(horizontal=True):
         if st.button(_("Editar"), icon=":material/edit:", key=f"edit_{one.id}"):
             navigation.open_item(one.id)

@@ -85,6 +85,7 @@ messages = Table(
     Column("template_version", Integer),
     Column("schedule_id", Uuid),
     Column("campaign_id", Uuid),
+    Column("cold", Boolean, nullable=False, server_default="false"),
     time_column("occurred_at", default=True),
     time_column("fetch_at"),
     Column("fetches", Integer, nullable=False, server_default="0"),

@@ -2,12 +2,15 @@
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
     Double,
+    Identity,
     Integer,
     LargeBinary,
+    SmallInteger,
     Table,
     Text,
     Time,
@@ -54,6 +57,8 @@ campaign_recipients = Table(
     Column("reason", Text),
     Column("message_id", Uuid),
     time_column("released_at"),
+    Column("retries", SmallInteger, nullable=False, server_default="0"),
+    Column("refused_message_id", Uuid),
 )
 
 campaign_lanes = Table(
@@ -66,7 +71,23 @@ campaign_lanes = Table(
     Column("waiting_reason", Text),
     Column("phone_number", Text),
     time_column("warmup_started_at"),
+    Column("refusals", SmallInteger, nullable=False, server_default="0"),
+    time_column("refused_since"),
+    time_column("restricted_at"),
+    time_column("probe_at"),
+    Column("refused_probes", SmallInteger, nullable=False, server_default="0"),
+    Column("delivered_probes", SmallInteger, nullable=False, server_default="0"),
     comment="one a sender: whoever holds its row is the only one to release for it",
+)
+
+cold_outcomes = Table(
+    "cold_outcomes",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("message_id", Uuid, nullable=False),
+    Column("outcome", Text, nullable=False),
+    comment="what became of campaigns' messages to strangers, until the release has counted it",
 )
 
 schedules = Table(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from services.messaging.pace import JITTER
 from services.outreach.campaign_forecast import Forecast, Queue, forecast, simulate
 from services.outreach.pacing import Release, Rules, Sender, Usage, Warmup
+from services.outreach.restriction import UNRESTRICTED, Restriction
 from services.platform import local_time
 from tests.support.local_times import SAO_PAULO
 
@@ -65,6 +66,14 @@ def test_it_takes_who_knows_the_sender_before_strangers_once_their_share_is_spen
     assert order == [1, 2, 5, 6, 3, 4]
 
 
+def test_it_foretells_two_probes_before_strangers_go_on() -> None:
+    restricted = Sender(NINE, {}, Restriction(3, at(8), at(8, 30), at(14, 30)))
+    found = list(simulate([queue(ONE, RULES, people(7, cold=5))], NINE, restricted))
+    assert [one.seq for one in found] == [6, 7, 1, 2, 3, 4, 5]
+    hours = [local_time.to_local(one.at, SAO_PAULO) for one in found]
+    assert [(one.day, one.hour) for one in hours[1:]] == [(25, 9), (25, 14), (26, 8), (26, 8), (26, 8), (26, 8)]
+
+
 def test_it_says_so_where_it_cannot_end() -> None:
     found = foretell([queue(ONE, replace(RULES, cold_share=0), people(3, cold=2))], ONE)
     assert (found.ends_at, sum(found.days.values())) == (None, 1)
@@ -103,16 +112,28 @@ QUEUES = st.lists(
         for rules, cold, hours, number in drawn
     ]
 )
+RESTRICTIONS = st.one_of(
+    st.just(UNRESTRICTED),
+    st.builds(
+        lambda hours, delivered: Restriction(3, NINE, NINE, NINE + timedelta(hours=hours), 0, delivered),
+        hours=st.integers(-20, 60),
+        delivered=st.integers(0, 1),
+    ),
+)
 USED = st.integers(0, 10).flatmap(lambda total: st.builds(Usage, st.just(total), st.integers(0, total)))
 
 
 @examples(max_examples=60, deadline=None)
-@given(queues=QUEUES, used=USED, start=st.integers(0, 60 * 48), rest=st.integers(0, 7200))
-def test_no_forecast_breaks_a_rule(queues: list[Queue], used: Usage, start: int, rest: int) -> None:
-    """Hours, the day's allowance and strangers' share, over all campaigns; gaps; everybody once and in order."""
+@given(queues=QUEUES, used=USED, start=st.integers(0, 60 * 48), rest=st.integers(0, 7200), restriction=RESTRICTIONS)
+def test_no_forecast_breaks_a_rule(
+    queues: list[Queue], used: Usage, start: int, rest: int, restriction: Restriction
+) -> None:
+    """Hours, the day's allowance and strangers' share, over all campaigns; gaps; probes while WhatsApp refuses
+    strangers; everybody once and in order.
+    """
     now = at(0) + timedelta(minutes=start)
     today, available_at = local_time.to_local(now, SAO_PAULO).date(), now + timedelta(seconds=rest)
-    releases = list(simulate(queues, now, Sender(available_at, {today: used})))
+    releases = list(simulate(queues, now, Sender(available_at, {today: used}, restriction)))
     rules = {one.campaign_id: one.rules for one in queues}
     counted = {today: [used.total, used.cold]}
     for release in releases:
@@ -127,6 +148,10 @@ def test_no_forecast_breaks_a_rule(queues: list[Queue], used: Usage, start: int,
     assert all(release.at >= available_at for release in releases)
     for earlier, later in pairwise(releases):
         assert (later.at - earlier.at).total_seconds() >= rules[earlier.campaign_id].pace * JITTER[0]
+    probes = [release.at for release in releases if release.cold]
+    if restriction.probe_at is not None and probes:
+        assert probes[0] >= restriction.probe_at
+        assert restriction.delivered_probes or len(probes) == 1 or probes[1] - probes[0] >= timedelta(hours=6)
     for one in queues:
         assert_each_once_in_order(one, [release for release in releases if release.campaign_id == one.campaign_id])
 

@@ -10,12 +10,14 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from services.contacts import opt_outs
-from services.db.actor import Actor, Role
+from services.db.actor import SYSTEM, Actor, Role
+from services.db.engine import transaction
 from services.errors import Conflict
 from services.messaging.pace import JITTER
 from services.outreach import (
     campaign_forecast,
     campaign_release,
+    campaign_restriction,
     campaign_rules,
     campaigns,
     template_content,
@@ -23,6 +25,7 @@ from services.outreach import (
 )
 from services.outreach.campaign_rules import Pacing
 from services.outreach.pacing import Sender
+from services.outreach.restriction import UNRESTRICTED, Restriction
 from services.outreach.template_content import Template
 from services.platform import local_time
 from tests.support.campaigns import TEN, CampaignClock, begin_campaign, list_released, make_recipients
@@ -156,11 +159,22 @@ PACINGS = st.builds(
 
 
 @examples(OF_ONE_DATABASE, max_examples=10)
-@given(wanted=st.lists(st.tuples(PACINGS, st.lists(st.booleans(), min_size=1, max_size=4)), min_size=1, max_size=3))
+@given(
+    wanted=st.lists(st.tuples(PACINGS, st.lists(st.booleans(), min_size=1, max_size=4)), min_size=1, max_size=3),
+    restriction=st.one_of(
+        st.just(UNRESTRICTED),
+        st.integers(-1, 30).map(lambda hours: Restriction(3, TEN, TEN, TEN + timedelta(hours=hours))),
+    ),
+)
 def test_step_by_step_it_releases_what_the_forecast_says(
-    new_actor: Callable[..., Actor], database: Database, wanted: list[tuple[Pacing, list[bool]]]
+    new_actor: Callable[..., Actor],
+    database: Database,
+    wanted: list[tuple[Pacing, list[bool]]],
+    restriction: Restriction,
 ) -> None:
-    """The same people of the same campaigns, to the same microsecond; `wanted` says of each recipient if it is cold."""
+    """The same people of the same campaigns, to the same microsecond, also while WhatsApp refuses strangers; `wanted`
+    says of each recipient if it is cold.
+    """
     database.execute("delete from campaign_lanes")
     sender = new_actor(Role.USER)
     connected(database, sender)
@@ -174,9 +188,13 @@ def test_step_by_step_it_releases_what_the_forecast_says(
         )
         rules = campaign_rules.build_rules(pacing, SAO_PAULO, None)
         queues.append(campaign_forecast.Queue(begun.id, begun.started_at, rules, list(enumerate(cold, start=1))))
-    until, clock = TEN + timedelta(days=14), CampaignClock(database)
+    until, clock = TEN + timedelta(days=14), CampaignClock(database, becomes="delivered")
+    if restriction is not UNRESTRICTED:
+        assert sender.user_id is not None
+        with transaction(SYSTEM) as tx:
+            campaign_restriction.store_restriction(tx, sender.user_id, restriction)
     foretold = [campaign_forecast.forecast_campaign(sender, one.campaign_id, SAO_PAULO, now=TEN) for one in queues]
-    steps = campaign_forecast.simulate(queues, TEN, Sender(TEN, {}))
+    steps = campaign_forecast.simulate(queues, TEN, Sender(TEN, {}, restriction))
     expected = [(step.at, step.campaign_id, step.seq) for step in steps if step.at <= until]
     clock.run(until)
     found = database.execute(

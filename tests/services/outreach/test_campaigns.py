@@ -349,7 +349,8 @@ def test_it_is_quick_with_ten_thousand(campaigner: Actor, offer: Template, datab
     )
     for query, index in (
         (
-            f"select min(seq) from campaign_recipients where campaign_id = '{made.id}' and state = 'waiting' and cold",
+            f"select seq from campaign_recipients where campaign_id = '{made.id}' and state = 'waiting' and cold"
+            " order by retries, seq limit 1",
             "campaign_recipients_waiting",
         ),
         (

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from services.messaging.pace import JITTER
 from services.outreach import pacing
 from services.outreach.pacing import Allowed, QueueHead, Release, Rules, Sender, Usage, Wait, WaitReason, Warmup
+from services.outreach.restriction import Restriction
 from services.platform import local_time
 from tests.support.local_times import ZONES
 
@@ -50,6 +51,26 @@ def test_it_keeps_strangers_to_their_share() -> None:
     rules = replace(RULES, cold_share=0.5)
     assert ask(at(9), rules, Usage(250, 200)) == Allowed(warm_only=True)
     assert ask(at(9), rules, Usage(250, 200), warm=False) == Wait(at(0, day=26), WaitReason.COLD)
+
+
+@pytest.mark.parametrize(
+    ("warm", "now", "expected"),
+    [
+        (True, at(9), Allowed(warm_only=True)),
+        (False, at(9), Wait(at(15), WaitReason.RESTRICTED)),
+        (False, at(15), Allowed(warm_only=False)),
+    ],
+)
+def test_strangers_wait_while_whatsapp_refuses_them(warm: bool, now: datetime, expected: object) -> None:
+    found = pacing.next_send_decision(RULES, now, now, Usage(), warm_waiting=warm, cold_waiting=True, cold_after=at(15))
+    assert found == expected
+
+
+def test_a_probe_of_the_night_waits_for_the_hours() -> None:
+    found = pacing.next_send_decision(
+        RULES, at(19), at(19), Usage(), warm_waiting=False, cold_waiting=True, cold_after=at(1, day=26)
+    )
+    assert found == Wait(at(8, day=26), WaitReason.RESTRICTED)
 
 
 @pytest.mark.parametrize(("age", "allowance"), [(0, 20), (1, 24), (7, 89), (13, 322), (14, 400), (400, 400)])
@@ -134,3 +155,16 @@ def test_a_release_counts_on_its_day_and_makes_the_number_rest() -> None:
     assert after.used_on(DAY) == Usage(4, 2)
     assert after.used_on(DAY + timedelta(days=1)) == Usage()
     assert after.available_at == at(9) + RULES.gap(pacing.release_key(UUID(int=1), 5))
+
+
+def test_a_restricted_sender_sends_one_probe_and_then_waits_again() -> None:
+    restriction = Restriction(3, at(1), at(2), at(8))
+    sender = Sender(at(9), {}, restriction)
+    release = pacing.next_step([head(1, None, 5)], at(9), sender)
+    assert isinstance(release, Release)
+    after = sender.after(release)
+    assert after.cold_after == at(15)
+    assert after.after_delivery(release).cold_after == at(15)
+    again = pacing.next_step([head(1, None, 6)], at(15), after.after_delivery(release))
+    assert isinstance(again, Release)
+    assert after.after_delivery(release).after(again).after_delivery(again).cold_after is None

@@ -139,6 +139,7 @@ ONLY_PAGES = {
         "an editor's help while one writes; saving checks the same",
     ),
     "opt_outs.filter_opted_out": "a warning beside a number that is being typed; programs have the list",
+    "campaigns.pause_all": "one press for several; programs pause each campaign",
     "outbox.get_wait": "a sentence over a campaign; programs see it at each message",
     "contacts.get": "a card beside the thread; programs see it in each thread",
     "conversations.count_pages_to": "how far a page must scroll to a message that was found",
