@@ -120,10 +120,10 @@ def create_opt_outs(db: psycopg.Connection) -> None:
     """A few asked to be left alone, most of them by a word."""
     db.execute(
         """
-        insert into public.opt_outs (user_id, phone, created_at, trigger_word)
-        select user_id, phone, now() - random() * interval '20 days',
-               (array['SAIR', 'PARAR', null])[1 + floor(random() * 3)::integer]
-          from public.contacts where phone is not null and random() < 0.012
+        insert into public.opt_outs (user_id, phone, created_at, said_at, trigger_word)
+        select user_id, phone, said, said, (array['SAIR', 'PARAR', null])[1 + floor(random() * 3)::integer]
+          from (select user_id, phone, now() - random() * interval '20 days' as said
+                  from public.contacts where phone is not null and random() < 0.012) c
         on conflict do nothing
         """
     )

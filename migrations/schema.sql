@@ -242,6 +242,7 @@ CREATE INDEX campaign_recipients_released ON public.campaign_recipients USING bt
 CREATE INDEX campaign_recipients_waiting ON public.campaign_recipients USING btree (campaign_id, cold, retries, seq) WHERE (state = 'waiting'::text);
 CREATE TRIGGER notify AFTER UPDATE OF state ON public.campaign_recipients FOR EACH ROW EXECUTE FUNCTION app.notify_campaign();
 create policy campaign_recipients_made_by_owner on public.campaign_recipients for insert to authenticated with check ((( SELECT auth.uid() AS uid) = user_id));
+create policy campaign_recipients_of_database_owner on public.campaign_recipients for all to owner of the database using (true) with check (true);
 create policy campaign_recipients_of_owner on public.campaign_recipients for select to authenticated using ((( SELECT auth.uid() AS uid) = user_id));
 create policy campaign_recipients_of_system on public.campaign_recipients for all to service_role using (true) with check (true);
 grant insert (campaign_id, cold, name, phone, seq, user_id, variables) on public.campaign_recipients to authenticated;
@@ -341,6 +342,7 @@ create table public.contact_addresses (
   PRIMARY KEY (session_id, address)
 );
 CREATE INDEX contact_addresses_of_contact ON public.contact_addresses USING btree (contact_id);
+CREATE TRIGGER share_opt_outs AFTER INSERT OR UPDATE OF contact_id ON public.contact_addresses FOR EACH ROW EXECUTE FUNCTION app.share_opt_outs();
 create policy contact_addresses_of_database_owner on public.contact_addresses for all to owner of the database using (true) with check (true);
 create policy contact_addresses_of_owner on public.contact_addresses for select to authenticated using ((( SELECT auth.uid() AS uid) = user_id));
 create policy contact_addresses_of_system on public.contact_addresses for all to service_role using (true) with check (true);
@@ -741,23 +743,38 @@ create table public.one_time_links (
 CREATE INDEX one_time_links_user ON public.one_time_links USING btree (user_id);
 create policy one_time_links_of_database_owner on public.one_time_links for all to owner of the database using (true) with check (true);
 
--- who asked never to be written to again; outlives sessions, contacts and messages
+-- who asked not to be written to again, and who took that back; outlives sessions, contacts and messages
 create table public.opt_outs (
   user_id uuid not null,
-  phone text not null,
+  phone text not null,  -- digits, or the …@lid of somebody without a number
   trigger_word text,  -- what they wrote; null where the owner noted it for them
   created_at timestamp with time zone not null default now(),
+  address_key text not null generated always as (app.get_address_key(phone)) stored,  -- the line or the person, however it is spelt
+  said_at timestamp with time zone default now(),  -- the newest word for silence, by WhatsApp's clock; null: there was none, only one that takes it back
+  ended_at timestamp with time zone,  -- since when it has no effect; null: in effect
+  ended_word text,  -- what they wrote to take it back
+  ended_by uuid,  -- the person who undid it, for ended_reason
+  ended_reason text,
+  copied boolean not null default false,  -- said under another address of the same contact: reports count a word once
+  undone_until timestamp with time zone generated always as (
+CASE
+    WHEN (ended_by IS NULL) THEN ended_at
+    ELSE said_at
+END) stored,  -- words for silence until then have no effect: a contact takes back what they said before, a person what they knew of
+  CHECK (((said_at IS NOT NULL) OR (ended_at IS NOT NULL))),
   FOREIGN KEY (user_id) REFERENCES auth.users(id) ON DELETE CASCADE,
-  PRIMARY KEY (user_id, phone)
+  PRIMARY KEY (user_id, address_key)
 );
+CREATE INDEX opt_outs_in_effect ON public.opt_outs USING btree (user_id, said_at DESC, address_key) WHERE (ended_at IS NULL);
 CREATE INDEX opt_outs_in_time ON public.opt_outs USING btree (user_id, created_at);
+CREATE TRIGGER mark_late_opt_out AFTER UPDATE ON public.opt_outs REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION app.mark_opt_outs();
 CREATE TRIGGER mark_opt_in AFTER DELETE ON public.opt_outs REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION app.mark_opt_outs();
 CREATE TRIGGER mark_opt_out AFTER INSERT ON public.opt_outs REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION app.mark_opt_outs();
-create policy opt_outs_noted_by_owner on public.opt_outs for insert to authenticated with check ((( SELECT auth.uid() AS uid) = user_id));
+CREATE TRIGGER withhold_queued AFTER INSERT OR UPDATE OF said_at, ended_at ON public.opt_outs FOR EACH ROW WHEN ((new.ended_at IS NULL)) EXECUTE FUNCTION app.withhold_queued();
+create policy opt_outs_of_database_owner on public.opt_outs for all to owner of the database using (true) with check (true);
 create policy opt_outs_of_owner on public.opt_outs for select to authenticated using ((( SELECT auth.uid() AS uid) = user_id));
 create policy opt_outs_of_system on public.opt_outs for all to service_role using (true) with check (true);
 create policy opt_outs_through_break_glass on public.opt_outs for select to authenticated using ((user_id IN ( SELECT app.list_break_glass_users('chats'::text) AS list_break_glass_users)));
-grant insert (phone, user_id) on public.opt_outs to authenticated;
 grant select on public.opt_outs to authenticated;
 grant delete, insert, select, update on public.opt_outs to service_role;
 
@@ -1430,6 +1447,7 @@ grant select on public.wpp_servers to service_role;
 -- app.expired_timeline (id, since)
 
 -- Functions
+-- app.add_opt_out(its_phone text) returns boolean, called by authenticated
 -- app.allow_only_ending() returns trigger
 -- app.audit_digest(r audit_log) returns bytea
 -- app.begin_sign_in(wanted text, from_ip text) returns TABLE(attempt bigint, user_id uuid, email text, password_hash text, role text, active boolean, token_version integer, name text, failures_recent integer, locked_until timestamp with time zone), called by plushify_console
@@ -1448,6 +1466,7 @@ grant select on public.wpp_servers to service_role;
 -- app.create_one_time_link(wanted uuid, purpose text, token_hash bytea, until timestamp with time zone) returns void, called by authenticated
 -- app.delete_media(owner uuid, content bytea, lease timestamp with time zone) returns void, called by service_role
 -- app.email_key(email text) returns bytea
+-- app.end_opt_out(of_user uuid, its_phone text, reason text) returns boolean, called by authenticated
 -- app.enqueue_message_webhook() returns trigger
 -- app.enqueue_session_webhook() returns trigger
 -- app.enqueue_webhook(owner uuid, event text, came_to text, message uuid, session uuid) returns void
@@ -1484,6 +1503,8 @@ grant select on public.wpp_servers to service_role;
 -- app.mark_read_on_phone(of_contact uuid, said timestamp with time zone) returns void, called by service_role
 -- app.may_be_one_person(first uuid, second uuid) returns boolean, called by service_role
 -- app.move_annotations(of_session uuid, old_name text, new_name text) returns void, called by service_role
+-- app.note_opt_in(of_user uuid, its_phone text, word text, said timestamp with time zone) returns void, called by service_role
+-- app.note_opt_out(of_user uuid, its_phone text, word text, said timestamp with time zone) returns boolean, called by service_role
 -- app.notify_account() returns trigger
 -- app.notify_campaign() returns trigger
 -- app.notify_check() returns trigger
@@ -1527,6 +1548,9 @@ grant select on public.wpp_servers to service_role;
 -- app.search_messages(whose uuid, typed text, most integer) returns TABLE(message_id uuid), called by authenticated
 -- app.set_user_active(wanted uuid, to_be boolean) returns void, called by authenticated
 -- app.set_user_role(wanted uuid, as_role text) returns void, called by authenticated
+-- app.share_opt_out(of_contact uuid) returns void
+-- app.share_opt_outs() returns trigger
 -- app.sign_out(sign_in uuid, until timestamp with time zone) returns void, called by plushify_console
 -- app.store_events(sessions text[], current_secrets boolean[], kinds text[], keys uuid[], verdicts text[], requests uuid[], bodies text[]) returns integer, called by plushify_system
 -- app.tenant_tables() returns TABLE(schema_name text, table_name text, is_view boolean, filled integer), called by authenticated
+-- app.withhold_queued() returns trigger

@@ -6,7 +6,7 @@ from services.outreach import campaign_progress, campaign_state
 from services.outreach.campaign_state import OPEN_STATES, CampaignState
 from ui.components import kill_switch
 from ui.kit.i18n import _
-from ui.sending import campaign_form, campaign_pacing, campaign_results
+from ui.sending import campaign_form, campaign_pacing, campaign_results, opt_out_list
 from ui.sending import campaign_progress as sending_campaign_progress
 from ui.sending import campaigns as drawn
 from ui.shell import errors, live, navigation
@@ -24,7 +24,7 @@ def overview() -> None:
     live.listen("campaign")
     with errors.stopping():
         drawn.show_list(actor)
-        drawn.show_opt_outs(actor)
+        opt_out_list.show_opt_outs(actor)
 
 
 @st.fragment

@@ -9,5 +9,7 @@ end $$;
 revoke execute on function app.mark_opt_outs from public;
 create or replace trigger mark_opt_out after insert on public.opt_outs
   referencing new table as changed for each statement execute function app.mark_opt_outs();
+create or replace trigger mark_late_opt_out after update on public.opt_outs
+  referencing new table as changed for each statement execute function app.mark_opt_outs();
 create or replace trigger mark_opt_in after delete on public.opt_outs
   referencing old table as changed for each statement execute function app.mark_opt_outs();

@@ -3,7 +3,7 @@
 from migrations.ddl import execute, install, tenant_table
 
 revision = "0016_restriction"
-down_revision = "0013_identity"
+down_revision = "0014_consent"
 branch_labels = None
 depends_on = None
 

@@ -6,12 +6,11 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Uuid, and_, exists, func, select, update
-from sqlalchemy.dialects.postgresql import insert
 
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.rows import read_row
-from services.db.tables.contacts import contacts, opt_outs
+from services.db.tables.contacts import contact_addresses, contacts, opt_outs
 from services.errors import N_, InvalidInput, NotFound
 from services.wppconnect.phone import ChatKind, get_chat_kind
 
@@ -30,7 +29,7 @@ class ContactTooLong(InvalidInput):
 @dataclass(frozen=True)
 class Contact:
     """One person, group, channel or list. `name` is as its owner calls it, `pushname` as it calls itself; `phone` is
-    digits, once known. `opted_out`: asked never to be written to again."""
+    digits, once known. `opted_out`: asked not to be written to again."""
 
     id: UUID
     user_id: UUID
@@ -108,16 +107,16 @@ def block(actor: Actor, contact_id: UUID, *, blocked: bool = True) -> None:
 
 
 def opt_out(actor: Actor, contact_id: UUID) -> None:
-    """Note that a contact asked never to be written to again: that stays.
+    """Note that a contact asked not to be written to again, under any of its addresses.
 
     Raises: NotFound, InvalidInput for a group.
     """
     found = get(actor, contact_id)
-    if found.phone is None or found.user_id != actor.user_id:
-        raise InvalidInput("an opt-out is of a phone")
-    noted = insert(opt_outs).values(user_id=actor.user_id, phone=found.phone)
+    person = found.phone or found.lid
+    if person is None or found.is_group or found.user_id != actor.user_id:
+        raise InvalidInput("an opt-out is of a person")
     with transaction(actor) as tx:
-        tx.execute(noted.on_conflict_do_nothing())
+        tx.execute(select(func.app.add_opt_out(person)))
 
 
 def mark_read(actor: Actor, contact_id: UUID) -> None:
@@ -142,7 +141,12 @@ def _collapse_spaces(text: str) -> str:
 
 
 def _opted_out() -> ColumnElement[bool]:
-    return exists().where(opt_outs.c.user_id == contacts.c.user_id, opt_outs.c.phone == contacts.c.phone)
+    return exists().where(
+        contact_addresses.c.contact_id == contacts.c.id,
+        opt_outs.c.user_id == contacts.c.user_id,
+        opt_outs.c.address_key == contact_addresses.c.address,
+        opt_outs.c.ended_at.is_(None),
+    )
 
 
 COLUMNS = (

@@ -156,6 +156,10 @@ FAILURES: dict[str, tuple[str, str]] = {
         N_("O WhatsApp não entregou: o aparelho da pessoa não aceita este tipo de mensagem."),
         N_("Envie como texto simples, ou peça que ela atualize o WhatsApp."),
     ),
+    "opted_out": (
+        N_("A pessoa pediu para não receber mais; a mensagem não saiu."),
+        N_("Escreva para ela só se ela escrever de novo."),
+    ),
     "unknown": (
         N_("Não sabemos se a mensagem saiu; ela não será reenviada sozinha."),
         N_("Estamos conferindo na conversa. Veja no celular antes de enviar de novo."),

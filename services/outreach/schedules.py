@@ -7,6 +7,7 @@
 This module holds what a schedule's owner does. The worker's part is `schedule_runner`.
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -16,6 +17,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, Select, and_, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
+from services.contacts import opt_outs
 from services.db.actor import Actor
 from services.db.engine import transaction
 from services.db.rows import read_row
@@ -44,7 +46,8 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True)
 class Schedule:
-    """A schedule as its owner sees it. `next` is None once it has ended; one that is paused keeps it."""
+    """A schedule as its owner sees it. `next` is None once it has ended; one that is paused keeps it. `silenced` are
+    the phones of recipients who asked for silence: they get nothing."""
 
     id: UUID
     draft: ScheduleDraft
@@ -52,6 +55,7 @@ class Schedule:
     paused_at: datetime | None
     ended_at: datetime | None
     created_at: datetime
+    silenced: tuple[str, ...] = ()
 
 
 def create(actor: Actor, draft: ScheduleDraft, now: datetime | None = None, key: UUID | None = None) -> Schedule:
@@ -66,8 +70,7 @@ def create(actor: Actor, draft: ScheduleDraft, now: datetime | None = None, key:
         values = _draft_columns(tx, user_id, draft, now or datetime.now(UTC))
         schedule_id = key or uuid4()
         tx.execute(insert(schedules).values(id=schedule_id, user_id=user_id, **values).on_conflict_do_nothing())
-        row = _lock_schedule(tx, user_id, schedule_id)
-    return _build_schedule(row)
+        return _build_schedules(tx, user_id, [_lock_schedule(tx, user_id, schedule_id)])[0]
 
 
 def change(actor: Actor, schedule_id: UUID, draft: ScheduleDraft, now: datetime | None = None) -> Schedule:
@@ -84,7 +87,7 @@ def change(actor: Actor, schedule_id: UUID, draft: ScheduleDraft, now: datetime 
             values["next_check_at"] = None
         update_row(tx, schedule_id, ended_at=None, **values)
         row = tx.execute(select_schedules().where(schedules.c.id == schedule_id)).one()
-    return _build_schedule(row)
+        return _build_schedules(tx, user_id, [row])[0]
 
 
 def set_paused(actor: Actor, schedule_id: UUID, *, on: bool, now: datetime | None = None) -> Schedule:
@@ -106,7 +109,7 @@ def set_paused(actor: Actor, schedule_id: UUID, *, on: bool, now: datetime | Non
                 **next_columns(next_occurrence(build_draft(held), None, moment), moment),
             )
         row = tx.execute(select_schedules().where(schedules.c.id == schedule_id)).one()
-    return _build_schedule(row)
+        return _build_schedules(tx, user_id, [row])[0]
 
 
 def set_skipped(actor: Actor, schedule_id: UUID, wall: datetime, *, on: bool = True) -> None:
@@ -151,7 +154,8 @@ def list_schedules(
 
     At most `limit`, and only those that come after the `list_position` of another one.
     """
-    moment, wanted = schedules.c.next_at, select_schedules().where(schedules.c.user_id == actor.user_id)
+    user_id = _require_owner(actor)
+    moment, wanted = schedules.c.next_at, select_schedules().where(schedules.c.user_id == user_id)
     if ended:
         moment, limit = schedules.c.ended_at, min(limit or 100, 100)
         wanted = wanted.where(moment.is_not(None)).order_by(moment.desc(), schedules.c.id.desc())
@@ -161,7 +165,7 @@ def list_schedules(
         here = tuple_(moment, schedules.c.id)
         wanted = wanted.where(here < tuple_(*after) if ended else here > tuple_(*after))
     with transaction(actor) as tx:
-        return [_build_schedule(row) for row in tx.execute(wanted.limit(limit))]
+        return _build_schedules(tx, user_id, tx.execute(wanted.limit(limit)).all())
 
 
 def list_position(schedule: Schedule) -> tuple[datetime, UUID]:
@@ -175,13 +179,14 @@ def get_schedule(actor: Actor, schedule_id: UUID) -> Schedule:
 
     Raises: NotFound, also where it is somebody else's.
     """
+    user_id = _require_owner(actor)
     with transaction(actor) as tx:
         row = tx.execute(
-            select_schedules().where(schedules.c.id == schedule_id, schedules.c.user_id == actor.user_id)
+            select_schedules().where(schedules.c.id == schedule_id, schedules.c.user_id == user_id)
         ).one_or_none()
-    if row is None:
-        raise NotFound(f"schedule {schedule_id}")
-    return _build_schedule(row)
+        if row is None:
+            raise NotFound(f"schedule {schedule_id}")
+        return _build_schedules(tx, user_id, [row])[0]
 
 
 def list_upcoming(actor: Actor, schedule: Schedule, count: int = 10) -> list[Occurrence]:
@@ -282,6 +287,13 @@ def build_draft(row: Record) -> ScheduleDraft:
     )
 
 
-def _build_schedule(row: Record) -> Schedule:
+def _build_schedules(tx: Connection, user_id: UUID, rows: Sequence[Record]) -> list[Schedule]:
+    drafts = [build_draft(row) for row in rows]
+    silent = opt_outs.find_opted_out(tx, user_id, {one.phone for draft in drafts for one in draft.to})
+    return [_build_schedule(row, draft, silent) for row, draft in zip(rows, drafts, strict=True)]
+
+
+def _build_schedule(row: Record, draft: ScheduleDraft, silent: Collection[str]) -> Schedule:
     due = Occurrence(wall=row.next_local_time, at=row.next_at) if row.next_local_time is not None else None
-    return read_row(Schedule, row, draft=build_draft(row), next=due)
+    silenced = tuple(one.phone for one in draft.to if one.phone in silent)
+    return read_row(Schedule, row, draft=draft, next=due, silenced=silenced)

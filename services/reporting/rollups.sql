@@ -155,7 +155,8 @@ select n.user_id, app.get_quarter(answer.run_at) from noted n cross join lateral
   select d.user_id, d.quarter, 'in', null, null, null, 0, 0, 0, 0, 0, 0, 0, o.found, 0, 0, 0, 0, 0, 0
     from dirty d cross join lateral (
       select count(*) as found from public.opt_outs o
-       where o.user_id = d.user_id and o.created_at >= d.quarter and o.created_at < d.quarter + interval '15 minutes') o
+       where o.user_id = d.user_id and o.created_at >= d.quarter and o.created_at < d.quarter + interval '15 minutes'
+         and o.said_at is not null and not o.copied) o
    where o.found > 0
 )
 insert into public.report_buckets

@@ -42,6 +42,7 @@ FUNCTIONS_FOR_USERS = frozenset(
         *("get_session_facts", "get_message_facts", "list_message_acks"),
         *("choose_server", "register_servers", "record_server_check", "record_server_scan"),
         *("list_break_glass_users", "search_messages", "count_unread", "count_uncertain"),
+        *("add_opt_out", "end_opt_out"),
     )
 )
 

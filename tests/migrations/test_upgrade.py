@@ -171,3 +171,32 @@ def test_it_notices_a_row_that_a_migration_would_lose_or_change(empty_database: 
     empty_database.execute("delete from messages where seq = 1")
     (gone,) = upgrade.lost()
     assert gone.startswith("messages: ")
+
+
+def test_it_makes_one_opt_out_of_each_line_and_gives_it_to_the_whole_contact(
+    empty_database: EmptyDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = owned_by_a_plain_role(empty_database, monkeypatch)
+    database.migrate("0013_identity")
+    given: dict[str, UUID | str] = {"user": uuid4(), "session": uuid4(), "mark": uuid4().hex}
+    for table in ("auth.users", "whatsapp_sessions"):
+        Upgrade(database)._insert(table, SEEDS[table], given)
+    with psycopg.connect(database.url, autocommit=True) as owner:
+        owner.execute(
+            "insert into contacts (session_id, user_id, address, phone, lid)"
+            " values (%(session)s, %(user)s, '1@lid', '5511987654321', '1@lid')",
+            given,
+        )
+        owner.execute(
+            "insert into opt_outs (user_id, phone, trigger_word, created_at) values"
+            " (%(user)s, '5511987654321', 'PARAR', now() - interval '1 day'), (%(user)s, '551187654321', 'SAIR',"
+            " now() - interval '2 days'), (%(user)s, '5215512345678', null, now())",
+            given,
+        )
+    database.migrate(REVISIONS[-1])
+    asked = "select phone, trigger_word, copied, said_at = created_at or copied from opt_outs where ended_at is null"
+    assert database.execute(f"{asked} order by address_key") == [
+        ("1@lid", "SAIR", True, True),
+        ("5215512345678", None, False, True),
+        ("551187654321", "SAIR", False, True),
+    ]

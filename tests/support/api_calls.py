@@ -169,6 +169,7 @@ INPUT: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", f"{TEMPLATES}/{{id}}/copia"): {"json": {"name": "Cópia"}},
     ("POST", TEMPLATE_FILE): {"content": b"{}"},
     ("POST", OPT_OUTS): {"json": {"phone": "11912345678"}},
+    ("POST", f"{OPT_OUTS}/desfazer"): {"json": {"phone": "5511912345678", "reason": "falava da consulta"}},
     ("PUT", KILL_SWITCH): {"json": {"stopped": True}},
     ("POST", RULES): {"json": {"words": ["preço"], "label": "Interessado"}},
     ("PUT", AUTO_REPLY): {

@@ -62,6 +62,10 @@ CALLERS_OF = {
     "app.record_outage": {"service_role"},
     # The index of messages is of it, too.
     "app.is_written": {"authenticated", "service_role"},
+    "app.add_opt_out": {"authenticated"},
+    "app.end_opt_out": {"authenticated"},
+    "app.note_opt_in": {"service_role"},
+    "app.note_opt_out": {"service_role"},
     "app.claim_annotations": {"service_role"},
     "app.find_message": {"service_role"},
     "app.get_or_create_contact": {"service_role"},

@@ -6,9 +6,10 @@ import streamlit as st
 
 from services.contacts import contacts
 from services.contacts.contacts import Contact
-from services.db.actor import Actor
+from services.db.actor import Actor, Role
 from services.inbound import backfill
 from services.wppconnect.phone import format_phone
+from ui.components import opt_out_undo
 from ui.kit.i18n import _, literal
 from ui.shell import errors
 from ui.shell.guard import guard
@@ -28,9 +29,12 @@ def show_card(contact: UUID, own: bool) -> None:
             st.caption(_("Chama-se no WhatsApp:") + " " + literal(found.pushname))
         if not own:
             st.text(found.notes)
+            if actor.role is Role.ADMIN:
+                _undo_opt_out(actor, found)
             return
         _card_form(actor, found)
         _card_switches(actor, found)
+        _undo_opt_out(actor, found)
 
     ask()
 
@@ -59,9 +63,10 @@ def _card_switches(actor: Actor, found: Contact) -> None:
         if found.opted_out:
             st.badge(_("Pediu para não receber"), icon=":material/notifications_off:", color="orange")
         elif (
-            found.phone
-            and st.checkbox(_("Pediu para nunca mais receber"), key="card_out_sure")
-            and st.button(_("Confirmar: isso não tem volta"), icon=":material/notifications_off:", key="card_out")
+            not found.is_group
+            and (found.phone or found.lid)
+            and st.checkbox(_("Pediu para não receber mais"), key="card_out_sure")
+            and st.button(_("Confirmar: não enviar mais"), icon=":material/notifications_off:", key="card_out")
         ):
             with errors.shown():
                 contacts.opt_out(actor, found.id)
@@ -73,3 +78,11 @@ def _card_switches(actor: Actor, found: Contact) -> None:
                 _("Lendo as mensagens dos últimos 30 dias no WhatsApp. O resultado aparece em “Lacunas”."),
                 icon=":material/sync:",
             )
+
+
+def _undo_opt_out(actor: Actor, found: Contact) -> None:
+    """A dialog opens no other one: the question stands in the card itself."""
+    person = found.phone or found.lid
+    if found.opted_out and person:
+        with st.expander(_("Desfazer o pedido para não receber"), icon=":material/undo:"):
+            opt_out_undo.show_fields(actor, person, found.user_id)

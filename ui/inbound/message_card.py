@@ -32,7 +32,7 @@ def show_message(actor: Actor, contact: Contact, thread_message: ThreadMessage, 
         _quote(contact, thread_message, people)
         _content(contact, thread_message, people)
         _foot(actor, contact, thread_message)
-        if message.failure and message.state in (State.FAILED, State.UNCERTAIN):
+        if message.failure and message.state in (State.FAILED, State.UNCERTAIN, State.CANCELLED):
             st.caption(badges.message_failure(message.failure))
         if message.waiting is not None:
             st.caption(f":material/hourglass_empty: {badges.wait_sentence(message.waiting)}")

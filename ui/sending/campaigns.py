@@ -1,4 +1,4 @@
-"""The list of campaigns, the opt-outs, and what the other views of a campaign share."""
+"""The list of campaigns, and what the other views of a campaign share."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -6,12 +6,10 @@ from uuid import UUID
 
 import streamlit as st
 
-from services.contacts import opt_outs
 from services.db.actor import Actor
 from services.outreach import campaigns
 from services.outreach.campaign_progress import CampaignProgress
 from services.outreach.campaign_state import CampaignState
-from services.wppconnect.phone import format_phone
 from ui.kit import dates
 from ui.kit.i18n import _
 from ui.shell import errors, navigation
@@ -62,27 +60,6 @@ def state_badge(state: CampaignState) -> None:
 
 def progress_bar(far: CampaignProgress) -> None:
     st.progress(far.decided / max(far.total, 1), text=_("{done} de {total}").format(done=far.decided, total=far.total))
-
-
-def show_opt_outs(actor: Actor) -> None:
-    """Who asked for silence, and noting somebody who said so by other means. It holds for ever."""
-    found = opt_outs.list_newest(actor)
-    with st.expander(_("Quem pediu para não receber ({n})").format(n=len(found)), icon=":material/do_not_disturb_on:"):
-        st.caption(
-            _(
-                "Quem responde SAIR, PARAR ou STOP entra aqui sozinho e não recebe mais agendamentos nem campanhas. "
-                "Anote também quem pediu de outro jeito."
-            )
-        )
-        with st.form("silence", border=False, clear_on_submit=True):
-            phone = st.text_input(_("Número"), placeholder="(11) 99999-9999", key="silence_phone")
-            if st.form_submit_button(_("Não enviar mais"), icon=":material/do_not_disturb_on:"):
-                with errors.shown():
-                    opt_outs.add(actor, phone)
-                    st.rerun(scope="fragment")
-        for number, at, word in found:
-            said = word or _("anotado por você")
-            st.caption(f"{format_phone(number)} · {dates.short_time(at)} · {said}")
 
 
 def act_and_redraw(act: Callable[[], object]) -> None:

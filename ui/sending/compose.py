@@ -66,7 +66,7 @@ def _warn_of_recipient(actor: Actor, phone: str) -> None:
     with contextlib.suppress(InvalidPhone):  # while it is typed; sending says what is wrong with it
         address = read_address(phone)
         restriction.warn_of_strangers(actor, {address})
-        if opt_outs.filter_opted_out(actor, {address}):
+        if opt_outs.is_opted_out(actor, address):
             st.warning(
                 _("Esta pessoa pediu para não receber mensagens. Escreva só para responder a ela."),
                 icon=":material/notifications_off:",
@@ -237,7 +237,7 @@ def show_recent(actor: Actor) -> None:
 def _show_message(actor: Actor, message: Message) -> None:
     show_head(message)
     show_content(actor, message)
-    if message.failure and message.state in (State.FAILED, State.UNCERTAIN):
+    if message.failure and message.state in (State.FAILED, State.UNCERTAIN, State.CANCELLED):
         st.caption(badges.message_failure(message.failure))
     if message.waiting is not None:
         st.caption(f":material/hourglass_empty: {badges.wait_sentence(message.waiting)}")

@@ -1,11 +1,13 @@
 """Writes a schedule: what, to whom, when, and its next dates."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from uuid import UUID, uuid4
 
 import streamlit as st
 
+from services.contacts import opt_outs
 from services.db.actor import Actor
 from services.messaging.content import Content
 from services.outreach import recipients, recurrence, schedule_content, schedules
@@ -14,10 +16,11 @@ from services.outreach.recurrence import Occurrence, ScheduleDraft, ScheduleReci
 from services.outreach.schedules import Schedule
 from services.outreach.template_content import Template
 from services.outreach.templates import get_template
+from services.wppconnect.phone import format_phone
 from ui.components import message_preview
 from ui.kit import dates, flash
-from ui.kit.i18n import _
-from ui.sending import restriction, templates
+from ui.kit.i18n import _, literal
+from ui.sending import restriction, schedule_words, templates
 from ui.sending.recipients import choose_recipients
 from ui.sending.schedule_words import (
     WEEKDAY_CODES,
@@ -60,6 +63,7 @@ def show_form(actor: Actor, before: Schedule | None) -> None:
         with errors.shown():
             _save_schedule(actor, before, draft, UUID(key))
     # Below the button, which must not move while somebody leaves a field by pressing it.
+    _warn_of_silenced(actor, to)
     with errors.shown():
         _show_dates(recurrence.preview_occurrences(draft))
 
@@ -67,13 +71,22 @@ def show_form(actor: Actor, before: Schedule | None) -> None:
 def _save_schedule(actor: Actor, before: Schedule | None, draft: ScheduleDraft, key: UUID) -> None:
     if not draft.to:
         raise EmptyList("nobody to send to")
-    if before is None:
-        schedules.create(actor, draft, key=key)
-    else:
-        schedules.change(actor, before.id, draft)
+    made = schedules.create(actor, draft, key=key) if before is None else schedules.change(actor, before.id, draft)
     st.session_state.pop(SCHEDULE_KEY, None)
-    flash.after_rerun(_("Agendado."), ":material/event_available:")
+    told = schedule_words.silenced_words(made)
+    flash.after_rerun(" ".join(part for part in (_("Agendado."), told) if part), ":material/event_available:")
     navigation.open_item(None)
+
+
+def _warn_of_silenced(actor: Actor, to: Sequence[ScheduleRecipient]) -> None:
+    """Its owner learns it while it is made, not only when it is due."""
+    silent = opt_outs.filter_opted_out(actor, {one.phone for one in to})
+    names = [one.name or format_phone(one.phone) for one in to if one.phone in silent]
+    if names:
+        st.warning(
+            _("Pediram para não receber e ficam de fora: {who}.").format(who=literal(", ".join(names))),
+            icon=":material/notifications_off:",
+        )
 
 
 def _content_fields(actor: Actor, old: ScheduleDraft | None, prefix: str) -> tuple[Template | None, Content | None]:

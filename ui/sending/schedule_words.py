@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from services.outreach.recurrence import ScheduleDraft
+from services.outreach.schedules import Schedule
 from services.wppconnect.phone import format_phone
 from ui.kit import dates
 from ui.kit.i18n import _
@@ -63,3 +64,13 @@ def recipient_names(draft: ScheduleDraft) -> str:
     shown = [one.name or format_phone(one.phone) for one in draft.to[:3]]
     more = len(draft.to) - len(shown)
     return ", ".join(shown) + (_(" e mais {n}").format(n=more) if more else "")
+
+
+def silenced_words(schedule: Schedule) -> str:
+    """How many of its recipients get nothing of it, because they asked for that; empty where nobody did."""
+    count = len(schedule.silenced)
+    if not count:
+        return ""
+    if count == len(schedule.draft.to):
+        return _("Ninguém recebe: quem receberia pediu para não receber mais.")
+    return _("{n} de {total} não recebem: pediram para não receber.").format(n=count, total=len(schedule.draft.to))

@@ -15,7 +15,7 @@ from ui.components import confirm
 from ui.kit import dates
 from ui.kit.i18n import _
 from ui.sending import restriction
-from ui.sending.schedule_words import recipient_names, rule_words, wall_time_words
+from ui.sending.schedule_words import recipient_names, rule_words, silenced_words, wall_time_words
 from ui.shell import errors, navigation
 
 
@@ -39,6 +39,14 @@ def show_list(actor: Actor) -> None:
 
 
 def _show_card(actor: Actor, one: Schedule) -> None:
+    _show_facts(actor, one)
+    _show_actions(actor, one)
+    with st.expander(_("Próximas dez datas"), icon=":material/event_upcoming:", key=f"dates_{one.id}"):
+        for occurrence in schedules.list_upcoming(actor, one):
+            _show_upcoming(actor, one, occurrence)
+
+
+def _show_facts(actor: Actor, one: Schedule) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text(one.draft.name)
         if one.paused_at is not None:
@@ -47,6 +55,8 @@ def _show_card(actor: Actor, one: Schedule) -> None:
             st.badge(wall_time_words(one.next.wall), color="blue", icon=":material/schedule:")
     st.caption(f"{rule_words(one.draft)} · {one.draft.zone.replace('_', ' ')}")
     st.text(_("Para: {who}").format(who=recipient_names(one.draft)))
+    if told := silenced_words(one):
+        st.caption(f":material/notifications_off: {told}")
     if one.draft.template_id is not None:
         with errors.shown():
             template = get_template(actor, one.draft.template_id, one.draft.template_version)
@@ -55,6 +65,9 @@ def _show_card(actor: Actor, one: Schedule) -> None:
         st.text(one.draft.content.body[:200])
     if one.paused_at is None:
         restriction.warn_of_strangers(actor, {to.phone for to in one.draft.to})
+
+
+def _show_actions(actor: Actor, one: Schedule) -> None:
     with st.container(horizontal=True):
         if st.button(_("Editar"), icon=":material/edit:", key=f"edit_{one.id}"):
             navigation.open_item(one.id)
@@ -66,9 +79,6 @@ def _show_card(actor: Actor, one: Schedule) -> None:
                 st.rerun()
         if st.button(_("Encerrar"), icon=":material/event_busy:", key=f"end_{one.id}"):
             confirm.end_schedule(one.draft.name, partial(_end_schedule, one.id))
-    with st.expander(_("Próximas dez datas"), icon=":material/event_upcoming:", key=f"dates_{one.id}"):
-        for occurrence in schedules.list_upcoming(actor, one):
-            _show_upcoming(actor, one, occurrence)
 
 
 def _end_schedule(schedule_id: UUID, actor: Actor) -> None:

@@ -35,6 +35,7 @@ ACTION_WORDS: dict[str, str] = {
     "isolation.prove": N_("Provou o isolamento"),
     "key.create": N_("Criou uma chave"),
     "key.revoke": N_("Revogou uma chave"),
+    "opt_out.end": N_("Desfez um pedido para não receber"),
     "sending.go_on": N_("Liberou os envios"),
     "sending.stop": N_("Parou os envios"),
     "server.capacity": N_("Mudou a capacidade de um servidor"),

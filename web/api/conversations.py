@@ -250,7 +250,7 @@ OPERATIONS = (
         {200: ContactShape}, (404,), BlockBody,
     ),
     Operation(
-        "POST", f"{CHATS}/{{id}}/silencio", "opt_out", "It asked never to be written to again: that stays", Scope.SEND,
+        "POST", f"{CHATS}/{{id}}/silencio", "opt_out", "It asked not to be written to again", Scope.SEND,
         opt_out_contact, {200: ContactShape}, (404,),
     ),
     Operation(

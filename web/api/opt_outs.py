@@ -8,11 +8,12 @@ from starlette.responses import Response
 
 from services.accounts.api_keys import Scope
 from services.contacts import opt_outs
+from services.contacts.opt_outs import OptOutPlace
 from services.messaging import kill_switch
 from web.api.given_texts import Text
 from web.api.operation import Call, Operation
 from web.api.responses import answer
-from web.api.schemas import PHONE_WORDS, DoneShape, Input, LimitQuery
+from web.api.schemas import PHONE_WORDS, DoneShape, Input, PageQuery, decode_cursor, encode_cursor, read_time
 
 OPT_OUTS = "/functions/v1/silenciados-whatsapp"
 KILL_SWITCH = "/functions/v1/freio-whatsapp"
@@ -22,18 +23,29 @@ class OptOutBody(Input):
     phone: Text = Field(max_length=300, description=PHONE_WORDS)
 
 
+class EndOptOutBody(OptOutBody):
+    reason: str = Field(max_length=2000, description="Why it was a slip: 5 to 300 characters, kept on the record.")
+
+
+class OptOutQuery(PageQuery):
+    search: str = Field("", max_length=100, description="A part of a number or of the contact's name.")
+
+
 class KillSwitchBody(Input):
     stopped: bool = Field(description="Nothing leaves while it is on: no queue, no schedule, no campaign.")
 
 
 class OptOutShape(BaseModel):
-    phone: str = Field(description="Digits with country code.")
+    phone: str = Field(description="Digits with country code, or a `@lid` without a number.")
+    name: str | None = Field(description="As the contact is called.")
     at: datetime
     word: str | None = Field(description="What they wrote; null where the session's owner noted it.")
 
 
 class OptOutList(BaseModel):
     items: list[OptOutShape] = Field(description="The newest first.")
+    total: int = Field(description="Of all pages.")
+    next: str | None = Field(description="The `cursor` of the next page; null on the last.")
 
 
 class KillSwitchShape(BaseModel):
@@ -43,12 +55,22 @@ class KillSwitchShape(BaseModel):
 
 
 async def list_opt_outs(call: Call) -> Response:
-    found = await run_in_threadpool(opt_outs.list_newest, call.actor, call.query.limit)
-    return answer(OptOutList(items=[OptOutShape(phone=phone, at=at, word=word) for phone, at, word in found]))
+    query: OptOutQuery = call.query
+    after = OptOutPlace(*decode_cursor(query.cursor, read_time, str)) if query.cursor else None
+    page = await run_in_threadpool(opt_outs.list_page, call.actor, query.search, after, query.limit)
+    items = [OptOutShape(phone=one.phone, name=one.name, at=one.at, word=one.word) for one in page.items]
+    following = encode_cursor(page.after.at, page.after.address_key) if page.after else None
+    return answer(OptOutList(items=items, total=page.total, next=following))
 
 
 async def add_opt_out(call: Call) -> Response:
     await run_in_threadpool(opt_outs.add, call.actor, call.body.phone)
+    return answer(DoneShape())
+
+
+async def end_opt_out(call: Call) -> Response:
+    wanted: EndOptOutBody = call.body
+    await run_in_threadpool(opt_outs.end, call.actor, wanted.phone, wanted.reason)
     return answer(DoneShape())
 
 
@@ -65,13 +87,17 @@ async def set_kill_switch(call: Call) -> Response:
 
 OPERATIONS = (
     Operation(
-        "GET", OPT_OUTS, "opt_outs", "Who asked never to be written to again", Scope.READ, list_opt_outs,
+        "GET", OPT_OUTS, "opt_outs", "Who asked not to be written to again, by pages", Scope.READ, list_opt_outs,
         {200: OptOutList},
-        query=LimitQuery,
+        query=OptOutQuery,
     ),
     Operation(
-        "POST", OPT_OUTS, "note_opt_out", "Note somebody who asked: it holds for ever", Scope.SEND, add_opt_out,
+        "POST", OPT_OUTS, "note_opt_out", "Note somebody who asked for it", Scope.SEND, add_opt_out,
         {200: DoneShape}, body=OptOutBody,
+    ),
+    Operation(
+        "POST", f"{OPT_OUTS}/desfazer", "end_opt_out", "Undo one that was a slip, on the record", Scope.SEND,
+        end_opt_out, {200: DoneShape}, (404,), EndOptOutBody,
     ),
     Operation("GET", KILL_SWITCH, "kill_switch", "Whether everything is stopped", Scope.READ, get_kill_switch,
         {200: KillSwitchShape}),

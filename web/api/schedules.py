@@ -60,6 +60,7 @@ class ScheduleShape(BaseModel):
     paused_at: datetime | None
     ended_at: datetime | None
     created_at: datetime
+    silenced: list[str] = Field(description="Phones of recipients who asked for silence: they get nothing of it.")
 
     @classmethod
     def of(cls, schedule: Schedule) -> Self:
@@ -78,6 +79,7 @@ class ScheduleShape(BaseModel):
             paused_at=schedule.paused_at,
             ended_at=schedule.ended_at,
             created_at=schedule.created_at,
+            silenced=list(schedule.silenced),
         )
 
 

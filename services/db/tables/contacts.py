@@ -4,6 +4,8 @@ from sqlalchemy import (
     ARRAY,
     Boolean,
     Column,
+    Computed,
+    DateTime,
     Integer,
     Table,
     Text,
@@ -53,10 +55,22 @@ opt_outs = Table(
     "opt_outs",
     metadata,
     Column("user_id", Uuid, primary_key=True),
-    Column("phone", Text, primary_key=True),
+    Column("phone", Text, nullable=False),
     time_column("created_at", default=True),
     Column("trigger_word", Text),
-    comment="who asked never to be written to again; outlives sessions, contacts and messages",
+    Column("address_key", Text, Computed("app.get_address_key(phone)", persisted=True), primary_key=True),
+    time_column("said_at", default=True),
+    time_column("ended_at"),
+    Column("ended_word", Text),
+    Column("ended_by", Uuid),
+    Column("ended_reason", Text),
+    Column("copied", Boolean, nullable=False, server_default="false"),
+    Column(
+        "undone_until",
+        DateTime(timezone=True),
+        Computed("case when ended_by is null then ended_at else said_at end", persisted=True),
+    ),
+    comment="who asked not to be written to again, and who took that back; outlives sessions, contacts and messages",
 )
 
 number_checks = Table(

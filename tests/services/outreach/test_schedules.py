@@ -219,6 +219,15 @@ def test_it_leaves_out_who_asked_for_silence(sender: Actor, database: Database) 
     assert database.execute("select state, left_out from schedule_runs") == [("sent", 1)]
 
 
+def test_its_owner_learns_who_asked_for_silence_when_it_is_made(sender: Actor) -> None:
+    opt_outs.add(sender, OTHER)
+    made = make(sender, to=(ScheduleRecipient(PHONE), ScheduleRecipient(OTHER)))
+    assert made.silenced == (OTHER,)
+    assert schedules.get_schedule(sender, made.id).silenced == (OTHER,)
+    opt_outs.end(sender, OTHER, "falava da consulta")
+    assert [one.silenced for one in schedules.list_schedules(sender)] == [()]
+
+
 def test_it_sends_nothing_where_all_asked_for_silence(sender: Actor, database: Database) -> None:
     make(sender)
     opt_outs.add(sender, PHONE)

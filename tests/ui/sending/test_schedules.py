@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.contacts import opt_outs
 from services.db.actor import Actor
 from services.messaging import kill_switch
 from services.messaging.content import Content
@@ -97,3 +98,10 @@ def test_it_tells_a_person_that_staff_stopped_them(user: Actor, staff: Actor, da
     at = look_at(PAGE, user)
     assert "**A equipe parou os seus envios às" in texts_of(at)
     assert "Voltar a enviar" not in [button.label for button in at.main.button]
+
+
+def test_it_says_who_asked_for_silence_while_it_is_made_and_afterwards(user: Actor) -> None:
+    made = make(user)
+    opt_outs.add(user, "5511987654321@c.us")
+    assert "Pediram para não receber e ficam de fora: Ana." in texts_of(look_at(PAGE, user, id=str(made.id)))
+    assert "Ninguém recebe: quem receberia pediu para não receber mais." in texts_of(look_at(PAGE, user))

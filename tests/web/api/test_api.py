@@ -329,7 +329,25 @@ def test_it_notes_who_asked_for_silence(http: httpx.Client, ana: Actor) -> None:
     ours = bearer_header(make_jwt(ana))
     assert http.post(OPT_OUTS, headers=ours, json={"phone": "ninguém"}).status_code == 422
     assert http.post(OPT_OUTS, headers=ours, json={"phone": "(11) 97777-6666"}).status_code == 200
-    assert http.get(OPT_OUTS, headers=ours, params={"limit": 1}).json()["items"][0]["phone"] == "5511977776666"
+    first = http.get(OPT_OUTS, headers=ours, params={"limit": 1}).json()
+    assert (first["items"][0]["phone"], first["total"]) == ("5511977776666", 2)
+    rest = http.get(OPT_OUTS, headers=ours, params={"limit": 1, "cursor": first["next"]}).json()
+    assert ([one["phone"] for one in rest["items"]], rest["next"]) == (["5511912345678"], None)
+    assert http.get(OPT_OUTS, headers=ours, params={"search": "7777"}).json()["total"] == 1
+    assert http.get(OPT_OUTS, headers=ours, params={"cursor": "x"}).status_code == 422
+    undo = {"phone": "5511977776666", "reason": ""}
+    assert http.post(f"{OPT_OUTS}/desfazer", headers=ours, json=undo).status_code == 422
+    undo["reason"] = "falava da consulta"
+    assert [http.post(f"{OPT_OUTS}/desfazer", headers=ours, json=undo).status_code for _ in range(2)] == [200, 404]
+    assert http.get(OPT_OUTS, headers=ours).json()["total"] == 1
+
+
+def test_it_tells_which_recipients_of_a_schedule_asked_for_silence(http: httpx.Client, ana: Actor) -> None:
+    ours = bearer_header(make_jwt(ana))
+    wanted = WEEKLY | {"recipients": [{"phone": "11987654321"}, {"phone": "11912345678"}]}
+    made = http.post(SCHEDULES, headers=ours, json=wanted)
+    assert (made.status_code, made.json()["silenced"]) == (201, ["5511912345678"])
+    assert http.get(f"{SCHEDULES}/{made.json()['id']}", headers=ours).json()["silenced"] == ["5511912345678"]
 
 
 def test_it_keeps_rules_as_the_page_does(http: httpx.Client, user: Actor) -> None:

@@ -18,7 +18,7 @@ PAGES = (
     "outages", "reports", "message", "keys", "diagnostics",
 )  # fmt: skip
 FEATURES = ("my_session", "sending", "inbound", "diagnostics", "reporting", "integrations")
-COMPONENTS = ("media", "kill_switch", "message_trace")
+COMPONENTS = ("media", "kill_switch", "message_trace", "opt_out_undo")
 # The modules whose functions a page calls for its user.
 SERVICES = (
     "fleet.session", "fleet.commands", "messaging.outbox", "messaging.uncertain", "messaging.overdue",
@@ -75,7 +75,8 @@ PAIRS = {
     "outbox.list_recent": "messages",
     "uncertain.list_uncertain": "uncertain",
     "opt_outs.add": "note_opt_out",
-    "opt_outs.list_newest": "opt_outs",
+    "opt_outs.end": "end_opt_out",
+    "opt_outs.list_page": "opt_outs",
     "reports.get_report": "report",
     "automations.add_label": "new_label",
     "automations.list_rules": "rules",
@@ -138,8 +139,11 @@ ONLY_PAGES = {
         ),
         "an editor's help while one writes; saving checks the same",
     ),
-    "opt_outs.filter_opted_out": "a warning beside a number that is being typed; programs have the list",
     "campaigns.pause_all": "one press for several; programs pause each campaign",
+    **dict.fromkeys(
+        ("opt_outs.filter_opted_out", "opt_outs.is_opted_out"),
+        "a warning beside what is being typed; programs have the list, and schedules name who is silenced",
+    ),
     "outbox.get_wait": "a sentence over a campaign; programs see it at each message",
     "contacts.get": "a card beside the thread; programs see it in each thread",
     "conversations.count_pages_to": "how far a page must scroll to a message that was found",
