@@ -372,18 +372,22 @@ create table public.contacts (
   name_typed boolean not null default false,  -- its owner typed the name here; else it follows the phone's address book
   identified_at timestamp with time zone,  -- the newest word, by WhatsApp's clock, that its phone and its @lid are one person
   read_until timestamp with time zone,  -- what came until then was read on the phone
+  of_number text,  -- the session's earlier number whose conversation it is, as app.get_address_key writes it; null: the present one's
   CHECK ((unread >= 0)),
   FOREIGN KEY (session_id) REFERENCES whatsapp_sessions(id) ON DELETE CASCADE,
   PRIMARY KEY (id)
 );
+CREATE INDEX contacts_earlier_address ON public.contacts USING btree (session_id, app.get_address_key(address)) WHERE (of_number IS NOT NULL);
+CREATE INDEX contacts_earlier_lid ON public.contacts USING btree (session_id, lid) WHERE ((of_number IS NOT NULL) AND (lid IS NOT NULL));
+CREATE INDEX contacts_earlier_phone ON public.contacts USING btree (session_id, app.get_address_key(phone)) WHERE ((of_number IS NOT NULL) AND (phone IS NOT NULL));
 CREATE INDEX contacts_recent ON public.contacts USING btree (user_id, last_message_at DESC NULLS LAST, id);
 CREATE INDEX contacts_to_identify ON public.contacts USING btree (identify_at) WHERE (identify_at IS NOT NULL);
 CREATE INDEX contacts_unread ON public.contacts USING btree (session_id) INCLUDE (unread) WHERE (unread > 0);
-CREATE UNIQUE INDEX contacts_address ON public.contacts USING btree (session_id, address);
-CREATE UNIQUE INDEX contacts_lid ON public.contacts USING btree (session_id, lid) WHERE (lid IS NOT NULL);
-CREATE UNIQUE INDEX contacts_phone ON public.contacts USING btree (session_id, phone) WHERE (phone IS NOT NULL);
+CREATE UNIQUE INDEX contacts_address ON public.contacts USING btree (session_id, address) WHERE (of_number IS NULL);
+CREATE UNIQUE INDEX contacts_lid ON public.contacts USING btree (session_id, lid) WHERE ((lid IS NOT NULL) AND (of_number IS NULL));
+CREATE UNIQUE INDEX contacts_phone ON public.contacts USING btree (session_id, phone) WHERE ((phone IS NOT NULL) AND (of_number IS NULL));
 CREATE TRIGGER notify AFTER UPDATE OF unread, name, labels, blocked_at ON public.contacts FOR EACH ROW EXECUTE FUNCTION app.notify_message();
-CREATE TRIGGER record_addresses AFTER INSERT OR UPDATE OF address, phone, lid ON public.contacts FOR EACH ROW EXECUTE FUNCTION app.record_addresses();
+CREATE TRIGGER record_addresses AFTER INSERT OR UPDATE OF address, phone, lid ON public.contacts FOR EACH ROW WHEN ((new.of_number IS NULL)) EXECUTE FUNCTION app.record_addresses();
 create policy contacts_changed_by_owner on public.contacts for update to authenticated using ((( SELECT auth.uid() AS uid) = user_id)) with check ((( SELECT auth.uid() AS uid) = user_id));
 create policy contacts_of_database_owner on public.contacts for all to owner of the database using (true) with check (true);
 create policy contacts_of_owner on public.contacts for select to authenticated using ((( SELECT auth.uid() AS uid) = user_id));
@@ -483,7 +487,7 @@ create table public.incidents (
   notified_at timestamp with time zone,  -- when it was posted to the alert address, or passed over by its cool-down
   CHECK (((ended_at IS NULL) = (state = ANY (ARRAY['open'::text, 'needs_phone'::text, 'needs_person'::text])))),
   CHECK (((session_id IS NULL) = (kind = 'server_down'::text))),
-  CHECK ((kind = ANY (ARRAY['zombie'::text, 'dropped'::text, 'stuck'::text, 'silent'::text, 'not_scanned'::text, 'logged_out'::text, 'unacked'::text, 'server_down'::text, 'restricted'::text]))),
+  CHECK ((kind = ANY (ARRAY['zombie'::text, 'dropped'::text, 'stuck'::text, 'silent'::text, 'not_scanned'::text, 'logged_out'::text, 'unacked'::text, 'server_down'::text, 'same_number'::text, 'restricted'::text]))),
   CHECK ((state = ANY (ARRAY['open'::text, 'needs_phone'::text, 'needs_person'::text, 'healed'::text, 'over'::text]))),
   FOREIGN KEY (session_id) REFERENCES whatsapp_sessions(id) ON DELETE CASCADE,
   PRIMARY KEY (id)
@@ -498,6 +502,7 @@ CREATE UNIQUE INDEX incidents_one_of_server ON public.incidents USING btree (ser
 CREATE TRIGGER notify AFTER INSERT OR UPDATE OF state, steps ON public.incidents FOR EACH ROW EXECUTE FUNCTION app.notify_incident();
 create policy incidents_of_database_owner on public.incidents for select to owner of the database using (true);
 create policy incidents_of_owner_or_staff on public.incidents for select to authenticated using (((( SELECT auth.uid() AS uid) = user_id) OR ( SELECT app.is_staff() AS is_staff)));
+create policy incidents_of_shared_numbers on public.incidents for select to authenticated using (((kind <> 'same_number'::text) OR ( SELECT app.is_staff() AS is_staff)));
 create policy incidents_of_system on public.incidents for all to service_role using (true) with check (true);
 grant select on public.incidents to authenticated;
 grant delete, insert, select, update on public.incidents to service_role;
@@ -517,6 +522,8 @@ CASE
     WHEN ((stopped_at IS NULL) AND (due_at IS NOT NULL)) THEN NULLIF(GREATEST(available_at, due_at, retry_at), 'infinity'::timestamp with time zone)
     ELSE NULL::timestamp with time zone
 END) stored,  -- when the lane is free, due, not stopped and not waiting: its turn
+  stopped_for text,  -- number: another phone was paired, and its owner has not said what to do
+  CHECK ((stopped_for = 'number'::text)),
   CHECK ((waiting_reason = ANY (ARRAY['server'::text, 'session'::text, 'no_answer'::text, 'setup'::text, 'files'::text]))),
   FOREIGN KEY (session_id) REFERENCES whatsapp_sessions(id) ON DELETE CASCADE,
   PRIMARY KEY (session_id)
@@ -1145,6 +1152,34 @@ create policy session_hours_of_system on public.session_hours for all to service
 grant select on public.session_hours to authenticated;
 grant delete, insert, select, update on public.session_hours to service_role;
 
+-- the WhatsApp numbers that a session has had, one after the other
+create table public.session_numbers (
+  id bigint not null generated always as identity,
+  session_id uuid not null,
+  user_id uuid not null,
+  phone text not null,  -- digits, as its server said
+  since timestamp with time zone,  -- null: its first one
+  until timestamp with time zone,  -- null: its present one
+  replaced text,  -- the number for which was made what waits for its owner's word; null: nothing does
+  decision text,  -- what becomes of it: it goes on by this number, or is dropped
+  decided_at timestamp with time zone,
+  CHECK (((decision IS NULL) = (decided_at IS NULL))),
+  CHECK (((replaced IS NOT NULL) OR (decided_at IS NULL))),
+  CHECK ((decision = ANY (ARRAY['continue'::text, 'drop'::text]))),
+  FOREIGN KEY (session_id) REFERENCES whatsapp_sessions(id) ON DELETE CASCADE,
+  PRIMARY KEY (id)
+);
+CREATE INDEX session_numbers_of_line ON public.session_numbers USING btree (app.get_address_key(phone));
+CREATE INDEX session_numbers_of_session ON public.session_numbers USING btree (session_id, id);
+CREATE UNIQUE INDEX session_numbers_current ON public.session_numbers USING btree (session_id) WHERE (until IS NULL);
+create policy session_numbers_decided_by_owner on public.session_numbers for update to authenticated using (((( SELECT auth.uid() AS uid) = user_id) AND (until IS NULL) AND (replaced IS NOT NULL) AND (decided_at IS NULL))) with check ((( SELECT auth.uid() AS uid) = user_id));
+create policy session_numbers_of_database_owner on public.session_numbers for all to owner of the database using (true) with check (true);
+create policy session_numbers_of_owner_or_staff on public.session_numbers for select to authenticated using (((( SELECT auth.uid() AS uid) = user_id) OR ( SELECT app.is_staff() AS is_staff)));
+create policy session_numbers_of_system on public.session_numbers for all to service_role using (true) with check (true);
+grant select on public.session_numbers to authenticated;
+grant update (decided_at, decision) on public.session_numbers to authenticated;
+grant delete, insert, select, update on public.session_numbers to service_role;
+
 create table public.session_timeline (
   id bigint not null generated always as identity,
   session_id uuid not null,
@@ -1380,6 +1415,7 @@ create table public.whatsapp_sessions (
 CREATE INDEX whatsapp_sessions_check ON public.whatsapp_sessions USING btree (check_at) WHERE (check_at IS NOT NULL);
 CREATE INDEX whatsapp_sessions_codes ON public.whatsapp_sessions USING btree (id) WHERE ((qr_code IS NOT NULL) OR (qr_urlcode IS NOT NULL) OR (phone_code IS NOT NULL));
 CREATE INDEX whatsapp_sessions_fallen ON public.whatsapp_sessions USING btree (updated_at) WHERE ((status = 'desconectado'::text) AND (failure IS NOT NULL));
+CREATE INDEX whatsapp_sessions_of_line ON public.whatsapp_sessions USING btree (app.get_address_key(phone_number)) WHERE (phone_number IS NOT NULL);
 CREATE INDEX whatsapp_sessions_probe ON public.whatsapp_sessions USING btree (GREATEST(last_proof_at, probed_at) NULLS FIRST) WHERE (status = 'conectado'::text);
 CREATE INDEX whatsapp_sessions_server ON public.whatsapp_sessions USING btree (server_url, status);
 CREATE INDEX whatsapp_sessions_status ON public.whatsapp_sessions USING btree (status, updated_at);
@@ -1387,11 +1423,12 @@ CREATE UNIQUE INDEX whatsapp_sessions_session ON public.whatsapp_sessions USING 
 CREATE UNIQUE INDEX whatsapp_sessions_user ON public.whatsapp_sessions USING btree (user_id);
 CREATE TRIGGER enqueue_created AFTER INSERT ON public.whatsapp_sessions FOR EACH ROW EXECUTE FUNCTION app.enqueue_session_webhook();
 CREATE TRIGGER enqueue_status AFTER UPDATE OF status ON public.whatsapp_sessions FOR EACH ROW WHEN ((new.status IS DISTINCT FROM old.status)) EXECUTE FUNCTION app.enqueue_session_webhook();
-CREATE TRIGGER hold_lane AFTER UPDATE OF status ON public.whatsapp_sessions FOR EACH ROW WHEN ((old.status IS DISTINCT FROM new.status)) EXECUTE FUNCTION app.hold_lane();
+CREATE TRIGGER hold_lane AFTER UPDATE OF status, settling_since ON public.whatsapp_sessions FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) OR ((old.settling_since IS NULL) IS DISTINCT FROM (new.settling_since IS NULL)))) EXECUTE FUNCTION app.hold_lane();
 CREATE TRIGGER notify AFTER INSERT OR UPDATE OF status, qr_urlcode, phone_code, scanned_at, reported_state, last_proof_at, phone_number, device_name, failure, pairing_started_at ON public.whatsapp_sessions FOR EACH ROW EXECUTE FUNCTION app.notify_session();
 CREATE TRIGGER notify_check AFTER INSERT OR UPDATE OF check_at ON public.whatsapp_sessions FOR EACH ROW WHEN ((new.check_at <= now())) EXECUTE FUNCTION app.notify_check();
 CREATE TRIGGER notify_health AFTER UPDATE OF status ON public.whatsapp_sessions FOR EACH ROW WHEN (((old.status IS DISTINCT FROM new.status) AND ((new.status = 'conectado'::text) OR ((old.status = 'conectado'::text) AND (new.status = 'desconectado'::text) AND new.desired_connected)))) EXECUTE FUNCTION app.notify_health();
 CREATE TRIGGER record_first_state AFTER INSERT ON public.whatsapp_sessions FOR EACH ROW WHEN ((new.status = 'pareando'::text)) EXECUTE FUNCTION app.record_session_state();
+CREATE TRIGGER record_number AFTER INSERT OR UPDATE OF phone_number ON public.whatsapp_sessions FOR EACH ROW WHEN ((new.phone_number IS NOT NULL)) EXECUTE FUNCTION app.record_number();
 CREATE TRIGGER record_outage AFTER UPDATE OF status ON public.whatsapp_sessions FOR EACH ROW WHEN ((new.status IS DISTINCT FROM old.status)) EXECUTE FUNCTION app.record_session_outage();
 CREATE TRIGGER record_state AFTER UPDATE OF status, server_url, scanned_at ON public.whatsapp_sessions FOR EACH ROW WHEN (((new.status IS DISTINCT FROM old.status) OR (new.server_url IS DISTINCT FROM old.server_url) OR ((new.scanned_at IS NOT NULL) AND (old.scanned_at IS NULL)))) EXECUTE FUNCTION app.record_session_state();
 CREATE TRIGGER rotate_webhook_secret BEFORE UPDATE OF webhook_secret_hash ON public.whatsapp_sessions FOR EACH ROW WHEN ((new.webhook_secret_hash IS DISTINCT FROM old.webhook_secret_hash)) EXECUTE FUNCTION app.rotate_webhook_secret();
@@ -1451,6 +1488,7 @@ grant select on public.wpp_servers to service_role;
 -- app.allow_only_ending() returns trigger
 -- app.audit_digest(r audit_log) returns bytea
 -- app.begin_sign_in(wanted text, from_ip text) returns TABLE(attempt bigint, user_id uuid, email text, password_hash text, role text, active boolean, token_version integer, name text, failures_recent integer, locked_until timestamp with time zone), called by plushify_console
+-- app.carry_over_contact(made uuid) returns void
 -- app.chain_audit() returns trigger
 -- app.choose_server(urls text[], home text) returns text, called by authenticated, service_role
 -- app.claim_annotations(of_message uuid) returns void, called by service_role
@@ -1459,6 +1497,8 @@ grant select on public.wpp_servers to service_role;
 -- app.claimed_role() returns text, called by authenticated, plushify_console, plushify_system, service_role
 -- app.count_expired(keep jsonb) returns TABLE(kind text, found bigint, oldest timestamp with time zone), called by authenticated, service_role
 -- app.count_hits(wanted bytea, seconds integer, amount integer, most integer, door text, who text) returns TABLE(counted integer, until timestamp with time zone), called by plushify_console
+-- app.count_number_questions(of_session uuid) returns bigint, called by authenticated, service_role
+-- app.count_number_usage(of_user uuid, since timestamp with time zone, until timestamp with time zone) returns TABLE(total bigint, cold bigint), called by authenticated, service_role
 -- app.count_uncertain() returns TABLE(user_id uuid, waiting bigint, oldest timestamp with time zone), called by authenticated
 -- app.count_unread(session uuid) returns integer, called by authenticated
 -- app.create_contact(of_session uuid, its_address text, its_phone text, its_lid text, group_chat boolean, said_at timestamp with time zone) returns uuid
@@ -1470,13 +1510,16 @@ grant select on public.wpp_servers to service_role;
 -- app.enqueue_message_webhook() returns trigger
 -- app.enqueue_session_webhook() returns trigger
 -- app.enqueue_webhook(owner uuid, event text, came_to text, message uuid, session uuid) returns void
+-- app.file_contacts_by_number(of_session uuid, earlier text, present text) returns void
 -- app.file_message() returns trigger
--- app.find_message(of_session uuid, named text, said timestamp with time zone, says text) returns uuid, called by service_role
+-- app.find_message(of_session uuid, named text, said timestamp with time zone, says text, learns boolean) returns uuid, called by service_role
 -- app.finish_expired_session(wanted uuid, seen timestamp with time zone, claimed timestamp with time zone, keep interval, history interval) returns text, called by service_role
 -- app.fold_message(gone uuid, kept uuid) returns void
 -- app.fold_text(words text) returns text, called by authenticated, service_role
 -- app.get_address_key(address text) returns text, called by authenticated, service_role
 -- app.get_api_key(hash bytea) returns TABLE(key_id uuid, user_id uuid, email text, scopes text[]), called by plushify_console
+-- app.get_contact_of_message(of_session uuid, own text, its_address text, its_phone text, its_lid text, group_chat boolean, said_at timestamp with time zone) returns uuid, called by service_role
+-- app.get_line_of_user(of_user uuid) returns text, called by authenticated, service_role
 -- app.get_message_facts(message uuid) returns jsonb, called by authenticated
 -- app.get_message_key(wpp_id text) returns text, called by authenticated, service_role
 -- app.get_one_time_link(token_hash bytea) returns TABLE(email text, purpose text), called by plushify_console
@@ -1495,6 +1538,7 @@ grant select on public.wpp_servers to service_role;
 -- app.join_contacts(kept uuid, gone uuid) returns void, called by service_role
 -- app.list_break_glass_users(wanted text) returns SETOF uuid, called by authenticated
 -- app.list_message_acks(message uuid, keys uuid[]) returns TABLE(key uuid, received_at timestamp with time zone), called by authenticated
+-- app.list_users_of_number(of_session uuid) returns SETOF uuid, called by service_role
 -- app.locked_until(wanted bytea, from_ip text) returns TABLE(failures integer, until timestamp with time zone)
 -- app.manages_users() returns boolean, called by authenticated
 -- app.mark_moved_message() returns trigger
@@ -1526,6 +1570,7 @@ grant select on public.wpp_servers to service_role;
 -- app.record_addresses() returns trigger
 -- app.record_cold_outcome() returns trigger
 -- app.record_metrics(process text, instance text, samples jsonb) returns void, called by plushify_console, service_role
+-- app.record_number() returns trigger
 -- app.record_outage(cause text, began timestamp with time zone, ended timestamp with time zone, of_server text, of_session uuid) returns void, called by service_role
 -- app.record_server_check(looked_url text, well boolean, latency integer, told_version text, uptime double precision, code text, detail text) returns void, called by authenticated, service_role
 -- app.record_server_outage() returns trigger
@@ -1552,5 +1597,6 @@ grant select on public.wpp_servers to service_role;
 -- app.share_opt_outs() returns trigger
 -- app.sign_out(sign_in uuid, until timestamp with time zone) returns void, called by plushify_console
 -- app.store_events(sessions text[], current_secrets boolean[], kinds text[], keys uuid[], verdicts text[], requests uuid[], bodies text[]) returns integer, called by plushify_system
+-- app.take_own_address(of_session uuid, own text) returns text
 -- app.tenant_tables() returns TABLE(schema_name text, table_name text, is_view boolean, filled integer), called by authenticated
 -- app.withhold_queued() returns trigger

@@ -7,7 +7,7 @@ from services.fleet.session import Status
 from services.security.break_glass import list_recent_grants
 from ui.components import break_glass
 from ui.kit.i18n import _
-from ui.my_session import session_card
+from ui.my_session import number_change, session_card
 from ui.shell import errors, live
 from ui.shell.guard import guard
 
@@ -29,6 +29,7 @@ def card() -> None:
         looks = list_recent_grants(actor)
     if (session is not None and session.status is Status.PAIRING) != was_pairing:
         st.rerun()
+    number_change.show_number_change(actor)
     if session is None or session.status is Status.DISCONNECTED:
         session_card.show_disconnected(actor, session)
     elif session.status is Status.PAIRING:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from services.db.actor import Role
-from services.fleet import incidents, overview, timeline
+from services.fleet import incidents, overview, own_number, timeline
 from ui.components import empty_states
 from ui.kit import pagination
 from ui.kit.i18n import _
@@ -30,7 +30,7 @@ def everything() -> None:
             return
         # Each in a place of its own: a warning that comes or goes moves no button below it.
         with st.container():
-            details.show_head(row)
+            details.show_head(row, own_number.get_change(actor, user_id))
         with st.container():
             details.show_actions(actor, row)
         story, deliveries, health = st.tabs([_("Linha do tempo"), _("Últimos eventos"), _("Saúde")])

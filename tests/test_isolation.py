@@ -57,7 +57,7 @@ def test_it_lets_a_tenant_read_their_own(tenants: Tenants) -> None:
     assert own == {
         "public.whatsapp_sessions", "public.lanes", "public.messages", "public.accounts", "public.api_keys",
         "public.session_timeline", "public.incidents", "public.break_glass_grants", "public.media", "public.contacts",
-        "public.contact_addresses",
+        "public.contact_addresses", "public.session_numbers",
         "public.report_buckets", "public.report_times",
         "public.schedules", "public.schedule_runs", "public.campaigns", "public.campaign_recipients",
         "public.campaign_lanes", "public.opt_outs", "public.number_checks", "public.templates",

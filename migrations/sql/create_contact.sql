@@ -19,6 +19,7 @@ begin
     delete from public.contacts where id = made;
     return null;
   end if;
+  perform app.carry_over_contact(made);
   return made;
 end $$;
 revoke execute on function app.create_contact from public;

@@ -13,6 +13,11 @@ begin
   elsif leaving then
     new.occurred_at := clock_timestamp();
   end if;
+  if leaving and exists (
+    select from public.contacts k where k.id = new.contact_id and k.of_number is not null) then
+    -- It was queued by an earlier number, and its owner lets it go by the present one.
+    new.contact_id := null;
+  end if;
   if new.contact_id is null then
     select a.contact_id into new.contact_id from public.contact_addresses a
      where a.session_id = new.session_id and a.address = app.get_address_key(new.phone);

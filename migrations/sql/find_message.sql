@@ -28,13 +28,21 @@ begin
     from public.contact_addresses a join public.messages m
       on m.contact_id = a.contact_id and m.wpp_id is not null and app.get_message_key(m.wpp_id) = key
    where a.session_id = of_session and a.address = chat;
+  if rows is null then
+    -- With the same person by an earlier number of the session.
+    select array_agg(m.id) into rows
+      from public.messages m join public.contacts k on k.id = m.contact_id and k.of_number is not null
+     where m.session_id = of_session and m.wpp_id is not null and app.get_message_key(m.wpp_id) = key
+       and chat in (app.get_address_key(k.address), app.get_address_key(k.phone), app.get_address_key(k.lid));
+  end if;
   if rows is null and (anonymous or chat like '%@c.us') then
     learnable := true;
     select array_agg(m.id) into rows
       from public.messages m left join public.contacts k on k.id = m.contact_id
      where m.session_id = of_session and m.wpp_id is not null and app.get_message_key(m.wpp_id) = key
        and (k.id is null
-         or k.address ~ '@(c\.us|lid)$' and case when anonymous then k.lid is null else k.phone is null end)
+         or k.of_number is null and k.address ~ '@(c\.us|lid)$'
+           and case when anonymous then k.lid is null else k.phone is null end)
        and not exists (
          select from public.contact_addresses a join public.contacts o on o.id = a.contact_id
           where a.session_id = of_session and a.address = chat

@@ -3,7 +3,7 @@
 from migrations.ddl import execute, install, tenant_table
 
 revision = "0016_restriction"
-down_revision = "0014_consent"
+down_revision = "0015_own_number"
 branch_labels = None
 depends_on = None
 
@@ -62,7 +62,8 @@ create index messages_written on public.messages (user_id, phone, created_at)
 INCIDENTS = """
 alter table public.incidents drop constraint incidents_kind_check;
 alter table public.incidents add constraint incidents_kind_check check (kind in (
-  'zombie', 'dropped', 'stuck', 'silent', 'not_scanned', 'logged_out', 'unacked', 'server_down', 'restricted'));
+  'zombie', 'dropped', 'stuck', 'silent', 'not_scanned', 'logged_out', 'unacked', 'server_down', 'same_number',
+  'restricted'));
 """
 
 

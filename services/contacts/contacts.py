@@ -29,7 +29,8 @@ class ContactTooLong(InvalidInput):
 @dataclass(frozen=True)
 class Contact:
     """One person, group, channel or list. `name` is as its owner calls it, `pushname` as it calls itself; `phone` is
-    digits, once known. `opted_out`: asked not to be written to again."""
+    digits, once known. `opted_out`: asked not to be written to. `of_number`: an earlier number of the session
+    whose conversation it is, which is only read; None: the present one's."""
 
     id: UUID
     user_id: UUID
@@ -44,20 +45,24 @@ class Contact:
     blocked_at: datetime | None
     opted_out: bool
     unread: int
+    of_number: str | None
 
 
 # --- what the worker does ---------------------------------------------------------------------------------------------
 
 
 def select_contact_id(
-    session_id: UUID, address: str, phone: str | None, lid: str | None, said: datetime | None
+    session_id: UUID, address: str, phone: str | None, lid: str | None, said: datetime | None, own: str | None = None
 ) -> ColumnElement[UUID | None]:
     """The contact behind a chat's `address`, made where there is none; null where the session is gone.
 
     A `phone` (digits) and a `lid` that are given both are one person from `said` on: two contacts become one, unless a
-    newer word says otherwise. None as `said`: nobody knows when, and it changes nothing that is known.
+    newer word says otherwise. None as `said`: nobody knows when, and it changes nothing that is known. `own`: what a
+    message calls the session's own side; it may be of a number that the session is not any more.
     """
     group = get_chat_kind(address) is ChatKind.GROUP
+    if own is not None:
+        return func.app.get_contact_of_message(session_id, own, address, phone, lid, group, said, type_=Uuid)
     return func.app.get_or_create_contact(session_id, address, phone, lid, group, said, type_=Uuid)
 
 
@@ -163,4 +168,5 @@ COLUMNS = (
     contacts.c.blocked_at,
     _opted_out().label("opted_out"),
     contacts.c.unread,
+    contacts.c.of_number,
 )

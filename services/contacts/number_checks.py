@@ -1,7 +1,8 @@
 """Number checks: whether a phone number is on WhatsApp, and which address WhatsApp uses for it; the answers are kept.
 
-WhatsApp counts these questions. So each session has a budget for an hour, and a question is written down before it is
-asked. A yes is valid for weeks, and an acknowledgement from the address renews it; a no is valid for a day.
+WhatsApp counts these questions. So each number that sends has a budget for an hour, however many sessions it has, and a
+question is written down before it is asked. A yes is valid for weeks, and an acknowledgement from the address renews
+it; a no is valid for a day.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -82,13 +83,10 @@ def check_numbers(
 
 
 def remaining_budget(actor: Actor, session_id: UUID) -> int:
-    """How many questions of this hour's budget a session has left."""
-    spent = select(func.count()).where(
-        number_checks.c.session_id == session_id,
-        number_checks.c.asked_at > func.now() - timedelta(hours=1),
-    )
+    """How many questions of this hour's budget the number of a session has left."""
     with transaction(actor) as tx:
-        return max(settings.get().numbers.checks_per_hour - int(tx.execute(spent).scalar_one()), 0)
+        spent = tx.execute(select(func.app.count_number_questions(session_id))).scalar_one()
+    return max(settings.get().numbers.checks_per_hour - int(spent), 0)
 
 
 def confirm_by_ack(tx: Connection, message_id: UUID) -> None:
@@ -101,11 +99,15 @@ def _reserve_questions(actor: Actor, session_id: UUID, phones: list[str]) -> tup
     """The session's name and server, and those of `phones` that may be asked about now."""
     with transaction(actor) as tx:
         line = tx.execute(
-            select(session_rows.c.session_id, session_rows.c.server_url).where(session_rows.c.id == session_id)
+            select(
+                session_rows.c.session_id,
+                session_rows.c.server_url,
+                func.coalesce(func.app.get_line_of_user(session_rows.c.user_id), str(session_id)).label("number"),
+            ).where(session_rows.c.id == session_id)
         ).one_or_none()
         if line is None:
             raise NotFound(f"session {session_id}")
-        tx.execute(text("select pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"numbers{session_id}"})
+        tx.execute(text("select pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"numbers{line.number}"})
         budget = settings.get().numbers.checks_per_hour
         allowed = tx.execute(
             _RESERVE_QUESTIONS, {"session_id": session_id, "phones": phones, "budget": budget}

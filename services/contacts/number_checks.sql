@@ -5,9 +5,7 @@
       from public.whatsapp_sessions s, unnest(cast(:phones as text[])) with ordinality as asked (phone, place)
      where s.id = :session_id
      order by asked.place
-     limit greatest(0, :budget - (
-       select count(*) from public.number_checks
-        where session_id = :session_id and asked_at > now() - interval '1 hour'))
+     limit greatest(0, :budget - app.count_number_questions(:session_id))
     on conflict (session_id, phone) do update set asked_at = excluded.asked_at
     returning phone
     

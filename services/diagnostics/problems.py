@@ -34,6 +34,10 @@ PROBLEMS: dict[str, tuple[str, str]] = {
         N_("O servidor reiniciou todas as sessões ao mesmo tempo."),
         N_("Não é o seu celular. Confira se voltou; se não, reconecte."),
     ),
+    "other_number": (
+        N_("Outro número foi pareado: o que era do número anterior espera uma decisão."),
+        N_("Em “Meu WhatsApp”, escolha continuar pelo número novo ou descartar."),
+    ),
     "page_gone": (
         N_("O servidor diz CONNECTED, mas a página do WhatsApp dele sumiu."),
         N_("Reconecte: o celular continua pareado."),

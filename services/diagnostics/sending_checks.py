@@ -11,6 +11,17 @@ from services.wppconnect.phone import is_same_subscriber, read_address
 BRAZIL = "55"
 
 
+def check_own_number(case: CheckInput) -> Check:
+    """Is it the number for which what waits was made."""
+    question = N_("O WhatsApp conectado é o mesmo número de antes?")
+    if case.number_changed_at is not None:
+        fact = N_("Não: outro número foi pareado, e nada sai até a decisão da própria pessoa.")
+        return Check(question, Result.FAULT, fact, case.number_changed_at, name="other_number", step=Step.PAIR)
+    if case.session.phone_number is None:
+        return Check(question, Result.UNKNOWN, N_("O servidor ainda não disse qual é o número."), step=Step.ASK)
+    return Check(question, Result.OK, N_("Sim."))
+
+
 def check_number_form(case: CheckInput) -> Check:
     """The form of the number of the newest message."""
     question = N_("O número tem a forma certa?")

@@ -18,7 +18,12 @@ from services.diagnostics.pairing_checks import (
     check_webhook_delivery,
     check_webhook_secret,
 )
-from services.diagnostics.sending_checks import check_acknowledgements, check_message_outcome, check_number_form
+from services.diagnostics.sending_checks import (
+    check_acknowledgements,
+    check_message_outcome,
+    check_number_form,
+    check_own_number,
+)
 from services.diagnostics.shared_checks import (
     CheckInput,
     check_phone_online,
@@ -27,7 +32,7 @@ from services.diagnostics.shared_checks import (
     check_worker_of_input,
 )
 from services.errors import N_
-from services.fleet import incidents
+from services.fleet import incidents, own_number
 from services.fleet import session as fleet_session
 
 
@@ -46,7 +51,8 @@ def examine(actor: Actor, user_id: UUID | None = None, asked: ServerAnswers | No
     silent, dead = (
         incidents.open_since(actor, kind, session.id) for kind in (incidents.Kind.SILENT, incidents.Kind.ZOMBIE)
     )
-    case = CheckInput(session, facts, asked, silent, dead)
+    change = own_number.get_change(actor, owner)
+    case = CheckInput(session, facts, asked, silent, dead, change.since if change is not None else None)
     return Report(session, {guide: tuple(look(case) for look in looks) for guide, looks in CHECKS.items()}, facts.now)
 
 
@@ -66,6 +72,7 @@ CHECKS: dict[Guide, tuple[Callable[[CheckInput], Check], ...]] = {
     ),
     Guide.SEND: (
         check_session_up,
+        check_own_number,
         check_number_form,
         check_phone_online,
         check_acknowledgements,

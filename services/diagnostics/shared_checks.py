@@ -27,6 +27,7 @@ class CheckInput:
     asked: ServerAnswers | None
     silent_since: datetime | None
     dead_since: datetime | None
+    number_changed_at: datetime | None
 
     @property
     def attempt(self) -> list[SessionEvent]:

@@ -44,6 +44,7 @@ class Kind(StrEnum):
     STUCK = "stuck"  # a start that shows no code
     LOGGED_OUT = "logged_out"  # the phone ended it
     NOT_SCANNED = "not_scanned"  # nobody read the code in time
+    SAME_NUMBER = "same_number"  # another session is the same number; only staff learn it
 
 
 class State(StrEnum):
@@ -96,6 +97,10 @@ DESCRIPTIONS: dict[Kind, tuple[str, str]] = {
     Kind.NOT_SCANNED: (
         N_("Código não lido a tempo"),
         N_("A pessoa precisa conectar de novo com o celular na mão."),
+    ),
+    Kind.SAME_NUMBER: (
+        N_("Mesmo número em duas sessões"),
+        N_("Combine com as pessoas qual sessão fica: limites e ritmo do número são somados até uma desconectar."),
     ),
 }
 
@@ -163,7 +168,8 @@ def detect(tx: Connection) -> int:
     rows = [row for statement in _DETECTIONS for row in tx.execute(statement, times)]
     for row in rows:
         timeline.add_entry(tx, row.session_id, row.user_id, timeline.Kind.HEALTH, f"found.{row.kind}")
-    return len(rows)
+    # In no timeline: its owner reads that, and must not learn who else has the number.
+    return len(rows) + len(tx.execute(_DETECT_SAME_NUMBER).all())
 
 
 def open_incidents(tx: Connection, kind: Kind, session_ids: list[UUID]) -> None:
@@ -198,6 +204,7 @@ def end_server_down(tx: Connection, server_url: str) -> None:
 _DETECTIONS = tuple(
     _QUERIES[f"detect_{what}"] for what in ("dropped", "stuck", "unacked", "restricted", "silent", "unpaired")
 )
+_DETECT_SAME_NUMBER = _QUERIES["detect_same_number"]
 _INSERT_INCIDENTS = _QUERIES["insert_incidents"]
 _INSERT_SERVER_DOWN = _QUERIES["insert_server_down"]
 _END_SERVER_DOWN = _QUERIES["end_server_down"]

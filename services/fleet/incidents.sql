@@ -2,6 +2,12 @@
   not exists (select from public.incidents f where f.session_id = s.id and f.ended_at is null and f.kind in (
     'zombie', 'dropped', 'silent', 'stuck'))
 
+-- name: shares_number
+  s.status = 'conectado' and s.settling_since is null and exists (
+    select from public.whatsapp_sessions o
+     where o.id <> s.id and o.status = 'conectado' and o.settling_since is null
+       and app.get_address_key(o.phone_number) = app.get_address_key(s.phone_number))
+
 -- name: detect_dropped
 -- A moment's grace after a close, because whoever restarts a session by other means goes through the same status; and
 -- after a loss that was found by asking, because the server's own word, on its way, says whether a start can help.
@@ -64,6 +70,13 @@ select s.id, s.user_id, s.server_url, k.kind, 'needs_phone' from public.whatsapp
      and (f.ended_at is null or f.detected_at > s.updated_at)) and {no_open_incident}
 on conflict do nothing returning session_id, user_id, kind
 
+-- name: detect_same_number
+-- Two sessions that are up as one number: whatever comes in comes in twice. Nothing heals it but one of them going.
+insert into public.incidents (session_id, user_id, server_url, kind, state)
+select s.id, s.user_id, s.server_url, 'same_number', 'needs_person' from public.whatsapp_sessions s
+ where {shares_number}
+on conflict do nothing returning id
+
 -- name: insert_incidents
 insert into public.incidents (session_id, user_id, server_url, kind)
 select s.id, s.user_id, s.server_url, :kind from public.whatsapp_sessions s where s.id = any(:ids)
@@ -104,6 +117,7 @@ update public.incidents f set state = n.state,
              and (s.qr_count > 0 or s.phone_code is not null) then 'needs_phone'
         when f.kind in ('zombie', 'dropped', 'silent') and s.status = 'desconectado'
              and s.failure in ('qr_not_scanned', 'qr_read_failed') then 'needs_phone'
+        when f.kind = 'same_number' and not ({shares_number}) then 'over'
         when f.kind in ('logged_out', 'not_scanned') and f.detected_at < clock_timestamp() - interval '7 days'
             then 'over'
       end as state

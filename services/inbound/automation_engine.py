@@ -2,7 +2,8 @@
 
 So nothing is answered twice, even if a worker dies. Nothing is sent here: the reply is queued like any message.
 
-Two machines must not talk to each other. A contact gets one automatic reply a day, never in a group. A message that
+Two machines must not talk to each other. A contact gets one automatic reply a day from a number, however many sessions
+it has, and never in a group. A message that
 comes within seconds of one of ours is taken for a machine's. One session sends only so many automatic replies a minute.
 """
 
@@ -11,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, func, literal, select, update
+from sqlalchemy import Connection, Uuid, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from services.contacts import opt_outs
@@ -78,6 +79,8 @@ def _apply_auto_reply(tx: Connection, rule: Rule, taken: IngestedMessage, now: d
     if rule.open_at(taken.at) or now - taken.at > STALE_AFTER or _is_blocked(tx, taken):
         return None
     day = local_time.to_local(taken.at, rule.zone).date()
+    if _is_answered_elsewhere(tx, taken, day):
+        return None
     if (withheld := _reason_to_withhold(tx, taken)) is not None:
         _record_use(tx, rule, taken, withheld, day)
         return withheld
@@ -110,8 +113,32 @@ def _reason_to_withhold(tx: Connection, taken: IngestedMessage) -> RuleOutcome |
     return RuleOutcome.TOO_MANY if tx.execute(lately).scalar_one() >= REPLIES_A_MINUTE else None
 
 
+def _is_answered_elsewhere(tx: Connection, taken: IngestedMessage, day: date) -> bool:
+    """Whether another session of the same number has answered this person that day. Takes the person's turn first."""
+    sharing = select(func.app.list_users_of_number(taken.session_id, type_=Uuid).column_valued("user_id"))
+    others = [one for one in tx.execute(sharing).scalars() if one != taken.user_id]
+    if not others:
+        return False
+    person = func.app.get_address_key(taken.phone)
+    number = func.app.get_line_of_user(taken.user_id)
+    tx.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(func.concat("reply ", number, " ", person), 0))))
+    answered = (
+        select(literal(1))
+        .join(contacts, contacts.c.id == automation_uses.c.contact_id)
+        .where(
+            automation_uses.c.user_id.in_(others),
+            automation_uses.c.action == RuleOutcome.REPLIED,
+            automation_uses.c.day == day,
+            func.app.get_address_key(contacts.c.phone) == person,
+        )
+    )
+    return tx.execute(answered.limit(1)).first() is not None
+
+
 def _is_blocked(tx: Connection, taken: IngestedMessage) -> bool:
-    blocked = select(literal(1)).where(contacts.c.id == taken.contact_id, contacts.c.blocked_at.is_not(None))
+    """Whether its owner blocked the contact, or it wrote to a number that the session is not any more."""
+    unanswered = or_(contacts.c.blocked_at.is_not(None), contacts.c.of_number.is_not(None))
+    blocked = select(literal(1)).where(contacts.c.id == taken.contact_id, unanswered)
     return tx.execute(blocked).first() is not None
 
 

@@ -36,11 +36,13 @@ class BackfillUnderWay(Conflict):
 def request_chat(actor: Actor, contact_id: UUID) -> UUID:
     """Have one chat of the actor's own read again, the last 30 days or 1,000 messages; returns the outage's id.
 
-    Raises: NotFound for somebody else's contact, and BackfillUnderWay where too much was asked for already.
+    Raises: NotFound for somebody else's contact or one of an earlier number, and BackfillUnderWay where too much was
+        asked for already.
     """
     with transaction(actor) as tx:
         mine = select(contacts.c.session_id, contacts.c.address)
-        found = tx.execute(mine.where(contacts.c.id == contact_id, contacts.c.user_id == actor.user_id)).one_or_none()
+        present = mine.where(contacts.c.user_id == actor.user_id, contacts.c.of_number.is_(None))
+        found = tx.execute(present.where(contacts.c.id == contact_id)).one_or_none()
         if found is None:
             raise NotFound(f"contact {contact_id}")
         waiting = select(func.count()).where(

@@ -1,5 +1,5 @@
 -- name: claim_outages
--- Whoever waits for a session to come back, or for the inbox to be read, is not due. The outer condition is asked again
+-- Whoever waits for a session to come back and to say whose number it is, or for the inbox to be read, is not due. The outer condition is asked again
 -- of rows that another worker has taken meanwhile.
 with running as (
   select s.server_url, count(*) as number from public.outages g join public.whatsapp_sessions s on s.id = g.session_id
@@ -9,7 +9,7 @@ with running as (
          row_number() over (partition by s.server_url order by g.next_at) as place
     from public.outages g join public.whatsapp_sessions s on s.id = g.session_id
    where g.state in ('waiting', 'reading') and g.next_at <= clock_timestamp()
-     and s.status = 'conectado' and s.server_url is not null
+     and s.status = 'conectado' and s.settling_since is null and s.server_url is not null
      and not exists (select from public.events e where e.session = s.session_id and e.verdict = 'received')
 ), chosen as (
   select r.* from ready r left join running u using (server_url)

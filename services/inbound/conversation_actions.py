@@ -9,6 +9,7 @@ from services.contacts import contacts
 from services.contacts.contacts import Contact
 from services.db.actor import Actor
 from services.db.engine import transaction
+from services.db.tables.contacts import contacts as contact_rows
 from services.db.tables.fleet import sessions as session_rows
 from services.db.tables.inbound import message_annotations
 from services.db.tables.messaging import messages as message_rows
@@ -35,7 +36,7 @@ class CannotReact(Conflict):
 class CannotReply(Conflict):
     code = "sem_resposta"
     message = N_("Não dá para escrever a este contato por aqui.")
-    hint = N_("Ele está bloqueado, ou é um canal ou uma lista em que só se lê.")
+    hint = N_("Ele está bloqueado, é um canal ou uma lista em que só se lê, ou a conversa é de um número anterior.")
 
 
 def react(actor: Actor, message_id: UUID, emoji: str) -> None:
@@ -51,14 +52,17 @@ def react(actor: Actor, message_id: UUID, emoji: str) -> None:
         session_rows.c.session_id.label("name"),
         session_rows.c.server_url,
         session_rows.c.status,
-    ).join(session_rows, session_rows.c.id == message_rows.c.session_id)
+        contact_rows.c.of_number,
+    )
+    wanted = wanted.join(session_rows, session_rows.c.id == message_rows.c.session_id)
+    wanted = wanted.outerjoin(contact_rows, contact_rows.c.id == message_rows.c.contact_id)
     with transaction(actor) as tx:
         row = tx.execute(
             wanted.where(message_rows.c.id == message_id, message_rows.c.user_id == actor.user_id)
         ).one_or_none()
     if row is None:
         raise NotFound(f"message {message_id}")
-    if row.wpp_id is None or row.status != Status.CONNECTED:
+    if row.wpp_id is None or row.status != Status.CONNECTED or row.of_number is not None:
         raise CannotReact("nothing to react to")
     with check_if_disconnected(actor, row.name):
         get_client().react(row.server_url, row.name, row.wpp_id, emoji)
@@ -85,8 +89,9 @@ def reply(actor: Actor, contact_id: UUID, body: str, key: str, quoted_wpp_id: st
     """
     found = contacts.get(actor, contact_id)
     to = _get_answerable_address(found)
-    if to is None or found.blocked_at is not None or found.user_id != actor.user_id:
-        raise CannotReply("only read, or blocked")
+    unwritable = found.blocked_at is not None or found.of_number is not None
+    if to is None or unwritable or found.user_id != actor.user_id:
+        raise CannotReply("only read, blocked, or of an earlier number")
     content = Content(body=body, quoted_wpp_id=quoted_wpp_id)
     return outbox.queue(actor, to, content, key, (found.name or found.pushname or "")[:NAME_LIMIT] or None)
 

@@ -145,10 +145,13 @@ class SearchHit:
     text: str = field(repr=False)
 
 
-def list_chats(actor: Actor, search: str = "", after: Cursor | None = None, whose: UUID | None = None) -> ChatPage:
+def list_chats(
+    actor: Actor, search: str = "", after: Cursor | None = None, whose: UUID | None = None, of_number: str | None = None
+) -> ChatPage:
     """A page (30) of the conversations of `whose` (default: the actor), newest first, by a part of a name, a label or a
-    number where `search` is given."""
-    of = contact_rows.c.user_id == (whose or actor.user_id)
+    number where `search` is given. `of_number`: those of an earlier number of the session (digits)."""
+    number = None if of_number is None else func.app.get_address_key(of_number)
+    of = and_(contact_rows.c.user_id == (whose or actor.user_id), contact_rows.c.of_number.is_not_distinct_from(number))
     at = contact_rows.c.last_message_at
     statement = select(*contacts.COLUMNS, at).where(of, at.is_not(None), *_matches_search(search))
     if after is not None:

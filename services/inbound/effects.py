@@ -42,7 +42,8 @@ def _follow_wish(tx: Connection, taken: IngestedMessage, words: str, said: datet
     if (word := consent_words.match_opt_in(words)) is not None:
         opt_outs.record_return(tx, taken.contact_id, word, said)
     elif (word := consent_words.match_opt_out(words)) is not None:
-        if word not in consent_words.AMBIGUOUS_WORDS or _answers_campaign(tx, taken, word, said):
+        clear = word not in consent_words.AMBIGUOUS_WORDS
+        if clear or _answers_campaign(tx, taken, word, said):
             opt_outs.record_word(tx, taken.contact_id, word, said)
 
 

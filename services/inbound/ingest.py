@@ -184,13 +184,19 @@ def _find_chat(
     lid = next((name for name in names if name.endswith("@lid")), None)
     told = said if message.timestamp else None
     asked = select(
-        contacts.select_contact_id(session_id, message.chat_id, phone, lid, told),
+        contacts.select_contact_id(session_id, message.chat_id, phone, lid, told, _own_address(message)),
         acknowledgements.select_message_id(session_id, message.id, said, message.text, learns=True),
     )
     chat, message_id = tx.execute(asked).one()
     if message.is_group and message.author is not None:
         _know_author(tx, session_id, message, message.author, told)
     return chat, message_id
+
+
+def _own_address(message: InboundMessage) -> str | None:
+    """What a message calls the session's own side, by its phone."""
+    own = message.from_ if message.from_me else message.to
+    return own if get_phone_of_address(own) else None
 
 
 def _list_chat_names(message: InboundMessage) -> list[str]:
@@ -207,8 +213,8 @@ def _know_author(tx: Connection, session_id: UUID, message: InboundMessage, auth
     """Whoever writes in a group is a contact as well, without a conversation: one person under any address, with a
     name."""
     lid = author if author.endswith("@lid") else None
-    phone = get_phone_of_address(message.author_phone_id or author)
-    asked = select(contacts.select_contact_id(session_id, author, phone, lid, told))
+    phone, own = get_phone_of_address(message.author_phone_id or author), _own_address(message)
+    asked = select(contacts.select_contact_id(session_id, author, phone, lid, told, own))
     author_id = tx.execute(asked).scalar_one()
     if message.pushname or message.sender_name:
         tx.execute(_name_contact(message.pushname, message.sender_name).where(contact_rows.c.id == author_id))

@@ -1,7 +1,8 @@
 """The kill switch of a session: nothing leaves through its lane until sending is resumed, whatever is queued or due.
 
 It is one column of the lane (`lanes.stopped_at`) that the dispatcher, schedules and campaigns look at. What staff
-stopped, only staff resume; that is on the record and in the session's timeline.
+stopped, only staff resume; that is on the record and in the session's timeline. Where another phone was paired the
+database stops the lane, and its owner decides what becomes of what waits before anybody resumes it.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from services.db.tables.base import Record
 from services.db.tables.fleet import sessions as session_rows
 from services.db.tables.messaging import lanes
 from services.errors import N_, Conflict, Forbidden, NotFound
-from services.fleet import timeline
+from services.fleet import own_number, timeline
 from services.security import audit_log
 
 
@@ -32,10 +33,11 @@ class StoppedByStaff(Conflict):
 
 @dataclass(frozen=True)
 class SendingStop:
-    """Since when nothing leaves, and whether staff stopped it."""
+    """Since when nothing leaves, and whether staff stopped it, or another phone (`stopped_for`: `number`)."""
 
     stopped_at: datetime
     stopped_by_staff: bool
+    stopped_for: str | None
 
 
 def get_stop(actor: Actor, user_id: UUID | None = None) -> SendingStop | None:
@@ -54,15 +56,16 @@ def stop_sending(actor: Actor, user_id: UUID | None = None) -> None:
     owner = _owner(actor, user_id)
     with transaction(actor) as tx:
         row = _require(tx, owner)
-        if row.stopped_at is None:
-            _set(tx, row, stopped_at=func.clock_timestamp(), stopped_by_staff=owner != actor.user_id)
+        if row.stopped_at is None or row.stopped_for is not None:
+            by_staff = owner != actor.user_id
+            _set(tx, row, stopped_at=func.clock_timestamp(), stopped_by_staff=by_staff, stopped_for=None)
             _note(tx, actor, owner, row, "sending.stop")
 
 
 def resume_sending(actor: Actor, user_id: UUID | None = None) -> None:
     """Let a session send again, what is queued first.
 
-    Raises: NotFound, Forbidden, StoppedByStaff.
+    Raises: NotFound, Forbidden, StoppedByStaff; NumberUndecided while its owner has not said what another number means.
     """
     owner = _owner(actor, user_id)
     with transaction(actor) as tx:
@@ -71,7 +74,9 @@ def resume_sending(actor: Actor, user_id: UUID | None = None) -> None:
             return
         if row.stopped_by_staff and not actor.is_staff:
             raise StoppedByStaff(f"session of {owner}")
-        _set(tx, row, stopped_at=None, stopped_by_staff=False)
+        if own_number.is_undecided(tx, row.session_id):
+            raise own_number.NumberUndecided(f"session of {owner}")
+        _set(tx, row, stopped_at=None, stopped_by_staff=False, stopped_for=None)
         _note(tx, actor, owner, row, "sending.go_on")
 
 
@@ -92,7 +97,7 @@ def _require(tx: Connection, owner: UUID) -> Record:
 def _lane(owner: UUID) -> Select[Any]:
     of_session = session_rows.c.id == lanes.c.session_id
     return (
-        select(lanes.c.session_id, lanes.c.stopped_at, lanes.c.stopped_by_staff)
+        select(lanes.c.session_id, lanes.c.stopped_at, lanes.c.stopped_by_staff, lanes.c.stopped_for)
         .join(session_rows, of_session)
         .where(session_rows.c.user_id == owner)
     )

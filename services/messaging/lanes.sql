@@ -15,10 +15,11 @@
     
 
 -- name: free_lanes
--- Only whoever still holds the lease frees the lane. A session that fell meanwhile holds it, whatever the call said. A
+-- Only whoever still holds the lease frees the lane. A session that fell meanwhile, or has to
+-- be asked whose number it is, holds it, whatever the call said. A
 -- server that answered one lane is back for all that wait for it; those that somebody holds just now find out alone.
     with e as materialized (
-      select e.*, s.status = 'conectado' as up
+      select e.*, s.status = 'conectado' and s.settling_since is null as up
         from jsonb_to_recordset(cast(:ended as jsonb)) as e (session_id uuid, leased_until timestamptz, gap float,
           server_url text, waiting text, retry_limit float, answered boolean, reached boolean)
         join whatsapp_sessions s on s.id = e.session_id

@@ -72,6 +72,7 @@ def _list_stored_contacts(actor: Actor, *, groups: bool) -> list[KnownContact]:
         contact_rows.c.user_id == actor.user_id,
         contact_rows.c.is_group == groups,
         contact_rows.c.blocked_at.is_(None),
+        contact_rows.c.of_number.is_(None),
         address.is_not(None),
         # Who only spoke in a group is nobody that the owner knows.
         or_(contact_rows.c.last_message_at.is_not(None), contact_rows.c.name.is_not(None)),

@@ -1,7 +1,8 @@
 """The worker's part of campaigns: it releases one message after the other into the send queues.
 
-The row of the sender's lane is locked while a message is released, so any number of workers releases one message at a
-time for each number. The recipient's own key queues its message once, even if a worker dies.
+The sender's number and the row of its lane are locked while a message is released, so any number of workers releases
+one message at a time for each number, whose sessions may be several. The recipient's own key queues its message once,
+even if a worker dies.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ from services.messaging.content import Content, Origin
 from services.messaging.state import State
 from services.outreach import template_content, templates
 from services.outreach.campaign_restriction import count_outcomes, store_restriction
-from services.outreach.campaign_rules import build_rules, get_warmup_start, read_sender
+from services.outreach.campaign_rules import build_rules, get_warmup_start, is_same_line, read_sender
 from services.outreach.campaign_state import Campaign, CampaignState, RecipientState, is_lane_of, list_active
 from services.outreach.pacing import QueueHead, Release, Rules, WaitReason, next_step, release_key
 from services.outreach.restriction import UNRESTRICTED, Restriction
@@ -81,6 +82,7 @@ def _finish_cancelled() -> int:
 def _release_next(user_id: UUID, leased: datetime, now: datetime) -> None:
     """Release the next message of one sender, or note what it waits for."""
     with transaction(SYSTEM) as tx:
+        tx.execute(_LOCK_NUMBER, {"user": user_id})
         lane = tx.execute(_select_locked_lane(user_id, leased)).one_or_none()
         if lane is None:
             return  # its owner changed something meanwhile: it will be looked at anew
@@ -99,7 +101,7 @@ def _release_next(user_id: UUID, leased: datetime, now: datetime) -> None:
 
 def _blocking_reason(tx: Connection, lane: Record, campaign_ids: Sequence[UUID]) -> WaitReason | None:
     """Why nothing can leave now, whatever the pacing says."""
-    if lane.status != session.Status.CONNECTED:
+    if lane.status != session.Status.CONNECTED or lane.settling_since is not None:
         return WaitReason.DISCONNECTED
     if lane.stopped_at is not None:
         return WaitReason.STOPPED
@@ -114,7 +116,7 @@ def _release_message(
 ) -> tuple[datetime | None, WaitReason | None]:
     """Take the pacing's next step; returns when to look again, and what is waited for until then."""
     warmup_started_at = get_warmup_start(tx, lane.user_id, lane)
-    if lane.number is not None and lane.number != lane.phone_number:
+    if lane.number is not None and not is_same_line(lane.number, lane.phone_number):
         _change_lane(tx, lane.user_id, phone_number=lane.number, warmup_started_at=warmup_started_at)
         restriction = UNRESTRICTED  # WhatsApp restricts a number, and this is another one
         store_restriction(tx, lane.user_id, restriction)
@@ -134,6 +136,7 @@ def _release_message(
             after = sender.after(step).restriction
             if after != restriction:
                 store_restriction(tx, lane.user_id, after)
+            tx.execute(_REST_NUMBER, {"session": lane.session_id, "user": lane.user_id, "until": step.rested_at})
             _end_empty(tx, _read_heads(tx, under_way, rules, now))
             return step.rested_at, WaitReason.PACE
     return now, None
@@ -177,7 +180,7 @@ def _prepare_content(
     """What a recipient gets, or why nothing: looked at again at the last moment."""
     if opt_outs.find_opted_out(tx, user_id, [row.phone]):
         return "opted_out", None
-    if tx.execute(_select_blocked(user_id, row.phone)).first() is not None:
+    if tx.execute(_select_blocked(user_id, row.phone)).scalar() is not None:
         return "blocked", None
     try:
         template = templates.read_template(tx, campaign.template_id, campaign.template_version)
@@ -215,6 +218,8 @@ def _set_wait(tx: Connection, user_id: UUID, next_check_at: datetime | None, why
 
 _CLAIM_LANES = _QUERIES["claim_lanes"]
 _NEXT_DUE = _QUERIES["next_due"]
+_LOCK_NUMBER = _QUERIES["lock_number"]
+_REST_NUMBER = _QUERIES["rest_number"]
 _FIRST_WAITING = _QUERIES["first_waiting"]
 _CLAIM_CANCELLED = _QUERIES["claim_cancelled"]
 _CANCEL_QUEUED = _QUERIES["cancel_queued"]
@@ -228,6 +233,7 @@ def _select_locked_lane(user_id: UUID, leased: datetime) -> Select[Any]:
             campaign_lanes,
             session_rows.c.id.label("session_id"),
             session_rows.c.status,
+            session_rows.c.settling_since,
             session_rows.c.phone_number.label("number"),
             lanes.c.stopped_at,
         )
@@ -239,8 +245,14 @@ def _select_locked_lane(user_id: UUID, leased: datetime) -> Select[Any]:
 
 
 def _select_blocked(user_id: UUID, phone: str) -> Select[Any]:
-    return select(contacts.c.id).where(
-        contacts.c.session_id == select(session_rows.c.id).where(session_rows.c.user_id == user_id).scalar_subquery(),
-        or_(contacts.c.phone.in_(list_spellings(phone)), contacts.c.lid == phone),
-        contacts.c.blocked_at.is_not(None),
+    """Since when somebody is blocked; who has not been met by the session's present number, as by an earlier one."""
+    return (
+        select(contacts.c.blocked_at)
+        .where(
+            contacts.c.session_id
+            == select(session_rows.c.id).where(session_rows.c.user_id == user_id).scalar_subquery(),
+            or_(contacts.c.phone.in_(list_spellings(phone)), contacts.c.lid == phone),
+        )
+        .order_by(contacts.c.of_number.is_not(None), contacts.c.blocked_at)
+        .limit(1)
     )

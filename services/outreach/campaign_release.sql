@@ -12,6 +12,15 @@ returning user_id, next_check_at
 select case when exists (select from public.cold_outcomes join public.campaign_lanes using (user_id))
   then clock_timestamp() else (select min(next_check_at) from public.campaign_lanes where next_check_at is not null) end
 
+-- name: lock_number
+-- Taken before any lane, so that two sessions of one number never wait for each other's lanes.
+select pg_advisory_xact_lock(hashtextextended('pace ' || coalesce(app.get_line_of_user(:user), cast(:user as text)), 0))
+
+-- name: rest_number
+-- What another session of the same number sends rests as well.
+update public.campaign_lanes set available_at = greatest(available_at, :until)
+ where user_id <> :user and user_id in (select app.list_users_of_number(:session))
+
 -- name: first_waiting
 -- Of strangers, those whom WhatsApp has refused come last: one who refuses for a reason of their own holds up nobody.
 select c.id as campaign_id,

@@ -15,13 +15,14 @@ from services.db.rows import read_row
 from services.db.tables.base import Record
 from services.db.tables.fleet import session_timeline
 from services.db.tables.fleet import sessions as session_rows
-from services.db.tables.outreach import campaign_recipients, campaigns
+from services.db.tables.outreach import campaigns
 from services.errors import N_, InvalidInput
 from services.fleet import session
 from services.messaging.pace import Pace
 from services.outreach.pacing import Rules, Sender, Usage, Warmup
 from services.outreach.restriction import UNRESTRICTED, Restriction
 from services.platform import local_time
+from services.wppconnect.phone import get_address_key
 
 
 class OutsideLimits(InvalidInput):
@@ -94,7 +95,7 @@ def get_warmup_start(tx: Connection, user_id: UUID, lane: Record | None) -> date
     if row is None:
         return None
     if lane is not None and lane.warmup_started_at is not None:
-        if row.phone_number is None or row.phone_number == lane.phone_number:
+        if row.phone_number is None or is_same_line(row.phone_number, lane.phone_number):
             known: datetime = lane.warmup_started_at
             return known
         return row.connected_at or datetime.now(UTC)
@@ -104,6 +105,11 @@ def get_warmup_start(tx: Connection, user_id: UUID, lane: Record | None) -> date
         )
     ).scalar_one()
     return first or row.connected_at
+
+
+def is_same_line(phone: str, other: str | None) -> bool:
+    """Whether two numbers (digits) are one line, however they are spelt."""
+    return other is not None and get_address_key(phone) == get_address_key(other)
 
 
 def read_sender(tx: Connection, user_id: UUID, lane: Record | None, zone: str, now: datetime) -> Sender:
@@ -124,16 +130,13 @@ def _get_longest_gap(tx: Connection, user_id: UUID) -> timedelta:
 
 
 def get_usage(tx: Connection, user_id: UUID, day: date, zone: str) -> Usage:
-    """Counts the recipients that the user's campaigns released on a day of `zone`, and the cold ones among them."""
+    """Counts the recipients that campaigns released by the user's number on a day of `zone`, and the cold ones of them.
+
+    WhatsApp counts by number: also what another session of the same number released counts.
+    """
     since, until = local_time.day_start(day, zone), local_time.day_start(day + timedelta(days=1), zone)
-    row = tx.execute(
-        select(func.count().label("total"), func.count().filter(campaign_recipients.c.cold).label("cold")).where(
-            campaign_recipients.c.user_id == user_id,
-            campaign_recipients.c.released_at >= since,
-            campaign_recipients.c.released_at < until,
-        )
-    ).one()
-    return read_row(Usage, row)
+    counted = func.app.count_number_usage(user_id, since, until).table_valued("total", "cold")
+    return read_row(Usage, tx.execute(select(counted)).one())
 
 
 def pacing_columns(pacing: Pacing) -> dict[str, Any]:

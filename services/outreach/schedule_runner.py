@@ -98,7 +98,7 @@ def _run_schedule(schedule_id: UUID, leased: datetime, now: datetime) -> None:
 
 def _blocking_reason(row: Record) -> str | None:
     """Why nothing can leave now."""
-    if row.status != session.Status.CONNECTED:
+    if row.status != session.Status.CONNECTED or row.settling_since is not None:
         return "disconnected"
     return "stopped" if row.stopped_at is not None else None
 
@@ -168,7 +168,12 @@ def _select_locked_schedule() -> Select[Any]:
     """A schedule, locked, with the session that it goes through."""
     return (
         select_schedules()
-        .add_columns(session_rows.c.id.label("session_id"), session_rows.c.status, lanes.c.stopped_at)
+        .add_columns(
+            session_rows.c.id.label("session_id"),
+            session_rows.c.status,
+            session_rows.c.settling_since,
+            lanes.c.stopped_at,
+        )
         .outerjoin(session_rows, session_rows.c.user_id == schedules.c.user_id)
         .outerjoin(lanes, lanes.c.session_id == session_rows.c.id)
         .with_for_update(of=schedules)

@@ -36,6 +36,7 @@ SEEDS = {
                 " (%(user)s, 'ERP', '{read}', 'plk_', sha256(%(mark)s::text::bytea))",
     "rate_limits": "(key, hits, expires_at) values (sha256(%(mark)s::text::bytea), 1, now())",
     "cleanup_runs": "(kinds, counts, finished_at) values ('{codes}', '{\"codes\": 1}', now())",
+    "session_numbers": "(session_id, user_id, phone, until) values (%(session)s, %(user)s, '5511987650000', now())",
     "session_timeline": "(session_id, user_id, kind, action) values (%(session)s, %(user)s, 'state', 'conectado')",
     "incidents": "(session_id, user_id, kind) values (%(session)s, %(user)s, 'zombie')",
     "session_hours": "(session, hour, events, last_at) values ('user_' || %(user)s::text, now(), 3, now())",

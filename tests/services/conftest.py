@@ -9,7 +9,7 @@ from sandbox.server import SandboxServer, running_sandbox
 from sandbox.state import Config
 from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
-from services.fleet import commands, transitions
+from services.fleet import checks, commands, transitions
 from tests.support.alert_receiver import AlertReceiver
 from tests.support.databases import Database
 from tests.support.process_state import forget_process_state
@@ -46,6 +46,7 @@ def sender(user: Actor, server: SandboxServer, control: SandboxControl, database
     wait_for(lambda: (state := control.session(name)) and state["status"] == "CONNECTED")
     with transaction(SYSTEM) as tx:
         transitions.apply_report(tx, name, "inChat", datetime.now(UTC), current=True)
+    checks.run_due_checks()
     return user
 
 

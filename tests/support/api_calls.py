@@ -27,6 +27,7 @@ from web.api.campaigns import CAMPAIGNS
 from web.api.conversations import CHATS
 from web.api.media import MEDIA
 from web.api.messages import SEND
+from web.api.number_changes import NUMBER
 from web.api.opt_outs import KILL_SWITCH, OPT_OUTS
 from web.api.outages import OUTAGES
 from web.api.registry import MESSAGES
@@ -171,6 +172,7 @@ INPUT: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", OPT_OUTS): {"json": {"phone": "11912345678"}},
     ("POST", f"{OPT_OUTS}/desfazer"): {"json": {"phone": "5511912345678", "reason": "falava da consulta"}},
     ("PUT", KILL_SWITCH): {"json": {"stopped": True}},
+    ("POST", NUMBER): {"json": {"decision": "drop"}},
     ("POST", RULES): {"json": {"words": ["preço"], "label": "Interessado"}},
     ("PUT", AUTO_REPLY): {
         "json": {"reply": "Fechado.", "hours": [{"opens": "08:00", "closes": "18:00"}] * 5 + [None, None]}

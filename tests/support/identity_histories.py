@@ -128,8 +128,7 @@ def read_outcome(database: Database) -> dict[str, Any]:
         "stray": database.execute("select wpp_id, kind from message_annotations a where not exists"
                                   " (select from messages m where m.wpp_id = a.wpp_id) order by 1, 2"),
         "parked": database.execute("select split_part(wpp_id, '_', 3), ack from pending_acks order by 1"),
-        "silenced": database.execute("select distinct coalesce(k.phone, o.phone) from opt_outs o left join contacts k"
-                                     " on k.lid = o.phone or k.phone = o.phone order by 1"),
+        "silenced": database.execute("select phone from opt_outs where ended_at is null order by 1"),
     }  # fmt: skip
 
 

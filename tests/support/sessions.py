@@ -15,14 +15,17 @@ from tests.support.sandbox_control import SandboxControl
 from tests.support.waiting import wait_for
 
 
-def connected(database: Database, actor: Actor, server_url: str = "http://127.0.0.1:9") -> UUID:
+def connected(
+    database: Database, actor: Actor, server_url: str = "http://127.0.0.1:9", phone: str = "5511999990000"
+) -> UUID:
     """Give `actor` a session that is up, as a finished pairing leaves it."""
     session_id: UUID = database.one(
         "insert into whatsapp_sessions (user_id, session_id, status, server_url, pairing_started_at, phone_number)"
-        " values (%s, %s, 'conectado', %s, now(), '5511999990000') returning id",
+        " values (%s, %s, 'conectado', %s, now(), %s) returning id",
         actor.user_id,
         f"user_{actor.user_id}",
         server_url,
+        phone,
     )
     database.execute("insert into lanes (session_id) values (%s)", session_id)
     return session_id

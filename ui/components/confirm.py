@@ -90,6 +90,19 @@ def stop_sending(act: Callable[[Actor], None]) -> None:
     )
 
 
+def drop_of_number(earlier: str, act: Callable[[Actor], None]) -> None:
+    """Ask whether all that was made for the number before shall never leave; `act` does it."""
+    _ask(
+        _("Descartar o que era de {phone}?").format(phone=earlier),
+        _(
+            "O que está na fila é cancelado, as campanhas terminam e os agendamentos são pausados. Só os agendamentos"
+            " podem ser retomados depois."
+        ),
+        act,
+        yes=(_("Descartar"), ":material/delete:"),
+    )
+
+
 def end_schedule(name: str, act: Callable[[Actor], None]) -> None:
     """Ask whether a schedule shall end for good; `act` does it."""
     _ask(

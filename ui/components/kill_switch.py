@@ -11,7 +11,7 @@ from services.messaging.kill_switch import SendingStop
 from ui.components import confirm
 from ui.kit import dates
 from ui.kit.i18n import _
-from ui.shell import errors
+from ui.shell import errors, navigation
 from ui.shell.guard import guard
 
 
@@ -31,6 +31,13 @@ def _banner(actor: Actor, found: SendingStop | None) -> None:
     if found is None:
         if st.button(_("Parar tudo"), icon=":material/front_hand:", key="stop_sending", type="tertiary"):
             _stop_sending(actor)
+        return
+    if found.stopped_for is not None:
+        st.error(
+            _("**Este é outro número.** O que era do número anterior espera: diga em “Meu WhatsApp” o que fazer."),
+            icon=":material/phonelink_ring:",
+        )
+        navigation.link("my_whatsapp.py", _("Decidir"), ":material/qr_code_2:")
         return
     since = dates.short_time(found.stopped_at)
     if found.stopped_by_staff and not actor.is_staff:

@@ -5,9 +5,10 @@ from uuid import UUID
 import streamlit as st
 
 from services.db.actor import Actor
+from services.fleet import own_number
 from services.inbound import conversations
 from services.inbound.conversations import Chat, Cursor, SearchHit
-from services.wppconnect.phone import ChatKind, get_chat_kind
+from services.wppconnect.phone import ChatKind, format_phone, get_chat_kind
 from ui.inbound.message_words import contact_name, message_kind_word
 from ui.inbound.open_conversation import CHOSEN_MESSAGE, COLUMN_HEIGHT, LIST_PAGES, THREAD_PAGES, open_contact
 from ui.kit import dates
@@ -26,8 +27,9 @@ def show_chats(actor: Actor, whose: UUID | None, opened: UUID | None) -> None:
     typed = st.text_input(
         _("Buscar"), placeholder=_("Nome, número, etiqueta ou texto"), key="chats_search", label_visibility="collapsed"
     )
+    of_number = _choose_number(actor, whose)
     with st.container(height=COLUMN_HEIGHT, border=False, autoscroll=False):
-        shown, more = _load_chats(actor, typed, whose)
+        shown, more = _load_chats(actor, typed, whose, of_number)
         for chat in shown:
             _chat_button(chat, chat.contact.id == opened)
         if more and st.button(_("Mais conversas"), key="chats_more", width="stretch"):
@@ -40,6 +42,25 @@ def show_chats(actor: Actor, whose: UUID | None, opened: UUID | None) -> None:
             _show_nothing(typed)
 
 
+def _choose_number(actor: Actor, whose: UUID | None) -> str | None:
+    """Whose number's conversations are shown: None for the present one's, where there never was another."""
+    earlier = own_number.list_earlier(actor, whose)
+    if not earlier:
+        return None
+    chosen = st.selectbox(
+        _("Número"),
+        [None, *earlier],
+        format_func=lambda one: (
+            _("Conversas do número {phone}").format(phone=format_phone(one)) if one else _("Conversas do número atual")
+        ),
+        key="chats_number",
+        label_visibility="collapsed",
+    )
+    if chosen is not None:
+        st.caption(_("Só para leitura: este número não está mais conectado aqui."))
+    return chosen
+
+
 def _show_nothing(typed: str) -> None:
     if typed:
         st.info(_("Nada encontrado. Tente outra palavra ou parte do número."), icon=":material/search_off:")
@@ -47,11 +68,11 @@ def _show_nothing(typed: str) -> None:
         st.info(_("Nenhuma conversa ainda. O que chegar pelo WhatsApp aparece aqui na hora."), icon=":material/forum:")
 
 
-def _load_chats(actor: Actor, typed: str, whose: UUID | None) -> tuple[list[Chat], bool]:
+def _load_chats(actor: Actor, typed: str, whose: UUID | None, of_number: str | None) -> tuple[list[Chat], bool]:
     shown: list[Chat] = []
     after: Cursor | None = None
     for _page in range(st.session_state.get(LIST_PAGES, 1)):
-        page = conversations.list_chats(actor, typed, after, whose)
+        page = conversations.list_chats(actor, typed, after, whose, of_number)
         shown += page.chats
         after = page.after
         if after is None:

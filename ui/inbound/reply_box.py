@@ -67,6 +67,8 @@ def _keep_text(field: str) -> None:
 
 
 def _why_not_writable(contact: Contact, connected: bool) -> str | None:
+    if contact.of_number is not None:
+        return _("Aqui só se lê: a conversa é de um número anterior.")
     if contact.blocked_at is not None:
         return _("Este contato está bloqueado.")
     if get_chat_kind(contact.address) not in (ChatKind.PERSON, ChatKind.GROUP):

@@ -37,6 +37,8 @@ ACTION_WORDS: dict[str, str] = {
     "key.revoke": N_("Revogou uma chave"),
     "opt_out.end": N_("Desfez um pedido para não receber"),
     "sending.go_on": N_("Liberou os envios"),
+    "number.continue": N_("Continuou pelo número novo"),
+    "number.drop": N_("Descartou o que era do número anterior"),
     "sending.stop": N_("Parou os envios"),
     "server.capacity": N_("Mudou a capacidade de um servidor"),
     "server.check": N_("Conferiu o contrato de um servidor"),

@@ -12,6 +12,7 @@ from services.fleet import commands
 from services.fleet.incidents import IncidentsPage
 from services.fleet.incidents import Kind as IncidentKind
 from services.fleet.overview import FleetRow
+from services.fleet.own_number import NumberChange
 from services.fleet.session import Session, Status
 from services.fleet.timeline import PAGE_SIZE, Delivery, Entry, Kind, TimelinePage
 from services.inbound.event_log import Verdict
@@ -23,8 +24,8 @@ from ui.shell import errors, navigation
 from ui.staff import event_log, fleet
 
 
-def show_head(row: FleetRow) -> None:
-    """Who it is, and what the server says beside what was proved."""
+def show_head(row: FleetRow, change: NumberChange | None) -> None:
+    """Who it is, and what the server says beside what was proved. `change`: another number, of which nothing is decided."""
     st.title(_("Sessão"), anchor=False)
     st.text(row.email)
     if row.incident:
@@ -32,6 +33,12 @@ def show_head(row: FleetRow) -> None:
         st.warning(f"**{what}.** {next_step}", icon=":material/warning:")
     elif row.failure:
         st.warning(badges.session_failure(row.failure), icon=":material/info:")
+    if change is not None:
+        words = _("**Outro número foi pareado** ({ago}). O que era de {phone} espera a decisão da própria pessoa.")
+        st.warning(
+            words.format(ago=dates.ago(change.since), phone=format_phone(change.earlier)),
+            icon=":material/phonelink_ring:",
+        )
     facts = [
         (_("Estado"), badges.session_word(row.status)),
         (_("Provado"), badges.proof_text(row.last_proof_at, row.last_proof_kind)),
@@ -163,6 +170,9 @@ def _entry_text(entry: Entry) -> str:
 def _state_change_text(entry: Entry) -> str:
     if entry.what == "scanned":
         return _("O código foi lido")
+    if entry.what == "number_changed":
+        earlier, now = (format_phone(str(entry.detail.get(end, ""))) for end in ("from", "to"))
+        return _("**Outro número foi pareado**: antes {earlier}, agora {now}").format(earlier=earlier, now=now)
     if entry.what == "moved":
         return _("Passou para outro servidor")
     word = f"**{badges.session_word(Status(entry.what))}**"

@@ -24,6 +24,11 @@ MESSAGES = "/functions/v1/mensagens-whatsapp"
 
 class ChatQuery(Input):
     search: str = Field("", max_length=100, description="A part of a name, a label or a number.")
+    number: str | None = Field(
+        None,
+        pattern="^[0-9]{6,20}$",
+        description="Those of an earlier number of the session (digits), which are only read; missing: the present one's.",
+    )
     cursor: str | None = PageQuery.model_fields["cursor"]  # type: ignore[assignment]
 
 
@@ -67,6 +72,7 @@ class ContactShape(BaseModel):
     blocked: bool
     opted_out: bool
     unread: int
+    of_earlier_number: bool = Field(description="The session was another number then: it is only read.")
 
     @classmethod
     def of(cls, contact: Contact) -> Self:
@@ -81,6 +87,7 @@ class ContactShape(BaseModel):
             blocked=contact.blocked_at is not None,
             opted_out=contact.opted_out,
             unread=contact.unread,
+            of_earlier_number=contact.of_number is not None,
         )
 
 
@@ -148,7 +155,7 @@ class SearchHitList(BaseModel):
 async def list_chats(call: Call) -> Response:
     query: ChatQuery = call.query
     after = Cursor(*decode_cursor(query.cursor, read_time, UUID)) if query.cursor else None
-    page = await run_in_threadpool(conversations.list_chats, call.actor, query.search, after)
+    page = await run_in_threadpool(conversations.list_chats, call.actor, query.search, after, None, query.number)
     return answer(
         ChatPage(
             items=[ChatShape.of(one) for one in page.chats], next=encode_cursor(*page.after) if page.after else None

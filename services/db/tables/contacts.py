@@ -39,6 +39,7 @@ contacts = Table(
     Column("name_typed", Boolean, nullable=False, server_default="false"),
     time_column("identified_at"),
     time_column("read_until"),
+    Column("of_number", Text),
 )
 
 contact_addresses = Table(

@@ -65,6 +65,20 @@ sessions = Table(
     time_column("questioned_at"),
 )
 
+session_numbers = Table(
+    "session_numbers",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("session_id", Uuid, nullable=False),
+    Column("user_id", Uuid, nullable=False),
+    Column("phone", Text, nullable=False),
+    time_column("since"),
+    time_column("until"),
+    Column("replaced", Text),
+    Column("decision", Text),
+    time_column("decided_at"),
+)
+
 session_timeline = Table(
     "session_timeline",
     metadata,

@@ -27,6 +27,7 @@ lanes = Table(
     time_column("due_at"),
     time_column("stopped_at"),
     Column("stopped_by_staff", Boolean, nullable=False, server_default="false"),
+    Column("stopped_for", Text),
     Column("waiting_reason", Text),
     time_column("waiting_since"),
     time_column("retry_at"),

@@ -46,6 +46,20 @@ def test_it_answers_outside_the_hours_once_a_contact_and_day(user: Actor, sessio
     assert (newest.kind, newest.what) == (RuleKind.AUTO_REPLY, RuleOutcome.REPLIED)
 
 
+def test_it_answers_once_for_two_sessions_of_one_number(
+    user: Actor, session_id: UUID, database: Database, new_actor: Callable[..., Actor]
+) -> None:
+    other = new_actor()
+    beside = connected(database, other)
+    for actor in (user, other):
+        automations.save_auto_reply(actor, "Voltamos às 8h.", SAO_PAULO, CLOSED)
+    assert ingest_text(session_id) == [RuleOutcome.REPLIED]
+    assert ingest_text(beside) == []
+    assert ingest_text(beside, sender="5511911112222@c.us") == [RuleOutcome.REPLIED]
+    database.execute("update whatsapp_sessions set phone_number = '5511988887777' where id = %s", beside)
+    assert ingest_text(beside) == [RuleOutcome.REPLIED]
+
+
 def test_its_day_is_that_of_the_rules_own_zone(user: Actor, session_id: UUID) -> None:
     automations.save_auto_reply(user, "Fechado.", SAO_PAULO, CLOSED)
     before_midnight = local_time.to_utc(datetime.combine(DAY, time(23, 50)), SAO_PAULO)

@@ -15,7 +15,7 @@ from tests.support.databases import Database
 from tests.support.identity_histories import Step, Telling
 from tests.support.sessions import connected
 
-WORDS = st.sampled_from(["oi", "bom dia", "quanto custa?", "👍"])
+WORDS = st.sampled_from(["oi", "bom dia", "SAIR", "VOLTAR", "quanto custa?", "👍"])
 
 
 @st.composite
@@ -54,7 +54,7 @@ def outcome_of(database: Database, user: Actor) -> Callable[..., dict[str, Any]]
     return outcome_of
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(list_steps(), st.randoms(use_true_random=False))
 def test_it_ends_the_same_under_any_names_in_any_order(
     outcome_of: Callable[..., dict[str, Any]], steps: list[Step], chance: random.Random

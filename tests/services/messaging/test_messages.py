@@ -145,6 +145,8 @@ def test_it_sends_to_the_address_that_whatsapp_uses(sender: Actor, control: Sand
         ("error_but_delivered", {"delivered": False}, State.UNCERTAIN, 0),
         ("secrets_in_error", {}, State.UNCERTAIN, 0),
         ("not_found_but_delivered", {}, State.UNCERTAIN, 1),
+        ("refuses_strangers", {}, State.ACCEPTED, 0),
+        ("refuses_strangers", {"error": True}, State.FAILED, 0),
         ("ack_before_reply", {}, State.SENT, 1),
         ("ack_after_reply", {}, State.ACCEPTED, 1),
         ("send_timeout", {}, State.UNCERTAIN, 1),

@@ -168,6 +168,29 @@ def test_it_corrects_an_old_quarter_when_an_acknowledgement_comes_late(database:
     assert (figures(people[0]).waiting, figures(people[0]).read) == (0, 1)
 
 
+def test_it_counts_as_received_what_a_person_wrote_and_a_ciphertext_once_it_is_read(
+    database: Database, people: list[Actor]
+) -> None:
+    told = [Told(0, NOON - timedelta(minutes=n), PHONES[0], "in", "received") for n in (9, 6, 3)]
+    sessions = [row[0] for row in database.execute("select id from whatsapp_sessions order by created_at")]
+    write_message(database, people, sessions, [*told, Told(0, NOON, PHONES[0])])
+    for one, kind in zip(told, ("e2e_notification", "ciphertext", "chat"), strict=True):
+        database.execute("update messages set kind = %s where id = %s", kind, one.id)
+    fold_all()
+    assert figures(people[0]).received == 1
+    assert (
+        database.one("select sum(response_ms) from report_buckets where span = 'quarter' and user_id is not null")
+        == 3 * 60_000
+    )
+    database.execute("update messages set kind = 'chat' where kind = 'ciphertext'")
+    fold_all()
+    assert figures(people[0]).received == 2
+    assert (
+        database.one("select sum(response_ms) from report_buckets where span = 'quarter' and user_id is not null")
+        == 6 * 60_000
+    )
+
+
 def test_it_forgets_what_is_deleted(database: Database, people: list[Actor], staff: Actor) -> None:
     sessions = [row[0] for row in database.execute("select id from whatsapp_sessions order by created_at")]
     write_message(database, people, sessions, [Told(0, NOON, PHONES[0]), Told(1, NOON, PHONES[0])])

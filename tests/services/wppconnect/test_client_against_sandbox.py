@@ -206,6 +206,7 @@ def test_it_knows_what_was_certainly_not_sent(server: SandboxServer, wpp: WppCli
         ("error_but_delivered", {"delivered": False}, errors.WppOutcomeUnknown, 0),
         ("secrets_in_error", {}, errors.WppOutcomeUnknown, 0),
         ("not_found_but_delivered", {}, errors.WppOutcomeUnknown, 1),
+        ("refuses_strangers", {"error": True}, errors.WppRestricted, 0),
         ("server_down", {}, errors.WppOutcomeUnknown, 0),
         ("server_down", {"status": 503}, errors.WppOutcomeUnknown, 0),
         ("server_hangs", {}, errors.WppOutcomeUnknown, 0),

@@ -13,7 +13,7 @@ import pytest
 import structlog
 from starlette.responses import Response
 
-from services.wppconnect import errors, results, routes
+from services.wppconnect import errors, responses, results, routes
 from services.wppconnect.client import SentMessage, SessionState, WppClient
 from services.wppconnect.http_caller import Timeouts
 from services.wppconnect.http_transport import get_transport_error
@@ -70,6 +70,33 @@ def failure(call: Call, url: str, **options: Any) -> errors.WppError:
     ):
         call(client, url)
     return caught.value
+
+
+# A restricted account
+
+
+@pytest.mark.parametrize(
+    ("route", "status", "body", "expected"),
+    [
+        (routes.SEND, 500, {"error": {"code": 463}}, errors.WppRestricted),
+        (routes.SEND, 500, {"error": {"code": "463"}}, errors.WppRestricted),
+        (routes.SEND, 500, {"error": {"message": "sending failed: error 463"}}, errors.WppRestricted),
+        (routes.SEND_FILE, 500, {"message": "REACHOUT_TIMELOCK", "error": {}}, errors.WppRestricted),
+        (routes.SEND, 500, {"error": "account is under a reach-out time lock"}, errors.WppRestricted),
+        # What a server repeats of the message, or of its own set-up, says nothing of the account.
+        (routes.SEND, 500, {"error": {"config": {"data": f"timelock {TEXT}"}}}, errors.WppOutcomeUnknown),
+        (routes.SEND, 500, {"message": "Erro ao enviar a mensagem 463.", "error": {}}, errors.WppOutcomeUnknown),
+        # A 400 is sent all the same, and another route sends nothing to strangers.
+        (routes.SEND, 400, {"error": {"code": 463}}, errors.WppOutcomeUnknown),
+        (routes.NUMBER, 500, {"error": {"code": 463}}, errors.WppNoAnswer),
+    ],
+)
+def test_it_knows_a_restriction_where_an_error_names_it(
+    route: routes.Route, status: int, body: dict[str, Any], expected: type[Exception]
+) -> None:
+    with pytest.raises(errors.WppError) as caught:
+        responses.raise_for_error(route, responses.Answer(status, body, is_json=True))
+    assert type(caught.value) is expected
 
 
 # Below HTTP

@@ -54,6 +54,7 @@ def test_it_foretells_a_draft_and_begins_it_when_confirmed(user: Actor, made: Ca
         ("cold", "para quem não conhece você"),
         ("disconnected", "O WhatsApp está desconectado"),
         ("stopped", "Os envios estão parados"),
+        ("restricted", "Só falta quem nunca escreveu a você"),
         ("backlog", "ainda não saíram da fila"),
     ],
 )
@@ -61,6 +62,20 @@ def test_it_says_what_it_waits_for(user: Actor, made: Campaign, database: Databa
     campaigns.confirm(user, made.id, SAO_PAULO)
     database.execute("update campaign_lanes set waiting_reason = %s", why)
     assert words in texts_of(look_at(PAGE, user, id=str(made.id)))
+
+
+def test_it_says_that_whatsapp_refuses_strangers_and_pauses_all(
+    user: Actor, made: Campaign, database: Database
+) -> None:
+    campaigns.confirm(user, made.id, SAO_PAULO)
+    assert "recusando conversas novas" not in texts_of(look_at(PAGE, user, id=str(made.id)))
+    database.execute("update campaign_lanes set restricted_at = now(), probe_at = now() + interval '6 hours'")
+    at = look_at(PAGE, user, id=str(made.id))
+    assert "O WhatsApp está recusando conversas novas desta conta" in texts_of(at)
+    assert "Uma só mensagem testa a partir de" in texts_of(at)
+    next(one for one in at.main.button if one.label == "Pausar tudo").click().run()
+    assert not at.exception
+    assert database.one("select state from campaigns") == "paused"
 
 
 def test_it_shows_nothing_of_somebody_elses(staff: Actor, made: Campaign) -> None:

@@ -91,6 +91,23 @@ def test_it_warns_of_writing_to_whoever_asked_for_silence(database: Database, us
     assert "pediu para não receber" in texts_of(at)
 
 
+def test_it_warns_of_writing_to_a_stranger_whom_whatsapp_refuses(database: Database, user: Actor) -> None:
+    connected(database, user)
+    database.execute(
+        "insert into campaign_lanes (user_id, time_zone, restricted_at, probe_at) values (%s, 'UTC', now(), now())",
+        user.user_id,
+    )
+    database.execute(
+        "insert into messages (session_id, user_id, direction, state, phone)"
+        " select id, user_id, 'in', 'received', '5511912345678' from whatsapp_sessions"
+    )
+    at = open_tab(SEND, user).run()
+    at.text_input(key="compose_phone").set_value("(11) 91234-5678").run()
+    assert "recusando conversas novas" not in texts_of(at)
+    at.text_input(key="compose_phone").set_value("(11) 91234-5679").run()
+    assert "Esta pessoa nunca escreveu a você" in texts_of(at)
+
+
 def test_what_waited_too_long_is_its_owners_to_decide(database: Database, user: Actor, staff: Actor) -> None:
     connected(database, user)
     late = outbox.queue(user, "11912345678", "de anteontem", "one")

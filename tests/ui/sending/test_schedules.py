@@ -32,6 +32,16 @@ def test_it_says_what_to_do_where_there_is_none(user: Actor) -> None:
     assert "Nenhum agendamento. Com **Novo agendamento**" in texts_of(look_at(PAGE, user))
 
 
+def test_it_says_why_a_stranger_will_most_likely_get_nothing(user: Actor, database: Database) -> None:
+    make(user)
+    assert "recusando conversas novas" not in texts_of(look_at(PAGE, user))
+    database.execute(
+        "insert into campaign_lanes (user_id, time_zone, restricted_at, probe_at) values (%s, 'UTC', now(), now())",
+        user.user_id,
+    )
+    assert "recusando conversas novas" in texts_of(look_at(PAGE, user))
+
+
 def test_it_shows_each_with_its_next_time_and_what_became_of_the_last(user: Actor, database: Database) -> None:
     made = make(user)
     database.execute(

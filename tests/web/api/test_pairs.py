@@ -21,7 +21,8 @@ FEATURES = ("my_session", "sending", "inbound", "diagnostics", "reporting", "int
 COMPONENTS = ("media", "kill_switch", "message_trace", "opt_out_undo")
 # The modules whose functions a page calls for its user.
 SERVICES = (
-    "fleet.session", "fleet.commands", "messaging.outbox", "messaging.uncertain", "messaging.overdue",
+    "fleet.session", "fleet.commands", "fleet.own_number", "outreach.number_change", "messaging.outbox",
+    "messaging.uncertain", "messaging.overdue",
     "messaging.attachments", "messaging.kill_switch", "outreach.templates", "outreach.template_content",
     "outreach.template_language", "outreach.template_exchange", "outreach.schedules", "outreach.schedule_history",
     "outreach.recurrence", "outreach.campaigns", "outreach.campaign_state", "outreach.campaign_progress",
@@ -39,6 +40,10 @@ PAIRS = {
     "kill_switch.resume_sending": "set_kill_switch",
     "kill_switch.stop_sending": "set_kill_switch",
     "kill_switch.get_stop": "kill_switch",
+    "own_number.get_change": "number",
+    "own_number.list_earlier": "number",
+    "number_change.list_waiting": "number",
+    "number_change.decide": "decide_number",
     "campaigns.set_pacing": "pace_campaign",
     "campaigns.cancel": "move_campaign",
     "campaigns.confirm": "move_campaign",
