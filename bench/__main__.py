@@ -7,6 +7,7 @@ from bench import (
     conversations,
     dispatch,
     fleet,
+    identity,
     inbox,
     pairing,
     reports,
@@ -22,7 +23,7 @@ from bench.installation import figure
 # What the other figures that are no ratios are to be read against: machines of one kind were seen to differ by 2.3.
 figure("python_loop_ms", min(timeit.repeat("for i in range(1_000_000): i * i", number=1, repeat=5)) * 1000, "ms")
 MODULES = (
-    *(webhook, inbox, api, dispatch, wpp_calls, sweep, zombie, fleet),
+    *(webhook, inbox, identity, api, dispatch, wpp_calls, sweep, zombie, fleet),
     *(reports, conversations, screen, tabs, pairing),
 )
 for measured in MODULES:

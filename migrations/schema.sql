@@ -1544,7 +1544,7 @@ grant select on public.wpp_servers to service_role;
 -- app.mark_moved_message() returns trigger
 -- app.mark_new_messages() returns trigger
 -- app.mark_opt_outs() returns trigger
--- app.mark_read_on_phone(of_contact uuid, said timestamp with time zone) returns void, called by service_role
+-- app.mark_read_on_phone(of_contact uuid, said timestamp with time zone, says text) returns void, called by service_role
 -- app.may_be_one_person(first uuid, second uuid) returns boolean, called by service_role
 -- app.move_annotations(of_session uuid, old_name text, new_name text) returns void, called by service_role
 -- app.note_opt_in(of_user uuid, its_phone text, word text, said timestamp with time zone) returns void, called by service_role

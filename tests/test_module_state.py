@@ -15,6 +15,7 @@ VALUES = {
     "structlog.get_logger", "text", "Table", "Column", "MetaData", "Actor", "Route", "Fault", "functools.partial",
     "_get", "_post", "time_column", "Uuid", "DateTime", "Identity", "event_keys.EventKey", "EventKey", "literal",
     "null", "literal_column", "AfterValidator", "Field", "queries.load",
+    "BeforeValidator", "Fraction", "str", "Limits", "Restriction", "BodyCoding", "_list_news_columns",
 }  # fmt: skip
 DECLARATIONS = {"app.py": {"st.App"}, "manage.py": {"typer.Typer"}}
 CHANGERS = {

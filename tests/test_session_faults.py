@@ -128,8 +128,8 @@ FOR_ALL = [
 ]
 
 
-# One for each way that a finding may end, and one that is only named. The others take minutes of clock.
-QUICK = {session_faults.zombie, session_faults.phone_removed, session_faults.never_sent, session_faults.wrong_secret}
+# One that heals, one that needs the phone, one that is only named. The others take minutes of clock.
+QUICK = {session_faults.zombie, session_faults.phone_removed, session_faults.wrong_secret}
 
 
 def title(row: Row) -> str:

@@ -85,6 +85,7 @@ def upgrade() -> None:
     execute(SESSION_NUMBERS)
     tenant_table("session_numbers", read_by="owner_or_staff", definer="all")
     execute(SESSION_NUMBER_RIGHTS)
+    execute("revoke all on sequence public.session_numbers_id_seq from public, anon, authenticated")
     execute(NUMBERS_OF_SESSIONS)
     execute(LANES)
     execute(CONTACTS)

@@ -52,6 +52,9 @@ comment on table public.cold_outcomes is
   'what became of campaigns'' messages to strangers, until the release has counted it';
 """
 
+# What `tenant_table` leaves open on Supabase; an insert needs no right on the sequence of an identity column.
+SEQUENCE = "revoke all on sequence public.cold_outcomes_id_seq from public, anon, authenticated"
+
 # Until now every row that came in was somebody who wrote.
 WRITTEN = """
 drop index public.messages_inbound;
@@ -72,6 +75,7 @@ def upgrade() -> None:
     execute(COLUMNS)
     execute(COLD_OUTCOMES)
     tenant_table("cold_outcomes", read_by="nobody", system="select, delete", definer="all")
+    execute(SEQUENCE)
     execute(WRITTEN)
     execute(INCIDENTS)
     install("record_cold_outcome", "mark_readable_message", "notify_restriction")

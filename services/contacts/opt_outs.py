@@ -12,7 +12,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Boolean, ColumnElement, Connection, Select, Text, cast, func, or_, select, tuple_
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    Text,
+    cast,
+    func,
+    or_,
+    select,
+    true,
+    tuple_,
+)
 
 from services.db.actor import Actor, Role
 from services.db.engine import transaction
@@ -72,15 +86,24 @@ class OptOutPage:
 def record_word(tx: Connection, contact_id: UUID, word: str, said: datetime) -> bool:
     """Note that a contact asked for silence with `word` at `said`; True where that is in effect only now.
 
-    Inside the caller's transaction: what came in and what it means are one step.
+    It counts for every user of the number that was written to. Inside the caller's transaction: what came in and what
+    it means are one step.
     """
-    noted = func.app.note_opt_out(contacts.c.user_id, _person(), word, said, type_=Boolean)
-    return tx.execute(select(noted).where(*_is_person(contact_id))).scalar_one_or_none() or False
+    asked = _asked_users()
+    noted = select(func.app.note_opt_out(asked.c.user_id, _person(), word, said, type_=Boolean))
+    return any(tx.execute(noted.select_from(contacts.join(asked, true())).where(*_is_person(contact_id))).scalars())
 
 
 def record_return(tx: Connection, contact_id: UUID, word: str, said: datetime) -> None:
     """Note that a contact took back with `word` what they had asked for until `said`."""
-    tx.execute(select(func.app.note_opt_in(contacts.c.user_id, _person(), word, said)).where(*_is_person(contact_id)))
+    asked = _asked_users()
+    taken_back = select(func.app.note_opt_in(asked.c.user_id, _person(), word, said))
+    tx.execute(taken_back.select_from(contacts.join(asked, true())).where(*_is_person(contact_id)))
+
+
+def _asked_users() -> FromClause:
+    """The users of the number that a contact wrote to."""
+    return func.app.list_users_of_number(contacts.c.session_id).table_valued("user_id").render_derived(name="asked")
 
 
 def _person() -> ColumnElement[str]:

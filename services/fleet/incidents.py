@@ -202,7 +202,15 @@ def end_server_down(tx: Connection, server_url: str) -> None:
 
 
 _DETECTIONS = tuple(
-    _QUERIES[f"detect_{what}"] for what in ("dropped", "stuck", "unacked", "restricted", "silent", "unpaired")
+    _QUERIES[name]
+    for name in (
+        "detect_dropped",
+        "detect_stuck",
+        "detect_unacked",
+        "detect_restricted",
+        "detect_silent",
+        "detect_unpaired",
+    )
 )
 _DETECT_SAME_NUMBER = _QUERIES["detect_same_number"]
 _INSERT_INCIDENTS = _QUERIES["insert_incidents"]

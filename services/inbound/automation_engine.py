@@ -74,7 +74,7 @@ def _apply_label(tx: Connection, rule: Rule, taken: IngestedMessage, now: dateti
 
 
 def _apply_auto_reply(tx: Connection, rule: Rule, taken: IngestedMessage, now: datetime) -> RuleOutcome | None:
-    if taken.is_group or taken.phone is None or taken.kind in UNANSWERED_KINDS or taken.news is News.EDITED:
+    if taken.person is None or taken.kind in UNANSWERED_KINDS or taken.news is News.EDITED:
         return None
     if rule.open_at(taken.at) or now - taken.at > STALE_AFTER or _is_blocked(tx, taken):
         return None
@@ -88,14 +88,14 @@ def _apply_auto_reply(tx: Connection, rule: Rule, taken: IngestedMessage, now: d
         return None
     content = Content(body=rule.reply, detail={"auto_reply": str(rule.id)})
     key = f"rule:{rule.id}:{taken.contact_id}:{day}"
-    row = outbox.queue_in_transaction(tx, taken.user_id, taken.session_id, taken.phone, content, key)
+    row = outbox.queue_in_transaction(tx, taken.user_id, taken.session_id, taken.person, content, key)
     tx.execute(update(automation_uses).where(*_is_use(rule, taken, RuleOutcome.REPLIED, day)).values(message_id=row.id))
     return RuleOutcome.REPLIED
 
 
 def _reason_to_withhold(tx: Connection, taken: IngestedMessage) -> RuleOutcome | None:
-    assert taken.phone is not None
-    if opt_outs.find_opted_out(tx, taken.user_id, [taken.phone]):
+    assert taken.person is not None
+    if opt_outs.find_opted_out(tx, taken.user_id, [taken.person]):
         return RuleOutcome.OPTED_OUT
     just_said = select(literal(1)).where(
         message_rows.c.contact_id == taken.contact_id,
@@ -119,7 +119,7 @@ def _is_answered_elsewhere(tx: Connection, taken: IngestedMessage, day: date) ->
     others = [one for one in tx.execute(sharing).scalars() if one != taken.user_id]
     if not others:
         return False
-    person = func.app.get_address_key(taken.phone)
+    person = func.app.get_address_key(taken.person)
     number = func.app.get_line_of_user(taken.user_id)
     tx.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(func.concat("reply ", number, " ", person), 0))))
     answered = (
@@ -129,7 +129,7 @@ def _is_answered_elsewhere(tx: Connection, taken: IngestedMessage, day: date) ->
             automation_uses.c.user_id.in_(others),
             automation_uses.c.action == RuleOutcome.REPLIED,
             automation_uses.c.day == day,
-            func.app.get_address_key(contacts.c.phone) == person,
+            func.app.get_address_key(func.coalesce(contacts.c.phone, contacts.c.lid)) == person,
         )
     )
     return tx.execute(answered.limit(1)).first() is not None

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Select,
     Text,
     and_,
@@ -25,6 +26,7 @@ from sqlalchemy import (
     text,
     tuple_,
 )
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from services.contacts import contacts
 from services.contacts.contacts import Contact
@@ -135,11 +137,13 @@ class Thread:
 
 @dataclass(frozen=True)
 class SearchHit:
-    """A message that a search found, and with whom it was."""
+    """A message that a search found, and with whom it was; `author`: who wrote it in a group, where a name or number is
+    known."""
 
     message_id: UUID
     contact_id: UUID
     name: str = field(repr=False)
+    author: str | None = field(repr=False)
     at: datetime
     outgoing: bool
     text: str = field(repr=False)
@@ -207,23 +211,32 @@ def search_messages(actor: Actor, typed: str, whose: UUID | None = None) -> list
     if len(typed.strip()) < MIN_SEARCH_LENGTH:
         return []
     ids = func.app.search_messages(whose or actor.user_id, typed.replace("\0", ""), MAX_HITS).table_valued("message_id")
+    authors, named = contact_rows.alias("authors"), contact_addresses.c
+    author = func.app.get_address_key(message_rows.c.detail["author"].as_string())
+    wrote = _name_of(authors, message_rows.c.contact_name, authors.c.phone)
     statement = (
         select(
             message_rows.c.id.label("message_id"),
             message_rows.c.contact_id,
-            func.coalesce(
-                func.nullif(contact_rows.c.name, ""), func.nullif(contact_rows.c.pushname, ""), message_rows.c.phone
-            ).label("name"),
+            _name_of(contact_rows, message_rows.c.phone).label("name"),
+            case((contact_rows.c.is_group, wrote)).label("author"),
             message_rows.c.occurred_at.label("at"),
             _OUTGOING,
             message_rows.c.body.label("text"),
         )
         .join(ids, ids.c.message_id == message_rows.c.id)
         .join(contact_rows, contact_rows.c.id == message_rows.c.contact_id)
+        .outerjoin(contact_addresses, and_(named.session_id == message_rows.c.session_id, named.address == author))
+        .outerjoin(authors, authors.c.id == named.contact_id)
         .order_by(message_rows.c.occurred_at.desc(), message_rows.c.seq.desc())
     )
     with transaction(actor) as tx:
         return read_rows(SearchHit, tx.execute(statement))
+
+
+def _name_of(contact: FromClause, *otherwise: ColumnElement[str | None]) -> ColumnElement[str | None]:
+    """How a contact is called: by its owner, by itself, or else as the first of `otherwise`."""
+    return func.coalesce(func.nullif(contact.c.name, ""), func.nullif(contact.c.pushname, ""), *otherwise)
 
 
 _OUTGOING = (message_rows.c.direction == "out").label("outgoing")
@@ -288,7 +301,7 @@ def _list_annotations(tx: Connection, shown: Sequence[Record]) -> list[Record]:
     statement = (
         select(message_annotations, author)
         .where(of.session_id == shown[0].session_id, of.wpp_id.in_(ids))
-        .distinct(of.wpp_id, of.kind, text("person"))
+        .ext(distinct_on(of.wpp_id, of.kind, text("person")))
         .order_by(of.wpp_id, of.kind, text("person"), *newest)
     )
     return list(tx.execute(statement))

@@ -62,7 +62,7 @@ class News(StrEnum):
 
 @dataclass(frozen=True)
 class IngestedMessage:
-    """A message of which something is new. `phone` is digits, None in groups and while only a `@lid` is known.
+    """A message of which something is new. `phone` is digits, None in groups and while only the `lid` is known.
 
     `text` is what the delivery says, `chosen_id` what a program calls a choice from its list, `changed_to` what the
     message says by an edit that was known before. `wrote`: a person said something, to people. `recovered`: it was read
@@ -80,10 +80,16 @@ class IngestedMessage:
     changed_to: str | None = field(repr=False)
     wrote: bool
     phone: str | None
+    lid: str | None
     is_group: bool
     at: datetime
     news: News
     recovered: bool
+
+    @property
+    def person(self) -> str | None:
+        """Where whoever wrote is answered: digits, or a `@lid` without a number; None in groups."""
+        return None if self.is_group else self.phone or self.lid
 
 
 def ingest_message(
@@ -236,7 +242,7 @@ def _follow_new_message(
     if message.from_me:
         acknowledgements.apply_pending_acks(tx, session_id, row.message_id, message.id)
         reconciliation.hurry(tx, session_id)
-        tx.execute(select(func.app.mark_read_on_phone(row.contact_id, said)))
+        tx.execute(select(func.app.mark_read_on_phone(row.contact_id, said, message.text)))
     if not row.noted:
         return None
     acknowledgements.claim_annotations(tx, row.message_id)
@@ -409,6 +415,7 @@ def _list_news_columns(of: Any) -> tuple[Any, ...]:
         of.occurred_at.label("at"),
         of.address,
         contact_rows.c.phone,
+        contact_rows.c.lid,
         contact_rows.c.is_group,
     )
 

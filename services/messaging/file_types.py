@@ -83,6 +83,7 @@ def get_mimetype(content: bytes) -> str | None:
 
 
 def get_document_type(content: bytes, name: str) -> str:
+    """What a document is, by its first bytes; by its name where many kinds begin alike."""
     found = filetype.guess_mime(content)
     by_name = BY_NAME.get(name.rpartition(".")[2].lower())
     if found in (None, "application/zip") and by_name is not None:
@@ -108,6 +109,7 @@ def is_animated_webp(content: bytes) -> bool:
 
 
 def with_ending(name: str, ending: str) -> str:
+    """A file's name with another ending (without a dot)."""
     return f"{name.rpartition('.')[0] or name}.{ending}"
 
 

@@ -42,7 +42,10 @@ TIME_BASE = Fraction(1, 90_000)
 
 
 def write_voice(content: bytes, most_seconds: int) -> tuple[bytes, set[Loss]]:
-    """Mono opus in ogg. Raises Refused."""
+    """Mono opus in ogg.
+
+    Raises: Refused.
+    """
     made = io.BytesIO()
     with _reading(content) as source, av.open(made, "w", format="ogg") as target:
         sound = _sound_of(source)
@@ -59,7 +62,10 @@ def write_voice(content: bytes, most_seconds: int) -> tuple[bytes, set[Loss]]:
 
 
 def write_video(content: bytes, most_seconds: int) -> tuple[bytes, set[Loss]]:
-    """H.264 and AAC in MP4: as they are where they are so, else encoded anew. Raises Refused."""
+    """H.264 and AAC in MP4: as they are where they are so, else encoded anew.
+
+    Raises: Refused.
+    """
     made = io.BytesIO()
     with _reading(content) as source, av.open(made, "w", format="mp4") as target:
         film, sound = _film_of(source), _sound_of(source)

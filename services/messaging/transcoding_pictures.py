@@ -43,7 +43,10 @@ class Frame:
 
 
 def write_picture(content: bytes) -> tuple[bytes, set[Loss]]:
-    """JPEG, or PNG where it is see-through: upright, and only the pixels. Raises Refused."""
+    """JPEG, or PNG where it is see-through: upright, and only the pixels.
+
+    Raises: Refused.
+    """
     with _reading():
         opened = _opened(content, PHOTOGRAPHS, MAX_PIXELS)
         opened.load()
@@ -60,7 +63,10 @@ def write_picture(content: bytes) -> tuple[bytes, set[Loss]]:
 
 
 def write_sticker(content: bytes) -> tuple[bytes, set[Loss]]:
-    """WebP that moves as the file does, or its first picture alone where that cannot be made small. Raises Refused."""
+    """WebP that moves as the file does, or its first picture alone where that cannot be made small.
+
+    Raises: Refused.
+    """
     losses: set[Loss] = set()
     with _reading():
         frames = list(_frames(_opened(content, MOVING, MOVING_PIXELS), losses))

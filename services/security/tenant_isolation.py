@@ -43,6 +43,7 @@ FUNCTIONS_FOR_USERS = frozenset(
         *("choose_server", "register_servers", "record_server_check", "record_server_scan"),
         *("list_break_glass_users", "search_messages", "count_unread", "count_uncertain"),
         *("add_opt_out", "end_opt_out"),
+        *("count_number_questions", "count_number_usage", "get_line_of_user"),
     )
 )
 

@@ -58,6 +58,7 @@ def read_product(payload: Payload) -> dict[str, Any]:
 
 
 def get_product_text(payload: Payload) -> str:
+    """A product's title, and what was written with it."""
     product = get_first_mapping(payload, "product", "productMessage") or payload
     return _join(_first_text(product, ("title", "name")), _first_text(payload, ("caption",)))
 
@@ -93,6 +94,7 @@ def _read_order_item(product: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def get_order_text(payload: Payload) -> str:
+    """What was written with an order."""
     return _first_text(payload, ("message", "caption"))
 
 
@@ -105,6 +107,7 @@ def read_list(payload: Payload) -> dict[str, Any]:
 
 
 def get_list_text(payload: Payload) -> str:
+    """The title and the words of a list that can be chosen from."""
     offered = get_first_mapping(payload, "list", "listMessage")
     return _join(
         _first_text(offered, ("title",)),
@@ -143,6 +146,7 @@ def _get_button_text(button: Mapping[Any, Any]) -> str:
 
 
 def get_template_text(payload: Payload) -> str:
+    """The title and the words of a template, as they were filled in."""
     hydrated = get_first_mapping(payload, "hydratedTemplate", "templateMessage")
     return _join(
         _first_text(payload, ("hydratedTitleText", "title")) or _first_text(hydrated, ("hydratedTitleText",)),
@@ -292,6 +296,7 @@ def read_invitation(payload: Payload) -> dict[str, Any]:
 
 
 def get_invitation_text(payload: Payload) -> str:
+    """What was written with an invitation to a group."""
     return _first_text(payload, ("comment", "caption"))
 
 
@@ -309,5 +314,6 @@ def read_event(payload: Payload) -> dict[str, Any]:
 
 
 def get_event_text(payload: Payload) -> str:
+    """An event's name and description."""
     event = read_event(payload)
     return _join(event["name"] or "", event["description"] or "")

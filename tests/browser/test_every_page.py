@@ -95,7 +95,7 @@ def admin(installation: Installation) -> UUID:
     return found
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_it_can_be_read_by_everybody_and_on_a_phone_in_portuguese(
     installation: Installation, new_context: Callable[..., BrowserContext], shown: dict[str, str]
 ) -> None:
@@ -108,7 +108,7 @@ def test_it_can_be_read_by_everybody_and_on_a_phone_in_portuguese(
     assert not faults, "\n".join(faults)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_it_can_be_read_by_everybody_and_on_a_phone_in_english_and_in_the_dark(
     installation: Installation, new_context: Callable[..., BrowserContext], shown: dict[str, str]
 ) -> None:
@@ -124,7 +124,7 @@ def test_it_can_be_read_by_everybody_and_on_a_phone_in_english_and_in_the_dark(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_what_staff_see_of_everybodys_pages_can_be_read_in_english_and_in_the_dark(
     installation: Installation, new_context: Callable[..., BrowserContext], shown: dict[str, str]
 ) -> None:
@@ -165,9 +165,7 @@ def _faults(page: Page, language: str) -> Iterator[str]:
         yield "its language is not said"
     if language.startswith("en"):
         yield from (f"still in Portuguese: {text!r}" for text in _portuguese(page))
-    for violation in Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]:
-        if violation["impact"] in SEVERE:
-            yield f"{violation['id']}: {_shown(violation)}"
+    yield from _violations(page)
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     _settled(page)
     # Charts and tables draw themselves anew a moment after the window has changed: what counts is what stays.
@@ -175,6 +173,21 @@ def _faults(page: Page, language: str) -> Iterator[str]:
         page.wait_for_function(f"() => !({WIDER_THAN_THE_SCREEN})().length", timeout=REDRAWN_MS)
     yield from (f"wider than a phone: {what}" for what in page.evaluate(WIDER_THAN_THE_SCREEN))
     page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
+
+
+def _violations(page: Page) -> list[str]:
+    """What axe finds. It looks for seconds, in which a page that is live may redraw a part, and what is redrawn is pale
+    for a moment: what is there in both of two looks is there."""
+    first = _look(page)
+    if not first:
+        return first
+    _settled(page)
+    return [one for one in _look(page) if one in first]
+
+
+def _look(page: Page) -> list[str]:
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    return [f"{one['id']}: {_shown(one)}" for one in found if one["impact"] in SEVERE]
 
 
 # What fades in or out has other colours for a moment than those in which it is read.

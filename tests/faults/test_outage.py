@@ -166,7 +166,9 @@ def test_it_tells_of_a_database_that_is_away_in_one_line_a_loop(installation: Ki
     wait_for(lambda: len(installation.processes.control.sent()) == 1, what="a message to leave afterwards")
     for process in PROCESSES:
         assert "Traceback" not in logs.text(process)
-        assert {line["event"] for line in logs.loud(process)} <= {"database_away", "database_back"}
+        # A server that answers late on a busy machine is told of as well.
+        told = {"database_away", "database_back", "probe_refused"}
+        assert {line["event"] for line in logs.loud(process)} <= told
         away, back = logs.loops(process, "database_away"), logs.loops(process, "database_back")
         assert set(away.values()) == {1}, "a loop told of it more than once within the minute"
         assert away == back

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 
 import pytest
 
@@ -35,6 +36,10 @@ def phone(number: int) -> str:
 def count(installation: KillableInstallation, what: str) -> int:
     found: int = installation.database.one(f"select count(*) from messages where direction = 'out' and {what}")
     return found
+
+
+def have_arrived(installation: KillableInstallation, strangers: int) -> bool:
+    return count(installation, f"cold and {ARRIVED}") >= strangers
 
 
 def hurry_probe(installation: KillableInstallation) -> None:
@@ -77,10 +82,7 @@ def test_it_refuses_a_few_serves_who_wrote_and_goes_on_when_it_is_over(installat
     control.fault("refuses_strangers", name, on=False)
     for probe in (1, 2):
         hurry_probe(installation)
-        arrived = f"probe {probe}"
-        wait_for(
-            lambda probe=probe: count(installation, "cold and state in ('delivered', 'read')") >= probe, 30, arrived
-        )
+        wait_for(partial(have_arrived, installation, probe), 30, f"probe {probe}")
     wait_for(lambda: not installation.database.one(lane), 30, "the end of the restriction")
     wait_for(lambda: find_incident(sender).state is incidents.State.HEALED, 30, "the end of the incident")
 

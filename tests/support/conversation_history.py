@@ -113,6 +113,8 @@ class _HistoryWriter:
         unique = self._id(f"true_{phone}_3EB0")
         payload = self._said(unique, OWN_ADDRESS, phone, phone) | {"event": "onselfmessage", "fromMe": True, "ack": 0}
         self._tell(payload, ExpectedMessage(phone, "out", "chat", payload["body"]))
+        # Whoever typed an answer has read what came before.
+        self._story.unread.pop(phone, None)
         acks = self._chance.sample([-7, -1, 0, 1, 2, 3, 4], self._chance.randint(0, 4))
         self._story.events += [{"event": "onack", "id": self._form(unique), "ack": ack} for ack in acks]
         best = max(acks, default=0)

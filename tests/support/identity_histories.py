@@ -12,16 +12,17 @@ from uuid import UUID
 from sqlalchemy import text
 
 from services.contacts import contacts
-from services.db.actor import SYSTEM
+from services.contacts.contacts import Contact
+from services.db.actor import SYSTEM, Actor
 from services.db.engine import transaction
-from services.inbound import effects, ingest
+from services.inbound import conversations, effects, ingest
 from services.messaging import acknowledgements
 from services.wppconnect.events import Annotation, InboundMessage
 from tests.support.databases import Database
 
 OWN = "5511999990000@c.us"
 GROUP = "120363000000000000@g.us"
-START = datetime(2026, 3, 2, 12, tzinfo=UTC)
+START = datetime(2024, 3, 2, 12, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -112,24 +113,24 @@ def play(session_id: UUID, telling: Telling) -> None:
                 effects.apply_effects(tx, taken, [])
 
 
-def read_outcome(database: Database) -> dict[str, Any]:
+def read_outcome(user: Actor, database: Database) -> dict[str, Any]:
     """What people see: each conversation with its unread count, its texts with what became of them, the silenced."""
-    rows = database.execute(
-        "select coalesce(k.lid, k.address), k.unread, (select jsonb_agg(jsonb_build_array(m.direction, m.kind, m.body,"
-        " m.ack, m.state, (select jsonb_agg(jsonb_build_array(a.kind, coalesce(p.lid, a.author), a.value)"
-        "    order by a.kind, coalesce(p.lid, a.author))"
-        "   from message_annotations a left join contact_addresses n on n.session_id = a.session_id"
-        "     and n.address = app.get_address_key(a.author) left join contacts p on p.id = n.contact_id"
-        "   where a.session_id = m.session_id and a.wpp_id = m.wpp_id)) order by m.occurred_at, m.body)"
-        "  from messages m where m.contact_id = k.id) from contacts k where k.last_message_at is not null order by 1"
-    )
+    chats = [chat.contact for chat in conversations.list_chats(user).chats]
     return {
-        "chats": rows,
+        "chats": {contact.lid or contact.address: _read_thread(user, contact) for contact in chats},
         "stray": database.execute("select wpp_id, kind from message_annotations a where not exists"
                                   " (select from messages m where m.wpp_id = a.wpp_id) order by 1, 2"),
         "parked": database.execute("select split_part(wpp_id, '_', 3), ack from pending_acks order by 1"),
         "silenced": database.execute("select phone from opt_outs where ended_at is null order by 1"),
     }  # fmt: skip
+
+
+def _read_thread(user: Actor, contact: Contact) -> tuple[object, ...]:
+    shown = conversations.get_thread(user, contact.id).messages
+    texts = [
+        (one.message.direction, one.message.kind, one.message.body, one.message.state, one.annotations) for one in shown
+    ]
+    return contact.phone, contact.unread, contact.opted_out, sorted(texts, key=repr)
 
 
 def _at(step: Step) -> datetime:

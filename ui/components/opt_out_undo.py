@@ -17,7 +17,8 @@ def ask(person: str, name: str) -> None:
 
     @st.dialog(_("Desfazer o pedido de {name}?").format(name=name))
     def dialog() -> None:
-        show_fields(guard(), person)
+        actor = guard()
+        show_fields(actor, person)
 
     dialog()
 

@@ -113,8 +113,6 @@ def _search_hit(actor: Actor, found: SearchHit) -> None:
             st.session_state[THREAD_PAGES] = conversations.count_pages_to(actor, found.message_id)
             st.session_state[CHOSEN_MESSAGE] = found.message_id
             st.rerun()
-        st.text(
-            found.text
-            if len(found.text) <= conversations.PREVIEW_LENGTH
-            else found.text[: conversations.PREVIEW_LENGTH] + "…"
-        )
+        text = found.text[: conversations.PREVIEW_LENGTH]
+        text += "…" if len(found.text) > len(text) else ""
+        st.text(f"{format_phone(found.author)}: {text}" if found.author and not found.outgoing else text)

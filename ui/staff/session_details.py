@@ -25,7 +25,7 @@ from ui.staff import event_log, fleet
 
 
 def show_head(row: FleetRow, change: NumberChange | None) -> None:
-    """Who it is, and what the server says beside what was proved. `change`: another number, of which nothing is decided."""
+    """Who it is; what the server says beside what was proved. `change`: another number, still undecided."""
     st.title(_("Sessão"), anchor=False)
     st.text(row.email)
     if row.incident:

@@ -27,7 +27,7 @@ class ChatQuery(Input):
     number: str | None = Field(
         None,
         pattern="^[0-9]{6,20}$",
-        description="Those of an earlier number of the session (digits), which are only read; missing: the present one's.",
+        description="Those of an earlier number (digits), which are only read; missing: the present one's.",
     )
     cursor: str | None = PageQuery.model_fields["cursor"]  # type: ignore[assignment]
 
@@ -145,6 +145,7 @@ class SearchHitShape(BaseModel):
     contact_id: UUID
     at: datetime
     direction: Direction
+    author: str | None = Field(description="Who wrote it in a group: a name, or digits.")
     message: str
 
 
@@ -222,6 +223,7 @@ async def search(call: Call) -> Response:
             contact_id=one.contact_id,
             at=one.at,
             direction="out" if one.outgoing else "in",
+            author=one.author,
             message=one.text,
         )
         for one in found

@@ -39,15 +39,15 @@ _SHAPES: Final = {
     "dict_type": "deve ser um objeto JSON",
     "model_type": "deve ser um objeto JSON",
     "model_attributes_type": "deve ser um objeto JSON",
-    "timezone_aware": "falta o fuso: use data e hora como 2027-05-01T09:00:00-03:00",
-    "timezone_naive": "sem fuso: use data e hora como 2027-05-01T09:00",
+    "timezone_aware": "falta o fuso: use data e hora como 2024-05-01T09:00:00-03:00",
+    "timezone_naive": "sem fuso: use data e hora como 2024-05-01T09:00",
     "value_error": "{error}",
 }
 # By the beginning of the type: dates have many ways to be wrong.
 _FAMILIES: Final = {
     "uuid": "deve ser um id (UUID)",
     "datetime": "deve ser data e hora no formato ISO 8601",
-    "date": "deve ser uma data, como 2027-05-01",
+    "date": "deve ser uma data, como 2024-05-01",
     "time": "deve ser uma hora, como 09:30",
 }
 _WORDS_OF_PATTERNS: Final = {

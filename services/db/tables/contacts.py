@@ -60,7 +60,7 @@ opt_outs = Table(
     time_column("created_at", default=True),
     Column("trigger_word", Text),
     Column("address_key", Text, Computed("app.get_address_key(phone)", persisted=True), primary_key=True),
-    time_column("said_at", default=True),
+    Column("said_at", DateTime(timezone=True), server_default=text("now()")),
     time_column("ended_at"),
     Column("ended_word", Text),
     Column("ended_by", Uuid),

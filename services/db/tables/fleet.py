@@ -77,6 +77,7 @@ session_numbers = Table(
     Column("replaced", Text),
     Column("decision", Text),
     time_column("decided_at"),
+    comment="the WhatsApp numbers that a session has had, one after the other",
 )
 
 session_timeline = Table(

@@ -18,7 +18,7 @@ from tests.support.sessions import connected
 ANA, ANA_LID = "5511987654321", "111222333444555@lid"
 EVA_LID = "999888777666555@lid"
 NEW_NUMBER = "5511912345678"
-NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+NOW = datetime(2024, 3, 2, 12, tzinfo=UTC)
 
 
 @pytest.fixture

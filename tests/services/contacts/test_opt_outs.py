@@ -24,7 +24,7 @@ from tests.support.sessions import connected
 
 LONG, SHORT = "5511987654321", "551187654321"
 LID = "667788990011223@lid"
-T = datetime(2025, 11, 28, 12, tzinfo=UTC)
+T = datetime(2024, 11, 28, 12, tzinfo=UTC)
 # Each line as its owner's list may have it, and as WhatsApp may write it.
 LINES = [
     (LONG, SHORT),

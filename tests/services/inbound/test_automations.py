@@ -68,6 +68,27 @@ def test_its_day_is_that_of_the_rules_own_zone(user: Actor, session_id: UUID) ->
     assert ingest_text(session_id, at=before_midnight + timedelta(minutes=15)) == [RuleOutcome.REPLIED]
 
 
+def test_it_answers_somebody_without_a_number(user: Actor, session_id: UUID, database: Database) -> None:
+    automations.save_auto_reply(user, "Fechado.", SAO_PAULO, CLOSED)
+    assert ingest_text(session_id, sender="123456789012345@lid") == [RuleOutcome.REPLIED]
+    assert database.execute("select phone, state from messages where direction = 'out'") == [
+        ("123456789012345@lid", "queued")
+    ]
+
+
+def test_silence_is_of_everybody_who_shares_the_number(
+    user: Actor, session_id: UUID, database: Database, new_actor: Callable[..., Actor]
+) -> None:
+    other, elsewhere = new_actor(), new_actor()
+    connected(database, other)
+    connected(database, elsewhere, phone="5511900000000")
+    ingest_text(session_id, "SAIR")
+    silenced = [row for (row,) in database.execute("select user_id from opt_outs order by user_id")]
+    assert silenced == sorted(UUID(str(actor.user_id)) for actor in (user, other))
+    ingest_text(session_id, "VOLTAR", at=NIGHT + timedelta(minutes=1))
+    assert database.one("select count(*) from opt_outs where ended_at is null") == 0
+
+
 @pytest.mark.parametrize("kind", ["call", "ciphertext"])
 def test_it_answers_no_group_and_no_call(user: Actor, session_id: UUID, kind: str) -> None:
     automations.save_auto_reply(user, "Fechado.", SAO_PAULO, CLOSED)

@@ -144,6 +144,14 @@ def test_it_searches_in_portuguese_with_or_without_accents(
     assert [one.text for one in conversations.search_messages(user, typed)] == found
 
 
+def test_it_says_who_wrote_what_it_found_in_a_group(session: UUID, user: Actor) -> None:
+    group = "120363000000000001@g.us"
+    take(session, "segredo da Bia", chat_id=group, is_group=True, author="223344556677889@lid", pushname="Bia")
+    take(session, "segredo sem grupo")
+    found = conversations.search_messages(user, "segredo")
+    assert {one.text: one.author for one in found} == {"segredo da Bia": "Bia", "segredo sem grupo": None}
+
+
 def test_it_shows_each_user_their_own_and_nobody_elses(
     session: UUID, database: Database, user: Actor, new_actor: Callable[..., Actor]
 ) -> None:

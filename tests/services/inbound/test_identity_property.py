@@ -32,7 +32,9 @@ def list_steps(draw: st.DrawFn) -> list[Step]:
             about = draw(st.sampled_from(of))
             steps.append(Step(deed, minute, about.person, draw(WORDS), about.minute))  # type: ignore[arg-type]
         else:
-            steps.append(Step(deed, minute, draw(st.integers(0, 1)), draw(WORDS)))  # type: ignore[arg-type]
+            # While a message of ours is under way, the same words are not taken for typed on the phone.
+            words = "digitado" if deed == "typed" else draw(WORDS)
+            steps.append(Step(deed, minute, draw(st.integers(0, 1)), words))  # type: ignore[arg-type]
     return steps
 
 
@@ -49,7 +51,7 @@ def outcome_of(database: Database, user: Actor) -> Callable[..., dict[str, Any]]
                 histories.tell_pairs(session_id)
             histories.play(session_id, telling)
         histories.tell_pairs(session_id)
-        return histories.read_outcome(database)
+        return histories.read_outcome(user, database)
 
     return outcome_of
 
@@ -62,4 +64,6 @@ def test_it_ends_the_same_under_any_names_in_any_order(
     plain = histories.list_tellings(steps)
     told = [replace(one, anonymous=chance.random() < 0.5) for one in plain for _ in range(chance.choice((1, 1, 1, 2)))]
     chance.shuffle(told)
-    assert outcome_of(steps, told, chance.randrange(len(told) + 1)) == outcome_of(steps, plain, 0)
+    pairs_told_at = chance.randrange(len(told) + 1)
+    outcome, wanted = outcome_of(steps, told, pairs_told_at), outcome_of(steps, plain, 0)
+    assert outcome == wanted, f"{outcome}\n{wanted}\n{told}\npairs told at {pairs_told_at}"

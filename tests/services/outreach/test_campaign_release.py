@@ -107,7 +107,8 @@ def test_whatever_happens_it_breaks_no_rule(
     """Pauses, clocks that jump, dying workers, opt-outs: never over the cap of a day, outside the hours, or twice."""
     database.execute("delete from campaign_lanes")
     sender = new_actor(Role.USER)
-    connected(database, sender)
+    # A number of its own: sessions of one number share its cap and its pace.
+    connected(database, sender, phone=f"55119{sender.user_id.int % 10**8:08}")  # type: ignore[union-attr]
     template = templates.save(sender, template_content.TemplateDraft("Oferta", "Oi, {{nome}}!"))
     pacing = Pacing(time(9), time(18), cap=cap, cold_share=share, pace=pace)
     both = [
@@ -177,7 +178,8 @@ def test_step_by_step_it_releases_what_the_forecast_says(
     """
     database.execute("delete from campaign_lanes")
     sender = new_actor(Role.USER)
-    connected(database, sender)
+    # A number of its own: sessions of one number share its cap and its pace.
+    connected(database, sender, phone=f"55119{sender.user_id.int % 10**8:08}")  # type: ignore[union-attr]
     template = templates.save(sender, template_content.TemplateDraft("Oferta", "Oi, {{nome}}!"))
     queues = []
     for number, (pacing, cold) in enumerate(wanted):

@@ -1,7 +1,6 @@
 """A restricted account: strangers wait and nobody is lost, acquaintances go on, a probe finds out when it is over."""
 
 from collections.abc import Collection
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -11,8 +10,9 @@ from services.db.engine import transaction
 from services.fleet import incidents, timeline
 from services.messaging import attempt
 from services.messaging.state import State
-from services.outreach import campaign_forecast, campaign_progress, campaign_release, campaigns, strangers
+from services.outreach import campaign_forecast, campaign_progress, campaign_release, campaigns, number_change
 from services.outreach.campaign_state import Campaign, CampaignState, get_campaign
+from services.outreach.number_change import Decision
 from services.outreach.pacing import WaitReason
 from services.outreach.template_content import Template
 from services.wppconnect.errors import WppRestricted
@@ -214,6 +214,7 @@ def test_another_number_begins_unrestricted(campaigner: Actor, offer: Template, 
     account = Account(database)
     account.run(TEN + timedelta(hours=1))
     database.execute("update whatsapp_sessions set phone_number = '5511988887777'")
+    number_change.decide(campaigner, Decision.CONTINUE)
     account.restricted = False
     account.wake()
     account.run(account.now + timedelta(minutes=5))
@@ -241,21 +242,3 @@ def test_all_can_be_paused_at_once(campaigner: Actor, staff: Actor, offer: Templ
     assert campaigns.pause_all(campaigner) == 2
     assert {get_campaign(campaigner, one.id).state for one in both} == {CampaignState.PAUSED}
     assert campaigns.pause_all(campaigner) == 0
-
-
-def test_whoever_writes_by_hand_is_told_who_is_a_stranger(
-    campaigner: Actor, offer: Template, database: Database
-) -> None:
-    phones = ["5511980000001", "5511980000002", "120363000000000000@g.us"]
-    assert strangers.find_refused(campaigner, phones) is None
-    begin(campaigner, offer, 6)
-    Account(database).run(TEN + timedelta(hours=1))
-    database.execute(
-        "insert into messages (session_id, user_id, direction, state, phone)"
-        " select id, user_id, 'in', 'received', '551180000002' from whatsapp_sessions"
-    )
-    found = strangers.find_refused(campaigner, phones)
-    assert found is not None
-    assert (found.phones, found.probe_at) == (frozenset(phones[:1]), found.restricted_at + SIX_HOURS)
-    assert strangers.find_refused(campaigner, phones[1:]) is None
-    assert strangers.find_refused(replace(campaigner, user_id=offer.id), phones) is None

@@ -21,12 +21,14 @@ from services.outreach import (
     campaign_release,
     campaign_state,
     campaigns,
+    number_change,
     template_content,
     templates,
 )
 from services.outreach.campaign_rules import OutsideLimits, Pacing
 from services.outreach.campaign_state import CampaignState, RecipientState
 from services.outreach.errors import EmptyList
+from services.outreach.number_change import Decision
 from services.outreach.pacing import WaitReason
 from services.outreach.recipients import Problem, Recipient
 from services.outreach.template_content import Template
@@ -129,6 +131,7 @@ def test_another_number_is_young_again(
     assert len(list_released(database)) >= 3
     before = len(list_released(database))
     database.execute("update whatsapp_sessions set phone_number = '5511888880000', connected_at = %s", TEN)
+    number_change.decide(campaigner, Decision.CONTINUE)
     clock.run(TEN + timedelta(hours=9))
     assert len(list_released(database)) == max(before, 3)
     assert database.one("select phone_number from campaign_lanes") == "5511888880000"
@@ -424,41 +427,6 @@ def test_it_counts_who_wrote_lately_as_acquaintances(campaigner: Actor, offer: T
     campaigns.create(campaigner, "Novidades", offer, [*make_recipients(3), group], PACING)
     cold = database.execute("select cold from campaign_recipients order by seq")
     assert [one for (one,) in cold] == [False, True, True, False]
-
-
-@pytest.mark.parametrize(
-    ("kind", "cold"),
-    [
-        ("chat", False), ("image", False), ("ptt", False), ("poll_creation", False), ("a_kind_of_next_year", False),
-        ("ciphertext", True), ("revoked", True), ("call", True), ("album", True), ("protocol", True),
-        ("e2e_notification", True), ("notification_template", True), ("pinned_message", True),
-    ],
-)  # fmt: skip
-def test_only_who_wrote_is_an_acquaintance(
-    campaigner: Actor, offer: Template, database: Database, kind: str, cold: bool
-) -> None:
-    database.execute(
-        "insert into messages (session_id, user_id, direction, state, phone, kind)"
-        " select id, user_id, 'in', 'received', '5511980000001', %s from whatsapp_sessions",
-        kind,
-    )
-    campaigns.create(campaigner, "Novidades", offer, make_recipients(1), PACING)
-    assert database.one("select cold from campaign_recipients") is cold
-
-
-def test_it_finds_who_wrote_by_an_index_of_those_only(campaigner: Actor, database: Database) -> None:
-    database.execute(
-        "insert into messages (session_id, user_id, direction, state, phone, kind)"
-        " select id, user_id, 'in', 'received', (5511980000000 + n % 3000)::text,"
-        " case when n % 2 = 0 then 'chat' else 'call' end from whatsapp_sessions, generate_series(1, 20000) n;"
-        " analyze messages"
-    )
-    query = (
-        f"select from messages m where m.user_id = '{campaigner.user_id}' and m.direction = 'in'"
-        " and app.is_written(m.kind) and m.created_at > now() - make_interval(days => 90)"
-        " and m.phone in ('5511980000001', '551180000001')"
-    )
-    assert "messages_written" in str(database.execute(f"explain {query}"))
 
 
 def test_it_pauses_between_two_locks_without_a_deadlock(campaigner: Actor, offer: Template, database: Database) -> None:

@@ -40,7 +40,7 @@ def test_it_shows_who_wrote_what_they_answer_and_whom_they_mention(user: Actor, 
         take(
             database, user, picture, type="image", parentMsgKey=f"false_{GROUP}_ALBUM_{ANA}", caption=f"foto {picture}"
         )
-    at = look_at(PAGE, user, contato=str(database.one("select id from contacts")))
+    at = look_at(PAGE, user, contato=str(database.one("select id from contacts where is_group")))
     said = texts_of(at)
     for expected in (
         r"**\+55 11 99999\-9999**",

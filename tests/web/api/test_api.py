@@ -221,14 +221,14 @@ def test_numbers_fill_a_template_as_they_are_written(http: httpx.Client, ana: Ac
 
 
 def test_it_names_the_field_its_shape_and_its_limit(http: httpx.Client, ana: Actor) -> None:
-    wanted = {"message": "x" * 100_001, "kind": "foto", "runAt": "2027-05-01T09:00:00", "values": {"x": 1e20, "y": [1]}}
+    wanted = {"message": "x" * 100_001, "kind": "foto", "runAt": "2024-05-01T09:00:00", "values": {"x": 1e20, "y": [1]}}
     answer = http.post(SEND, json=wanted, headers=bearer_header(make_jwt(ana)))
     told = answer.json()["message"]
     for words in (
         "phone (obrigatório)",
         "message (até 100.000 caracteres)",
         "kind (deve ser 'chat', 'image'",
-        "runAt (falta o fuso: use data e hora como 2027-05-01T09:00:00-03:00)",
+        "runAt (falta o fuso: use data e hora como 2024-05-01T09:00:00-03:00)",
         "values.x (um número desse tamanho perde algarismos: envie-o como texto, entre aspas)",
         "values.y (deve ser um texto)",
     ):

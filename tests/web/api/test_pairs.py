@@ -144,6 +144,7 @@ ONLY_PAGES = {
         ),
         "an editor's help while one writes; saving checks the same",
     ),
+    "attachments.kind_of": "how a chosen file will be sent; programs name its kind",
     "campaigns.pause_all": "one press for several; programs pause each campaign",
     **dict.fromkeys(
         ("opt_outs.filter_opted_out", "opt_outs.is_opted_out"),
