@@ -8,6 +8,7 @@ import zxingcpp
 from PIL import Image
 from playwright.sync_api import Page, WebSocket, expect
 
+from bench.browser import idle
 from services.db.actor import Role
 from tests.support.browser_steps import pair, start_pairing
 from tests.support.browser_user import BrowserUser, NewBrowserUser
@@ -77,6 +78,10 @@ def test_it_redraws_nothing_while_a_button_is_held_down(new_browser_user: NewBro
     # The last that comes of a pairing: what is drawn until then moves the button.
     expect(page.get_by_text("Provado agora há pouco")).to_be_visible()
     expect(page.get_by_text("Plushify Teste")).to_be_visible()
+    # Its number is read after it came up; until then its lane is held, and the page may be drawn once more.
+    settling = "select count(*) from whatsapp_sessions where user_id = %s and settling_since is not null"
+    wait_for(lambda: not user.installation.database.one(settling, user.user_id), what="its number")
+    idle(page)
     page.get_by_role("button", name="Desconectar").hover()
     page.mouse.down()
     with sockets[-1].expect_event("framereceived"):
