@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import (
     BindParameter,
     Boolean,
+    ColumnElement,
     Connection,
     Text,
     and_,
@@ -227,11 +228,19 @@ def _know_author(tx: Connection, session_id: UUID, message: InboundMessage, auth
 
 
 def _name_contact(pushname: str | None, book_name: str | None) -> Update:
+    """Take over the names that a contact has now, where one of them is new."""
+    names = _select_names(literal(pushname, Text), literal(book_name, Text))
+    changed = or_(*(contact_rows.c[column].is_distinct_from(name) for column, name in names.items()))
+    return update(contact_rows).where(changed).values(names)
+
+
+def _select_names(pushname: ColumnElement[Any], book_name: ColumnElement[Any]) -> dict[str, ColumnElement[Any]]:
     """How a contact calls itself, and how the phone's address book calls it, where its owner typed no name."""
-    called = func.coalesce(pushname, contact_rows.c.pushname)
-    booked = case((contact_rows.c.name_typed, contact_rows.c.name), else_=func.coalesce(book_name, contact_rows.c.name))
-    changed = or_(contact_rows.c.pushname.is_distinct_from(called), contact_rows.c.name.is_distinct_from(booked))
-    return update(contact_rows).where(changed).values(pushname=called, name=booked)
+    booked = func.coalesce(book_name, contact_rows.c.name)
+    return {
+        "pushname": func.coalesce(pushname, contact_rows.c.pushname),
+        "name": case((contact_rows.c.name_typed, contact_rows.c.name), else_=booked),
+    }
 
 
 def _follow_new_message(
@@ -384,8 +393,6 @@ def _store_statement() -> ReturningUpdate[Any]:
         contact_rows.c.blocked_at.is_(None),
         func.coalesce(contact_rows.c.read_until, text("'-infinity'")) < new("occurred_at"),
     )
-    called = func.coalesce(bindparam("pushname", type_=Text), contact_rows.c.pushname)
-    booked = func.coalesce(bindparam("book_name", type_=Text), contact_rows.c.name)
     noted = select(literal(1)).where(
         message_annotations.c.session_id == stored.c.session_id,
         func.app.get_message_key(message_annotations.c.wpp_id) == func.app.get_message_key(stored.c.wpp_id),
@@ -396,8 +403,7 @@ def _store_statement() -> ReturningUpdate[Any]:
         .values(
             last_message_at=func.greatest(contact_rows.c.last_message_at, new("occurred_at")),
             unread=contact_rows.c.unread + case((counts, 1), else_=0),
-            pushname=called,
-            name=case((contact_rows.c.name_typed, contact_rows.c.name), else_=booked),
+            **_select_names(bindparam("pushname", type_=Text), bindparam("book_name", type_=Text)),
         )
     )
     return told.returning(*_list_news_columns(stored.c), noted.exists().label("noted"))
